@@ -1,0 +1,1 @@
+"""Payment rails: each sends payouts and reports what became of them."""

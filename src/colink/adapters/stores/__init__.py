@@ -1,0 +1,1 @@
+"""Store platforms: each connector verifies deliveries and translates them into canonical snapshots."""

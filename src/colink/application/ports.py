@@ -1,0 +1,248 @@
+"""What the outside gives to commands, and what a command gives back. The data flow of every write:
+
+    Command --needs()--> Facts --decide()--> Decision --append--> Recorded
+
+The committer gathers concurrent commands, reads what all of them need in one go, lets each decide in pure code, and
+appends all decisions in one transaction. A caller gets its `Recorded` only after the commit. A command may be decided
+more than once (when what it read moved before the append), so `decide` has no effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from colink.domain.aggregates import Aggregate, Event
+from colink.domain.attribution import OrderKeys
+from colink.domain.terms import Terms
+from colink.domain.tracking import SeenTouch
+
+A = TypeVar("A", bound=Aggregate)
+D = TypeVar("D")
+JsonObject = Mapping[str, Any]  # what msgspec can encode: dataclasses, Money and datetimes included
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """The current time, UTC, with time zone."""
+
+
+class IdFactory(Protocol):
+    def __call__(self, prefix: str) -> str:
+        """A new id: `prefix_` and a UUIDv7."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who is behind a command. `actor` is like `key:key_0198...`, `webhook:sto_0198...` or `worker`."""
+
+    actor: str
+    correlation_id: str
+    causation_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idempotency:
+    """`scope` is the API key's id. The same key with another request digest is a conflict."""
+
+    scope: str
+    key: str
+    request_digest: str
+
+
+class DeliveryStatus(StrEnum):
+    """What became of a platform delivery (contract: the answer of /webhooks)."""
+
+    ACCEPTED = "accepted"
+    IGNORED = "ignored"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One raw delivery, byte for byte. Unique per (source, delivery_id); `source` is the store id.
+
+    `problem` is an RFC 9457 object where it was rejected.
+    """
+
+    source: str
+    delivery_id: str
+    topic: str
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+    status: DeliveryStatus
+    problem: JsonObject | None = None
+    order_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivateValue:
+    """A secret or personal value, kept outside the log where it can be changed and erased."""
+
+    owner_id: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TermsUnchanged:
+    """Guard: the terms of the organisation are still those at `position`."""
+
+    organization_id: str
+    position: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BalanceUnchanged:
+    """Guard: nothing was posted to the account since its balance row had `version` (0: no row yet)."""
+
+    account: str
+    currency: str
+    version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consumption:
+    """A stretch of a payee's cleared money, in cumulative credit of the available account: [start, end)."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Funds:
+    """What a payee has in one currency. `balance`: of the available account (minor units, signed); `version`: of its
+    row; `credited`: cumulative cleared credits, payout journals left out; `taken`: stretches of it that live or paid
+    payouts hold, ordered."""
+
+    payee_id: str
+    currency: str
+    balance: int
+    version: int
+    credited: int
+    taken: tuple[Consumption, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a command reads. `streams` are the aggregates it may write: they are also its conflict keys, as are the
+    idempotency key, the delivery and the funds. `documents` are read by id, `keys` by unique key, both with the
+    details class they hold."""
+
+    streams: tuple[str, ...] = ()
+    terms_of: str | None = None
+    documents: tuple[tuple[type[Any], str], ...] = ()
+    keys: tuple[tuple[type[Any], str], ...] = ()
+    touches_for: OrderKeys | None = None
+    touches_before: datetime | None = None
+    funds_of: tuple[tuple[str, str], ...] = ()
+    repeats_of: RepeatQuery | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatQuery:
+    """Was the same link or campaign touched from the same place since `since`?"""
+
+    kind: str
+    link_id: str | None
+    campaign_id: str | None
+    creator_id: str
+    network_hashes: tuple[str, ...]
+    since: datetime
+
+
+class Facts(Protocol):
+    """What was read for one command, as of one moment before its append."""
+
+    now: datetime
+
+    def aggregate(self, type_: type[A], stream_id: str) -> A | None:
+        """The aggregate of a needed stream, a fresh copy, or None where the stream is empty."""
+
+    def document(self, type_: type[D], id_: str) -> D | None:
+        """The details with that id."""
+
+    def keyed(self, type_: type[D], key: str) -> D | None:
+        """The details with that unique key: a link's code, a creator's handle, a campaign's slug, an API key's digest,
+        a coupon's `{store_id}:{code lower case}`."""
+
+    def terms(self) -> Terms:
+        """The terms of the organisation in `terms_of`."""
+
+    def touches(self) -> Sequence[SeenTouch]:
+        """Touches found by `touches_for`: the clicks named, and the newest 50 touches of each visitor (named, or of
+        those clicks) that occurred no later than `touches_before`. Ordered by position."""
+
+    def tracking_position(self) -> int:
+        """The last position of the tracking log that was visible to `touches`."""
+
+    def funds(self, payee_id: str, currency: str) -> Funds: ...
+
+    def is_repeat(self) -> bool: ...
+
+
+Guard = TermsUnchanged | BalanceUnchanged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What a command wants recorded, all or nothing, and the answer to give after the commit.
+
+    `events` in order; the expected version of each stream follows from its first event. A decision without events
+    still records its idempotency key and delivery.
+    """
+
+    answer: JsonObject
+    events: Sequence[Event] = ()
+    organization_id: str | None = None
+    guards: Sequence[Guard] = ()
+    private: Sequence[PrivateValue] = ()
+    delivery: Delivery | None = None
+
+
+@runtime_checkable
+class Command(Protocol):
+    """Read-only attributes `caller`, `idempotency` (or None) and `delivery_key` ((source, delivery_id) or None)."""
+
+    @property
+    def caller(self) -> Caller: ...
+
+    @property
+    def idempotency(self) -> Idempotency | None: ...
+
+    @property
+    def delivery_key(self) -> tuple[str, str] | None: ...
+
+    def needs(self) -> Needs: ...
+
+    def decide(self, facts: Facts) -> Decision:
+        """Pure. Raises a ColinkError for a broken rule: that fails this command alone and records nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """The answer as stored: JSON-decoded data. `replayed`: the command had been recorded before (same idempotency key
+    or delivery) and this is the first answer. `position`: of the last event written, None if none was."""
+
+    answer: JsonObject
+    replayed: bool = False
+    position: int | None = None
+
+
+class CommandBus(Protocol):
+    async def submit(self, command: Command) -> Recorded:
+        """Record the command durably. Raises its ColinkError, IdempotencyConflict, ConcurrentUpdate when it kept
+        losing races, Unavailable when the queue is full or the database is away."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The parts every command shares."""
+
+    caller: Caller
+    idempotency: Idempotency | None = None
+    delivery_key: tuple[str, str] | None = field(default=None)

@@ -1,0 +1,1 @@
+"""The `colink` command for operators, finance and auditors."""

@@ -1,0 +1,24 @@
+"""Ids: a type prefix and a natural key where nature has one, else a prefix and a UUIDv7 given by the caller.
+
+Natural parts are percent-encoded, so that `.` always separates (contract, HTTP)."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+
+def natural_id(prefix: str, *parts: str) -> str:
+    """`natural_id("ord", "sto_1", "4507")` -> `ord_sto_1.4507`."""
+    return f"{prefix}_" + ".".join(quote(part, safe="-_~").replace(".", "%2E") for part in parts)
+
+
+def order_id(store_id: str, external_id: str) -> str:
+    return natural_id("ord", store_id, external_id)
+
+
+def product_id(store_id: str, external_id: str) -> str:
+    return natural_id("prd", store_id, external_id)
+
+
+def sku_id(store_id: str, external_id: str) -> str:
+    return natural_id("sku", store_id, external_id)

@@ -1,0 +1,161 @@
+"""The ledger: accounts, journals and what makes a journal valid. Semantics section 6.
+
+Amounts are signed minor units, credit above zero. A journal is one event in a stream of its own, named by its cause,
+so that the same cause posted twice is a unique violation.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+from colink.domain.aggregates import Aggregate, Created
+from colink.domain.errors import ColinkError
+
+
+class UnbalancedJournal(ColinkError):
+    slug, title, status = "unbalanced-journal", "The postings of a journal must sum to zero per currency", 422
+
+
+class Purpose(StrEnum):
+    """Why a posting is there; shown on the ledger entry."""
+
+    COLLECTED = "collected"
+    PLATFORM_FEE = "platform_fee"
+    COMMISSION = "commission"
+    PAYMENT_FEE = "payment_fee"
+    SELLER_TAKE = "seller_take"
+    PASS_THROUGH = "pass_through"  # noqa: S105 - tax, shipping, tips: a purpose of money, no password
+    RECEIVABLE = "receivable"
+    CASH = "cash"
+    CLEARING = "clearing"
+    HOLD = "hold"
+    PAYOUT = "payout"
+
+
+class JournalKind(StrEnum):
+    SALE = "sale"
+    REFUND = "refund"
+    CASH_REFUND = "cash_refund"
+    HOLD = "hold"
+    CLEARING = "clearing"
+    PAYOUT_RESERVED = "payout_reserved"
+    PAYOUT_RELEASED = "payout_released"
+    PAYOUT_PAID = "payout_paid"
+    PAYOUT_FEE = "payout_fee"
+    PAYOUT_RETURNED = "payout_returned"
+
+
+PLATFORM_REVENUE = "platform:revenue"
+PLATFORM_EXPENSE = "platform:expense"
+
+
+def store_clearing(store_id: str) -> str:
+    return f"store:{store_id}:clearing"
+
+
+def seller_receivable(organization_id: str) -> str:
+    return f"seller:{organization_id}:receivable"
+
+
+def processor_fees(name: str) -> str:
+    return f"processor:{name}:fees"
+
+
+def processor_cash(name: str) -> str:
+    return f"processor:{name}:cash"
+
+
+def payee_pending(payee_id: str) -> str:
+    return f"payee:{payee_id}:pending"
+
+
+def payee_available(payee_id: str) -> str:
+    return f"payee:{payee_id}:available"
+
+
+def payee_in_transit(payee_id: str) -> str:
+    return f"payee:{payee_id}:in_transit"
+
+
+def payee_of(account: str) -> str | None:
+    """The payee whose account this is, if any."""
+    owner, _, rest = account.partition(":")
+    return rest.rpartition(":")[0] if owner == "payee" else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """One leg of a journal, and one ledger entry. `line_id` None: of no single line."""
+
+    account: str
+    amount: int
+    currency: str
+    purpose: Purpose
+    line_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalPosted(Created):
+    """`causes`: stream ids of what caused it (an order, a payout). `organization_id`: whose business it is."""
+
+    TOPIC: ClassVar[str] = "journal.posted"
+    kind: JournalKind
+    effective_at: datetime
+    postings: tuple[Posting, ...]
+    organization_id: str | None = None
+    order_id: str | None = None
+    payout_id: str | None = None
+
+
+class Journal(Aggregate):
+    """A balanced set of postings."""
+
+    TOPIC: ClassVar[str] = "journal"
+    kind: JournalKind
+    effective_at: datetime
+    postings: tuple[Posting, ...]
+
+    @classmethod
+    def post(
+        cls,
+        *,
+        journal_id: str,
+        kind: JournalKind,
+        effective_at: datetime,
+        postings: Sequence[Posting],
+        at: datetime,
+        organization_id: str | None = None,
+        order_id: str | None = None,
+        payout_id: str | None = None,
+    ) -> Journal:
+        """Raises UnbalancedJournal unless the postings sum to zero in each currency."""
+        check_postings_balance(postings)
+        return cls._create(
+            JournalPosted,
+            id=journal_id,
+            timestamp=at,
+            kind=kind,
+            effective_at=effective_at,
+            postings=tuple(postings),
+            organization_id=organization_id,
+            order_id=order_id,
+            payout_id=payout_id,
+        )
+
+
+def check_postings_balance(postings: Sequence[Posting]) -> None:
+    sums: dict[str, int] = defaultdict(int)
+    for posting in postings:
+        sums[posting.currency] += posting.amount
+    for currency, total in sums.items():
+        if total:
+            msg = f"{currency} postings sum to {total}, not to zero"
+            raise UnbalancedJournal(msg)
+    if len(postings) < 2:
+        msg = f"a journal has two or more postings, not {len(postings)}"
+        raise UnbalancedJournal(msg)

@@ -1,0 +1,95 @@
+"""Organisations (sellers) and their stores: who sells, on what terms, and who collects the money."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+from colink.domain.aggregates import Aggregate, Created
+from colink.domain.money import Money
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrganizationDetails:
+    """The terms an organisation sells on (semantics sections 4 to 6).
+
+    platform_fee_bps: basis points of the line bases; hold_days: whole days from `paid_at` until money clears;
+    refund_platform_fee: whether a refund gives the platform fee back; advance: whether creators of seller-collected
+    stores are cleared before the seller has paid.
+    """
+
+    id: str
+    name: str
+    platform_fee_bps: int
+    hold_days: int = 14
+    timezone: str = "UTC"
+    refund_platform_fee: bool = True
+    advance: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrganizationRegistered(Created):
+    TOPIC: ClassVar[str] = "organization.registered"
+    details: OrganizationDetails
+
+
+class Organization(Aggregate):
+    TOPIC: ClassVar[str] = "organization"
+    details: OrganizationDetails
+
+    @classmethod
+    def register(cls, details: OrganizationDetails, *, at: datetime) -> Organization:
+        return cls._create(OrganizationRegistered, id=details.id, timestamp=at, details=details)
+
+
+class Platform(StrEnum):
+    SHOPIFY = "shopify"
+    WOOCOMMERCE = "woocommerce"
+    SHOPEE = "shopee"
+    LAZADA = "lazada"
+
+
+class Settlement(StrEnum):
+    """Who holds the buyers' money (semantics section 6)."""
+
+    PLATFORM_COLLECTED = "platform_collected"
+    SELLER_COLLECTED = "seller_collected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeeSchedule:
+    """The payment fee of a store where no better source is known: a rate of the total collected plus a fixed part,
+    which counts only for orders in its own currency."""
+
+    rate_bps: int = 0
+    fixed: Money | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreDetails:
+    """One shop of an organisation. `domain` is a bare host name, lower case. Its secrets are kept out of the log."""
+
+    id: str
+    organization_id: str
+    platform: Platform
+    name: str
+    settlement: Settlement
+    domain: str | None = None
+    payment_fee: FeeSchedule | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreConnected(Created):
+    TOPIC: ClassVar[str] = "store.connected"
+    details: StoreDetails
+
+
+class Store(Aggregate):
+    TOPIC: ClassVar[str] = "store"
+    details: StoreDetails
+
+    @classmethod
+    def connect(cls, details: StoreDetails, *, at: datetime) -> Store:
+        return cls._create(StoreConnected, id=details.id, timestamp=at, details=details)

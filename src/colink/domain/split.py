@@ -1,0 +1,121 @@
+"""The revenue split of an order: value objects. Semantics sections 5 and 6; `revenue.py` computes them.
+
+All amounts are minor units of the order's currency.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from colink.domain.commission import Scope
+from colink.domain.organizations import FeeSchedule, Settlement
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleRef:
+    """The rule version that served a line, copied so that replaying never consults today's rules."""
+
+    id: str
+    version: int
+    scope: Scope
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineSplit:
+    """One line, gross, and beside it what refunds reversed of it. `line_id` None: the payment fee of an order without
+    lines. Net of refunds is gross minus reversed; the payment fee is never reversed."""
+
+    line_id: str | None
+    product_id: str | None
+    sku_id: str | None
+    quantity: int
+    base: int
+    platform_fee: int
+    commission: int
+    payment_fee: int
+    rule: RuleRef | None
+    reversed_base: int = 0
+    reversed_platform_fee: int = 0
+    reversed_commission: int = 0
+
+    @property
+    def net_platform_fee(self) -> int:
+        return self.platform_fee - self.reversed_platform_fee
+
+    @property
+    def net_commission(self) -> int:
+        return self.commission - self.reversed_commission
+
+    @property
+    def seller_take(self) -> int:
+        """Net of refunds; the residual, so that the four always sum to the net base."""
+        return self.base - self.reversed_base - self.net_platform_fee - self.net_commission - self.payment_fee
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tranche:
+    """An increase of what a payee is owed that has not come due yet."""
+
+    due_at: datetime
+    amount: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What one payee is owed on one order line (line_id None: the pass-through line). Semantics section 6:
+    `net` is N, `cleared` K; available holds min(N, K), pending the rest. `held` of N may not clear."""
+
+    line_id: str | None
+    payee_id: str
+    net: int
+    cleared: int = 0
+    held: int = 0
+    maturing: tuple[Tranche, ...] = ()
+
+    @property
+    def available(self) -> int:
+        return min(self.net, self.cleared)
+
+    @property
+    def pending(self) -> int:
+        return self.net - self.available
+
+
+@dataclass(frozen=True, kw_only=True)
+class PinnedTerms:
+    """The terms in force at `placed_at` as known when the split was first posted; they serve the order for ever."""
+
+    position: int
+    platform_fee_bps: int
+    refund_platform_fee: bool
+    hold_days: int
+    settlement: Settlement
+    advance: bool
+    payment_fee: FeeSchedule | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Everything an order's money amounts to. `collected` is G, `cash_refunded` M, `pass_through` G - bases.
+
+    `discrepancies`: what a platform reported that fits no line; recorded, moves no money. `clears_at`: the next time
+    a clearing would move something, None if never.
+    """
+
+    currency: str
+    creator_id: str | None
+    collected: int
+    cash_refunded: int
+    lines: tuple[LineSplit, ...]
+    claims: tuple[Claim, ...]
+    discrepancies: tuple[str, ...]
+    clears_at: datetime | None
+
+    @property
+    def subtotal(self) -> int:
+        return sum(line.base for line in self.lines)
+
+    @property
+    def reversed_base(self) -> int:
+        return sum(line.reversed_base for line in self.lines)
