@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from colink.domain.aggregates import Aggregate, Event
 from colink.domain.attribution import OrderKeys
+from colink.domain.payouts import Funds
 from colink.domain.terms import Terms
 from colink.domain.tracking import SeenTouch
 
@@ -106,28 +107,6 @@ class BalanceUnchanged:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Consumption:
-    """A stretch of a payee's cleared money, in cumulative credit of the available account: [start, end)."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Funds:
-    """What a payee has in one currency. `balance`: of the available account (minor units, signed); `version`: of its
-    row; `credited`: cumulative cleared credits, payout journals left out; `taken`: stretches of it that live or paid
-    payouts hold, ordered."""
-
-    payee_id: str
-    currency: str
-    balance: int
-    version: int
-    credited: int
-    taken: tuple[Consumption, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Needs:
     """What a command reads. `streams` are the aggregates it may write: they are also its conflict keys, as are the
     idempotency key, the delivery and the funds. `documents` are read by id, `keys` by unique key, both with the
@@ -167,8 +146,8 @@ class Facts(Protocol):
         """The details with that id."""
 
     def keyed(self, type_: type[D], key: str) -> D | None:
-        """The details with that unique key: a link's code, a creator's handle, a campaign's slug, an API key's digest,
-        a coupon's `{store_id}:{code lower case}`."""
+        """The details with that unique key: a link's code, a creator's handle, a campaign's slug, an API key's
+        digest, a coupon's `{store_id}:{code in lower case}`."""
 
     def terms(self) -> Terms:
         """The terms of the organisation in `terms_of`."""

@@ -77,5 +77,3 @@ class Attribution:
     placed_at: datetime
     tracking_position: int
     terms_position: int
-
-

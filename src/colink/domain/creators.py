@@ -11,7 +11,7 @@ from colink.domain.aggregates import Aggregate, Created
 
 @dataclass(frozen=True, kw_only=True)
 class CreatorDetails:
-    """`customer_ref` is the keyed hash of the creator's e-mail, made like that of a buyer, to notice own purchases."""
+    """`customer_ref` is the keyed hash of the e-mail, made like that of a buyer, to notice own purchases."""
 
     id: str
     handle: str

@@ -43,9 +43,7 @@ def currency_exponent(currency: str) -> int:
 
 def minor_units(major: Decimal, currency: str) -> int:
     """Major units (exact, any number of decimals) to minor units, rounded once, half-to-even."""
-    return int(
-        major.scaleb(currency_exponent(currency), context=_EXACT).to_integral_value(rounding=ROUND_HALF_EVEN)
-    )
+    return int(major.scaleb(currency_exponent(currency), context=_EXACT).to_integral_value(rounding=ROUND_HALF_EVEN))
 
 
 def round_half_even(numerator: int, denominator: int) -> int:

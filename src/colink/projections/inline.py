@@ -65,15 +65,14 @@ class DocumentRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayoutRow:
-    """The state of a payout after an event; start and end bound the stretch of cleared credit it holds."""
+    """The state of a payout after an event. `stretches` is the JSON text of the `Stretch`es it was reserved with."""
 
     payout_id: str
     payee_id: str
     currency: str
     amount: int
     status: str
-    start: int
-    end: int
+    stretches: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
