@@ -66,7 +66,8 @@ class DeliveryStatus(StrEnum):
 class Delivery:
     """One raw delivery, byte for byte. Unique per (source, delivery_id); `source` is the store id.
 
-    `problem` is an RFC 9457 object where it was rejected.
+    `problem` is an RFC 9457 object where it was rejected. `replay`: an operator had the kept delivery read again, so
+    its row exists and takes over status, problem, order and answer; first reading and bytes stay as they were.
     """
 
     source: str
@@ -78,6 +79,7 @@ class Delivery:
     status: DeliveryStatus
     problem: JsonObject | None = None
     order_id: str | None = None
+    replay: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,10 @@ class InvalidInput(ColinkError):
     slug, title, status = "invalid-input", "A field is not valid", 422
 
 
+class UnreadableBody(InvalidInput):
+    slug, title, status = "unreadable-body", "The body is not JSON", 400
+
+
 class NotFound(ColinkError):
     slug, title, status = "not-found", "There is no such thing here", 404
 
