@@ -53,3 +53,7 @@ class Aggregate(BaseAggregate[str]):
         super().__init_subclass__(**kwargs)
         if "TOPIC" in cls.__dict__:
             register_topic(cls.TOPIC, cls)
+
+    def new_events(self) -> list[Event]:
+        """Takes the events that are not recorded yet."""
+        return [event for event in self.collect_events() if isinstance(event, Event)]

@@ -210,10 +210,15 @@ def rederive(attribution: Attribution, *, store: StoreDetails, terms: Terms) -> 
         keys=attribution.keys,
         placed_at=attribution.placed_at,
         store=store,
-        touches=[_as_touch(c, c.touch_id) for c in attribution.candidates if c.touch_id is not None],
+        touches=touches_seen(attribution),
         tracking_position=attribution.tracking_position,
         terms=terms.known_at(attribution.terms_position),
     )
+
+
+def touches_seen(attribution: Attribution) -> list[SeenTouch]:
+    """The touches a decision looked at, rebuilt from its candidates."""
+    return [_as_touch(c, c.touch_id) for c in attribution.candidates if c.touch_id is not None]
 
 
 def leads_to_store(host: str | None, store: StoreDetails) -> bool:

@@ -32,8 +32,6 @@ class Purpose(StrEnum):
     PASS_THROUGH = "pass_through"  # noqa: S105 - tax, shipping, tips: a purpose of money, no password
     RECEIVABLE = "receivable"
     CASH = "cash"
-    CLEARING = "clearing"
-    HOLD = "hold"
     PAYOUT = "payout"
 
 

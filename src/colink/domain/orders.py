@@ -1,118 +1,36 @@
-"""Orders: the canonical snapshot that connectors produce, and an order's events. Semantics section 2."""
+"""Orders: the aggregate. It receives deliveries, is attributed, split and cleared. Semantics sections 2 to 6.
+
+    receive_snapshot / receive_refund -> the merge (merge.py)
+    attribute                         -> who is credited (attribution.py)
+    resplit                           -> the money (revenue.py), and the journals that lead to it (postings.py)
+    clear                             -> what came due
+
+Every method records an event only when something changed, so the same delivery again leaves no trace.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
-from enum import StrEnum
 from typing import ClassVar
 
-from colink.domain.aggregates import Created, Event
-from colink.domain.attribution import Attribution, OrderKeys
+from colink.domain.aggregates import Aggregate, Created, Event
+from colink.domain.attribution import Attribution
+from colink.domain.errors import InvalidInput
+from colink.domain.merge import MergedOrder, merge_refund, merge_snapshot
 from colink.domain.organizations import Platform
+from colink.domain.postings import Draft, OrderAccounts, clearing_journal, journals_between
+from colink.domain.revenue import (
+    ChangeTimes,
+    clear_claim,
+    clears_by_time,
+    next_clearing,
+    pin_terms,
+    split_order,
+)
+from colink.domain.snapshots import OrderSnapshot, Refund
 from colink.domain.split import Claim, PinnedTerms, Split
-
-
-class FinancialStatus(StrEnum):
-    """In order of rank: of two snapshots of the same moment, the later in this list is the newer."""
-
-    PENDING = "pending"
-    AUTHORIZED = "authorized"
-    EXPIRED = "expired"
-    PARTIALLY_PAID = "partially_paid"
-    PAID = "paid"
-    PARTIALLY_REFUNDED = "partially_refunded"
-    REFUNDED = "refunded"
-    VOIDED = "voided"
-
-
-class TransactionStatus(StrEnum):
-    """Of a refund's money movement. Platform words that mean the same (`error`) are translated by the connector."""
-
-    PENDING = "pending"
-    SUCCESS = "success"
-    FAILURE = "failure"
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderLine:
-    """`base` is minor units, as ordered: price x quantity - discounts - tax included; 0 for gift cards and tips.
-
-    `current_quantity`: units still in the order; None where the platform does not say.
-    """
-
-    line_id: str
-    quantity: int
-    base: int
-    product_external_id: str | None = None
-    sku_external_id: str | None = None
-    current_quantity: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RefundLine:
-    """Major units, exact; `subtotal` includes `tax` where the order's prices include tax."""
-
-    line_id: str
-    quantity: int
-    subtotal: Decimal
-    tax: Decimal
-
-
-@dataclass(frozen=True, kw_only=True)
-class RefundTransaction:
-    """Money given back to the buyer (kind refund only). Major units, above zero."""
-
-    transaction_id: str
-    amount: Decimal
-    status: TransactionStatus
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refund:
-    """One refund as one delivery tells it. It may arrive before its order, so amounts are major units.
-
-    amount_only: money given back without lines (above or equal zero, tax left out); detail: number of lines and
-    adjustments, shipping included (of two contents of a refund the one with more counts); digest: SHA-256 hex of its
-    canonical content; currency: ISO code where the body tells it.
-    """
-
-    refund_id: str
-    processed_at: datetime
-    lines: tuple[RefundLine, ...]
-    amount_only: Decimal
-    transactions: tuple[RefundTransaction, ...]
-    detail: int
-    digest: str
-    currency: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderSnapshot:
-    """One delivery about an order, in canonical form; everything behind the connectors knows only this.
-
-    Amounts are minor units of `currency`. `total_price` is the full total (tax, shipping and tips included);
-    `payment_fee` None: the platform does not tell. `digest`: SHA-256 hex of the body. `cancelled`: the platform's
-    own flag.
-    """
-
-    external_id: str
-    number: str
-    currency: str
-    placed_at: datetime
-    updated_at: datetime
-    status: FinancialStatus
-    cancelled: bool
-    test: bool
-    taxes_included: bool
-    lines: tuple[OrderLine, ...]
-    total_price: int
-    total_outstanding: int
-    keys: OrderKeys
-    refunds: tuple[Refund, ...]
-    digest: str
-    payment_fee: int | None = None
+from colink.domain.terms import Terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +44,11 @@ class OrderPlaced(Created):
     external_id: str
     snapshot: OrderSnapshot
 
+    def apply(self, aggregate: Order) -> None:
+        before = dict(aggregate.merged.refunds)
+        aggregate.merged = merge_snapshot(aggregate.merged, self.snapshot)
+        aggregate.tell(updated_at=self.snapshot.updated_at, refunds_before=before)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OrderRefundParked(Created):
@@ -138,6 +61,11 @@ class OrderRefundParked(Created):
     external_id: str
     refund: Refund
 
+    def apply(self, aggregate: Order) -> None:
+        before = dict(aggregate.merged.refunds)
+        aggregate.merged = merge_refund(aggregate.merged, self.refund)
+        aggregate.tell(updated_at=None, refunds_before=before)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OrderUpdated(Event):
@@ -146,17 +74,30 @@ class OrderUpdated(Event):
     TOPIC: ClassVar[str] = "order.updated"
     snapshot: OrderSnapshot
 
+    def apply(self, aggregate: Order) -> None:
+        before = dict(aggregate.merged.refunds)
+        aggregate.merged = merge_snapshot(aggregate.merged, self.snapshot)
+        aggregate.tell(updated_at=self.snapshot.updated_at, refunds_before=before)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OrderRefundRecorded(Event):
     TOPIC: ClassVar[str] = "order.refund_recorded"
     refund: Refund
 
+    def apply(self, aggregate: Order) -> None:
+        before = dict(aggregate.merged.refunds)
+        aggregate.merged = merge_refund(aggregate.merged, self.refund)
+        aggregate.tell(updated_at=None, refunds_before=before)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OrderAttributed(Event):
     TOPIC: ClassVar[str] = "order.attributed"
     attribution: Attribution
+
+    def apply(self, aggregate: Order) -> None:
+        aggregate.attribution = self.attribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +108,11 @@ class OrderSplit(Event):
     terms: PinnedTerms
     split: Split
 
+    def apply(self, aggregate: Order) -> None:
+        aggregate.terms = self.terms
+        aggregate.split = self.split
+        aggregate.told_at = aggregate.refunds_told_at = None
+
 
 @dataclass(frozen=True, kw_only=True)
 class OrderCleared(Event):
@@ -176,3 +122,201 @@ class OrderCleared(Event):
     due_at: datetime
     claims: tuple[Claim, ...]
     clears_at: datetime | None
+
+    def apply(self, aggregate: Order) -> None:
+        aggregate.has_cleared = True
+        if aggregate.split is not None:
+            aggregate.split = replace(aggregate.split, claims=self.claims, clears_at=self.clears_at)
+
+
+@dataclass
+class Order(Aggregate):
+    """One order of one store. `merged` is what was delivered, `split` what is posted (None: nothing yet)."""
+
+    TOPIC: ClassVar[str] = "order"
+
+    organization_id: str
+    store_id: str
+    platform: Platform
+    external_id: str
+    merged: MergedOrder = field(default_factory=MergedOrder, init=False)
+    attribution: Attribution | None = field(default=None, init=False)
+    terms: PinnedTerms | None = field(default=None, init=False)
+    split: Split | None = field(default=None, init=False)
+    has_cleared: bool = field(default=False, init=False)
+    told_at: datetime | None = field(default=None, init=False)
+    refunds_told_at: datetime | None = field(default=None, init=False)
+
+    @classmethod
+    def place(
+        cls,
+        snapshot: OrderSnapshot,
+        *,
+        order_id: str,
+        organization_id: str,
+        store_id: str,
+        platform: Platform,
+        at: datetime,
+    ) -> Order:
+        return cls._create(
+            OrderPlaced,
+            id=order_id,
+            timestamp=at,
+            organization_id=organization_id,
+            store_id=store_id,
+            platform=platform,
+            external_id=snapshot.external_id,
+            snapshot=snapshot,
+        )
+
+    @classmethod
+    def park_refund(
+        cls,
+        refund: Refund,
+        *,
+        order_id: str,
+        organization_id: str,
+        store_id: str,
+        platform: Platform,
+        external_id: str,
+        at: datetime,
+    ) -> Order:
+        return cls._create(
+            OrderRefundParked,
+            id=order_id,
+            timestamp=at,
+            organization_id=organization_id,
+            store_id=store_id,
+            platform=platform,
+            external_id=external_id,
+            refund=refund,
+        )
+
+    def receive_snapshot(self, snapshot: OrderSnapshot, *, at: datetime) -> None:
+        self._check_currency_stays(snapshot)
+        if merge_snapshot(self.merged, snapshot) != self.merged:
+            self.trigger_event(OrderUpdated, snapshot=snapshot, timestamp=at)
+
+    def receive_refund(self, refund: Refund, *, at: datetime) -> None:
+        if merge_refund(self.merged, refund) != self.merged:
+            self.trigger_event(OrderRefundRecorded, refund=refund, timestamp=at)
+
+    def needs_attribution(self) -> bool:
+        """Whether to decide (again): a snapshot is known, and it brought a new key before anything cleared."""
+        if self.merged.newest is None:
+            return False
+        if self.attribution is None:
+            return True
+        if self.has_cleared:
+            return False
+        return self.merged.keys != self.attribution.keys or self.merged.placed_at != self.attribution.placed_at
+
+    def attribute(self, attribution: Attribution, *, at: datetime) -> None:
+        self.trigger_event(OrderAttributed, attribution=attribution, timestamp=at)
+
+    def pinned_position(self) -> int | None:
+        """The log position whose terms serve this order for ever; None while nothing is pinned."""
+        if self.terms is not None:
+            return self.terms.position
+        return self.attribution.terms_position if self.attribution is not None else None
+
+    def resplit(self, terms: Terms, *, at: datetime) -> list[Draft]:
+        """Recompute the money and record it where it changed; returns the journals that must be posted with it.
+
+        `terms` are those known at `pinned_position`.
+        """
+        split = self.next_split(terms)
+        if split is None or split == self.split:
+            return []
+        times = self.change_times()
+        pinned = self.pinned_terms(terms)
+        drafts = journals_between(self.split, split, accounts=self.accounts(pinned), times=times)
+        self.trigger_event(OrderSplit, terms=pinned, split=split, timestamp=at)
+        return drafts
+
+    def next_split(self, terms: Terms) -> Split | None:
+        """The split that the deliveries so far amount to; None while nothing is paid or decided. Pure: an auditor
+        derives each recorded split again with it."""
+        money = self.merged.money
+        if money is None or self.attribution is None:
+            return None
+        return split_order(
+            self.merged,
+            money,
+            organization_id=self.organization_id,
+            store_id=self.store_id,
+            attribution=self.attribution,
+            pinned=self.pinned_terms(terms),
+            terms=terms,
+            before=self.split,
+            times=self.change_times(),
+        )
+
+    def pinned_terms(self, terms: Terms) -> PinnedTerms:
+        if self.attribution is None:
+            msg = "an order is attributed before it is split"
+            raise ValueError(msg)
+        return pin_terms(terms, store_id=self.store_id, attribution=self.attribution)
+
+    def change_times(self) -> ChangeTimes:
+        """Effective times of what changed since the last split: of the first sale `paid_at`, of later changes the
+        delivery's own time; of refunds the latest processing time newly told, else the delivery's."""
+        paid_at = self.merged.paid_at
+        if paid_at is None:
+            msg = "nothing was paid yet"
+            raise ValueError(msg)
+        told_at = max(paid_at, self.told_at or paid_at)
+        refunded_at = max(paid_at, self.refunds_told_at) if self.refunds_told_at else told_at
+        if self.merged.everything_reversed:
+            refunded_at = max(refunded_at, told_at)
+        return ChangeTimes(sale=paid_at if self.split is None else told_at, refund=refunded_at)
+
+    def accounts(self, pinned: PinnedTerms) -> OrderAccounts:
+        return OrderAccounts(
+            organization_id=self.organization_id,
+            store_id=self.store_id,
+            platform=self.platform,
+            settlement=pinned.settlement,
+        )
+
+    def clear(self, *, until: datetime, at: datetime) -> list[Draft]:
+        """Clear everything that is due no later than `until`: one journal per due time."""
+        drafts = []
+        while self.split is not None and self.terms is not None and self.split.clears_at is not None:
+            due_at = self.split.clears_at
+            if due_at > until:
+                break
+            before = self.split.claims
+            claims = tuple(clear_claim(claim, at=due_at) for claim in before)
+            drafts.append(
+                clearing_journal(
+                    before,
+                    claims,
+                    currency=self.split.currency,
+                    accounts=self.accounts(self.terms),
+                    due_at=due_at,
+                )
+            )
+            self.trigger_event(
+                OrderCleared,
+                due_at=due_at,
+                claims=claims,
+                clears_at=next_clearing(claims, clears=clears_by_time(self.terms)),
+                timestamp=at,
+            )
+        return drafts
+
+    def _check_currency_stays(self, snapshot: OrderSnapshot) -> None:
+        known = self.merged.newest
+        if known is not None and known.currency != snapshot.currency:
+            msg = f"the order is in {known.currency}; a delivery in {snapshot.currency} cannot be about it"
+            raise InvalidInput(msg, field="currency")
+
+    def tell(self, *, updated_at: datetime | None, refunds_before: dict[str, Refund]) -> None:
+        """Remember when the news since the last split happened (called by the events)."""
+        if updated_at is not None:
+            self.told_at = max(self.told_at or updated_at, updated_at)
+        for refund_id, refund in self.merged.refunds.items():
+            if refunds_before.get(refund_id) != refund:
+                processed_at = refund.processed_at
+                self.refunds_told_at = max(self.refunds_told_at or processed_at, processed_at)

@@ -4,11 +4,60 @@ Consumption is first in, first out over a payee's cleared money. Think of all cr
 available account (payout journals left out) as one line of money; a payout holds stretches of that line, usually one,
 so it never lists entries. Debits not yet netted are netted first: the stretches of a payout are as long as its amount
 plus those debits.
+
+This module decides; `payout_journals` says what each decision posts, `payout_accounts` where the money goes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from colink.domain.aggregates import Aggregate, Created, Event
+from colink.domain.errors import Conflict, Forbidden, InsufficientFunds, InvalidInput, PayoutStateError
+from colink.domain.payout_accounts import PayoutAccountDetails, Rail
+
+AUTOMATIC = "policy:automatic"  # the approver where COLINK_PAYOUT_APPROVAL is `auto`
+MAX_ATTEMPTS = 3
+
+
+class BelowMinimum(Conflict):
+    slug, title = "below-minimum", "The payout is smaller than the minimum of its account"
+
+
+class NoPayoutAccount(Conflict):
+    slug, title = "no-payout-account", "The payee has no payout account in this currency"
+
+
+class SelfApproval(Forbidden):
+    slug, title = "self-approval", "Who requested a payout may not approve it"
+
+
+class ProviderDisagrees(Conflict):
+    slug, title = "provider-disagrees", "What the provider says does not fit the payout"
+
+
+class PayoutStatus(StrEnum):
+    REQUESTED = "requested"
+    HELD = "held"
+    APPROVED = "approved"
+    SUBMITTED = "submitted"
+    IN_TRANSIT = "in_transit"
+    PAID = "paid"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    RETURNED = "returned"
+
+
+RELEASED = frozenset({PayoutStatus.REJECTED, PayoutStatus.CANCELLED, PayoutStatus.FAILED, PayoutStatus.RETURNED})
+"""In these the stretches are free again; in all others the payout holds them."""
+
+UNSUBMITTED = frozenset({PayoutStatus.REQUESTED, PayoutStatus.HELD, PayoutStatus.APPROVED})
+AT_PROVIDER = frozenset({PayoutStatus.SUBMITTED, PayoutStatus.IN_TRANSIT})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +87,367 @@ class Funds:
     def debits_to_net(self) -> int:
         """Debits that no payout has netted yet."""
         return self.credited - sum(part.end - part.start for part in self.taken) - self.balance
+
+    @property
+    def free(self) -> tuple[Stretch, ...]:
+        """What no payout holds, oldest first: gaps that released payouts left, then the end of the line."""
+        gaps, start = [], 0
+        for part in self.taken:
+            if part.start > start:
+                gaps.append(Stretch(start=start, end=part.start))
+            start = max(start, part.end)
+        if self.credited > start:
+            gaps.append(Stretch(start=start, end=self.credited))
+        return tuple(gaps)
+
+
+def plan_payout(funds: Funds, *, amount: int | None, minimum: int) -> tuple[int, tuple[Stretch, ...]]:
+    """The amount of a payout and the stretches it reserves: all debits not yet netted, then the oldest free credits.
+
+    amount None: all that is available. Only the last stretch may end before its gap does. Raises InvalidInput (an
+    amount that is not above zero), InsufficientFunds (more than available, or available <= 0), BelowMinimum.
+    """
+    if amount is not None and amount <= 0:
+        msg = f"a payout of {amount} pays nothing: ask for more than zero"
+        raise InvalidInput(msg, field="amount.amount")
+    if funds.balance <= 0 or (amount is not None and amount > funds.balance):
+        asked = "a payout" if amount is None else f"{amount} {funds.currency}"
+        msg = f"{asked} was asked for, {funds.balance} {funds.currency} (minor units) is available"
+        raise InsufficientFunds(msg, field="amount")
+    paid_out = funds.balance if amount is None else amount
+    if paid_out < minimum:
+        msg = f"{paid_out} {funds.currency} is less than the account's minimum of {minimum} (minor units)"
+        raise BelowMinimum(msg, field="amount")
+    return paid_out, _take(funds.free, paid_out + funds.debits_to_net)
+
+
+def _take(free: Sequence[Stretch], length: int) -> tuple[Stretch, ...]:
+    taken = []
+    for part in free:
+        if length <= 0:
+            break
+        end = min(part.end, part.start + length)
+        taken.append(Stretch(start=part.start, end=end))
+        length -= end - part.start
+    if length:
+        msg = f"the line of credits is {length} short of the balance: the projections disagree with the log"
+        raise ValueError(msg)
+    return tuple(taken)
+
+
+class ProviderOutcome(StrEnum):
+    """What a provider made of an attempt. `unknown`: it did not say (a timeout, an error), so anything may be true."""
+
+    PENDING = "pending"
+    PAID = "paid"
+    FAILED = "failed"
+    RETURNED = "returned"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderReport:
+    """What a provider says about one attempt, named by our `reference`. Amounts in minor units.
+
+    passing: a failure that another attempt may get over. settled: the provider expects no further change (a payout
+    that is paid may still be returned). An unknown outcome tells neither amount nor currency.
+    """
+
+    reference: str
+    outcome: ProviderOutcome
+    amount: int | None = None
+    currency: str | None = None
+    provider_id: str | None = None
+    failure_code: str | None = None
+    passing: bool = False
+    fee: int = 0
+    settled: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutRequested(Created):
+    """The money is reserved. `requested_by`: the actor, who may not approve it."""
+
+    TOPIC: ClassVar[str] = "payout.requested"
+    status: ClassVar[PayoutStatus] = PayoutStatus.REQUESTED
+    payee_id: str
+    organization_id: str | None
+    currency: str
+    amount: int
+    stretches: tuple[Stretch, ...]
+    requested_by: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutChanged(Event):
+    """What every later event repeats, so that rows and journals follow from one event alone."""
+
+    status: ClassVar[PayoutStatus]
+    payee_id: str
+    organization_id: str | None
+    currency: str
+    amount: int
+    stretches: tuple[Stretch, ...]
+
+    def apply(self, aggregate: Payout) -> None:
+        aggregate.status = self.status
+
+
+PayoutEvent = PayoutRequested | PayoutChanged
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutApproved(PayoutChanged):
+    """`account` is the payee's account as it was then; the money goes there or nowhere."""
+
+    TOPIC: ClassVar[str] = "payout.approved"
+    status: ClassVar[PayoutStatus] = PayoutStatus.APPROVED
+    approved_by: str
+    account: PayoutAccountDetails
+
+    def apply(self, aggregate: Payout) -> None:
+        super().apply(aggregate)
+        aggregate.account = self.account
+        aggregate.approved_by = self.approved_by
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutHeld(PayoutChanged):
+    TOPIC: ClassVar[str] = "payout.held"
+    status: ClassVar[PayoutStatus] = PayoutStatus.HELD
+    held_by: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutHoldLifted(PayoutChanged):
+    """Back to requested: doubts about a payout undo an approval given before them."""
+
+    TOPIC: ClassVar[str] = "payout.hold_lifted"
+    status: ClassVar[PayoutStatus] = PayoutStatus.REQUESTED
+    lifted_by: str
+
+    def apply(self, aggregate: Payout) -> None:
+        super().apply(aggregate)
+        aggregate.account = None
+        aggregate.approved_by = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutRejected(PayoutChanged):
+    TOPIC: ClassVar[str] = "payout.rejected"
+    status: ClassVar[PayoutStatus] = PayoutStatus.REJECTED
+    rejected_by: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutCancelled(PayoutChanged):
+    TOPIC: ClassVar[str] = "payout.cancelled"
+    status: ClassVar[PayoutStatus] = PayoutStatus.CANCELLED
+    cancelled_by: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutSubmitted(PayoutChanged):
+    """An attempt begins. Recorded before the provider hears of it, so that no try is ever forgotten. `reference` is
+    both our reference at the provider and the idempotency key of every retry of this attempt."""
+
+    TOPIC: ClassVar[str] = "payout.submitted"
+    status: ClassVar[PayoutStatus] = PayoutStatus.SUBMITTED
+    attempt: int
+    reference: str
+
+    def apply(self, aggregate: Payout) -> None:
+        super().apply(aggregate)
+        aggregate.attempt = self.attempt
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutAttemptFailed(PayoutChanged):
+    """The provider definitely did not pay, for a passing reason: the next submission is a new attempt."""
+
+    TOPIC: ClassVar[str] = "payout.attempt_failed"
+    status: ClassVar[PayoutStatus] = PayoutStatus.APPROVED
+    attempt: int
+    failure_code: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutInTransit(PayoutChanged):
+    TOPIC: ClassVar[str] = "payout.in_transit"
+    status: ClassVar[PayoutStatus] = PayoutStatus.IN_TRANSIT
+    provider_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutPaid(PayoutChanged):
+    """`fee`: what the provider charged us for it, minor units of the payout's currency."""
+
+    TOPIC: ClassVar[str] = "payout.paid"
+    status: ClassVar[PayoutStatus] = PayoutStatus.PAID
+    rail: Rail
+    provider_id: str | None
+    fee: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutFailed(PayoutChanged):
+    TOPIC: ClassVar[str] = "payout.failed"
+    status: ClassVar[PayoutStatus] = PayoutStatus.FAILED
+    attempt: int
+    failure_code: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutReturned(PayoutChanged):
+    """The bank sent the money back after it was paid."""
+
+    TOPIC: ClassVar[str] = "payout.returned"
+    status: ClassVar[PayoutStatus] = PayoutStatus.RETURNED
+    rail: Rail
+    failure_code: str | None
+
+
+class Payout(Aggregate):
+    """One payout of one payee in one currency, from the reservation to the bank and, sometimes, back."""
+
+    TOPIC: ClassVar[str] = "payout"
+    payee_id: str
+    organization_id: str | None
+    currency: str
+    amount: int
+    stretches: tuple[Stretch, ...]
+    requested_by: str
+    status: PayoutStatus = PayoutStatus.REQUESTED
+    account: PayoutAccountDetails | None = None
+    approved_by: str | None = None
+    attempt: int = 0
+
+    @classmethod
+    def request(
+        cls, payout_id: str, *, funds: Funds, account: PayoutAccountDetails, amount: int | None, by: str, at: datetime
+    ) -> Payout:
+        """Reserve money of a payee (`plan_payout` says how much and which, and what it refuses)."""
+        planned, stretches = plan_payout(funds, amount=amount, minimum=account.minimum_amount)
+        return cls._create(
+            PayoutRequested,
+            id=payout_id,
+            timestamp=at,
+            payee_id=funds.payee_id,
+            organization_id=account.organization_id,
+            currency=funds.currency,
+            amount=planned,
+            stretches=stretches,
+            requested_by=by,
+        )
+
+    @property
+    def reference(self) -> str:
+        """Of the current attempt: our reference and idempotency key at the provider."""
+        return f"{self.id}.{self.attempt}"
+
+    def approve(self, *, account: PayoutAccountDetails, by: str, at: datetime) -> None:
+        """Raises SelfApproval, PayoutStateError."""
+        self._check_status_is_one_of({PayoutStatus.REQUESTED}, to="be approved")
+        self._check_approver_is_not_requester(by)
+        self._change(PayoutApproved, at, account=account, approved_by=by)
+
+    def hold(self, *, by: str, reason: str, at: datetime) -> None:
+        self._check_status_is_one_of({PayoutStatus.REQUESTED, PayoutStatus.APPROVED}, to="be held")
+        self._change(PayoutHeld, at, held_by=by, reason=reason)
+
+    def lift_hold(self, *, by: str, at: datetime) -> None:
+        self._check_status_is_one_of({PayoutStatus.HELD}, to="be released from a hold")
+        self._change(PayoutHoldLifted, at, lifted_by=by)
+
+    def reject(self, *, by: str, reason: str, at: datetime) -> None:
+        self._check_status_is_one_of({PayoutStatus.REQUESTED, PayoutStatus.HELD}, to="be rejected")
+        self._change(PayoutRejected, at, rejected_by=by, reason=reason)
+
+    def cancel(self, *, by: str, reason: str, at: datetime) -> None:
+        self._check_status_is_one_of(UNSUBMITTED, to="be cancelled")
+        self._change(PayoutCancelled, at, cancelled_by=by, reason=reason)
+
+    def submit(self, *, current_account: PayoutAccountDetails | None, at: datetime) -> None:
+        """Begin an attempt; or, where the payee's account is no longer the one approved, cancel the payout."""
+        self._check_status_is_one_of({PayoutStatus.APPROVED}, to="be submitted")
+        if current_account != self.account:
+            reason = "the payout account changed after approval"
+            self._change(PayoutCancelled, at, cancelled_by=AUTOMATIC, reason=reason)
+            return
+        attempt = self.attempt + 1
+        self._change(PayoutSubmitted, at, attempt=attempt, reference=f"{self.id}.{attempt}")
+
+    def record(self, report: ProviderReport, *, at: datetime) -> None:
+        """Take over what the provider says. Reports that are late, repeated, out of order or of an earlier attempt
+        change nothing. Raises ProviderDisagrees where it pays another amount than ours, or paid what we released."""
+        if report.outcome is ProviderOutcome.UNKNOWN:
+            return
+        self._check_report_is_about_this_money(report)
+        if report.reference == self.reference and self.status in AT_PROVIDER | {PayoutStatus.PAID}:
+            self._follow(report, at)
+
+    def _follow(self, report: ProviderReport, at: datetime) -> None:
+        match report.outcome:
+            case ProviderOutcome.PENDING:
+                if self.status is PayoutStatus.SUBMITTED:
+                    self._change(PayoutInTransit, at, provider_id=report.provider_id)
+            case ProviderOutcome.PAID:
+                self._reach_paid(report, at)
+            case ProviderOutcome.RETURNED:
+                # The ledger shows the money going out and coming back, even if nobody saw it in between.
+                self._reach_paid(report, at)
+                self._change(PayoutReturned, at, rail=self._rail, failure_code=report.failure_code)
+            case ProviderOutcome.FAILED if self.status is PayoutStatus.PAID:
+                # Some providers call a return a failure after success (Stripe: paid, then failed).
+                self._change(PayoutReturned, at, rail=self._rail, failure_code=report.failure_code)
+            case ProviderOutcome.FAILED:
+                again = report.passing and self.attempt < MAX_ATTEMPTS
+                failed = PayoutAttemptFailed if again else PayoutFailed
+                self._change(failed, at, attempt=self.attempt, failure_code=report.failure_code)
+
+    def _reach_paid(self, report: ProviderReport, at: datetime) -> None:
+        if self.status in AT_PROVIDER:
+            self._change(PayoutPaid, at, rail=self._rail, provider_id=report.provider_id, fee=report.fee)
+
+    @property
+    def _rail(self) -> Rail:
+        if self.account is None:
+            msg = f"{self.id} was never approved"
+            raise PayoutStateError(msg)
+        return self.account.rail
+
+    def _change(self, event_class: type[PayoutChanged], at: datetime, **what: Any) -> None:
+        self.trigger_event(
+            event_class,
+            timestamp=at,
+            payee_id=self.payee_id,
+            organization_id=self.organization_id,
+            currency=self.currency,
+            amount=self.amount,
+            stretches=self.stretches,
+            **what,
+        )
+
+    def _check_status_is_one_of(self, statuses: set[PayoutStatus] | frozenset[PayoutStatus], *, to: str) -> None:
+        if self.status not in statuses:
+            allowed = " or ".join(sorted(statuses))
+            msg = f"{self.id} is {self.status}; to {to} it has to be {allowed}"
+            raise PayoutStateError(msg)
+
+    def _check_approver_is_not_requester(self, by: str) -> None:
+        if by == self.requested_by:
+            msg = f"{by} requested {self.id}: somebody else has to approve it"
+            raise SelfApproval(msg)
+
+    def _check_report_is_about_this_money(self, report: ProviderReport) -> None:
+        money_went = report.outcome is ProviderOutcome.PAID
+        if (report.amount, report.currency) != (self.amount, self.currency):
+            msg = f"{report.reference}: {report.amount} {report.currency} at the provider, {self.amount} {self.currency} here"
+            raise ProviderDisagrees(msg)
+        released_before = self.status in RELEASED - {PayoutStatus.RETURNED} or report.reference != self.reference
+        if money_went and released_before:
+            msg = f"{report.reference} is paid at the provider, but {self.id} is {self.status} at attempt {self.attempt}"
+            raise ProviderDisagrees(msg)

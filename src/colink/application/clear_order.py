@@ -1,0 +1,32 @@
+"""Clear what an order owes its payees when it is due: pending to available. One journal per due time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from colink.application.ports import Decision, Facts, Needs, Request
+from colink.application.record_order import order_events
+from colink.domain.errors import NotFound
+from colink.domain.orders import Order
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClearOrder(Request):
+    """Clears everything of the order that is due by the clock; nothing due is no error."""
+
+    order_id: str
+
+    def needs(self) -> Needs:
+        return Needs(streams=(self.order_id,))
+
+    def decide(self, facts: Facts) -> Decision:
+        order = facts.aggregate(Order, self.order_id)
+        if order is None:
+            msg = f"no order {self.order_id}"
+            raise NotFound(msg)
+        drafts = order.clear(until=facts.now, at=facts.now)
+        return Decision(
+            answer={"order_id": order.id, "cleared": len(drafts)},
+            events=order_events(order, drafts, at=facts.now),
+            organization_id=order.organization_id,
+        )

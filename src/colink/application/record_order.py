@@ -1,0 +1,145 @@
+"""Record what a store says about an order: the merge, the attribution, the split and its journals, in one append.
+
+Deliveries are at-least-once, late and unordered, and this command may be decided several times: it computes the
+target from everything known and posts target minus posted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from colink.application.ports import Decision, Delivery, Facts, Guard, Needs, Request, TermsUnchanged
+from colink.domain.aggregates import Event
+from colink.domain.attribution import decide_attribution, touches_seen
+from colink.domain.ids import order_id
+from colink.domain.ledger import Journal
+from colink.domain.orders import Order
+from colink.domain.organizations import StoreDetails
+from colink.domain.postings import Draft
+from colink.domain.snapshots import OrderSnapshot, Refund
+from colink.domain.terms import Terms
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandaloneRefund:
+    """A refund that came in a delivery of its own, with the platform's id of its order."""
+
+    order_external_id: str
+    refund: Refund
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordOrder(Request):
+    """`news` is what the delivery tells; `delivery` its raw form, kept in the inbox by the same append."""
+
+    store: StoreDetails
+    news: OrderSnapshot | StandaloneRefund
+    delivery: Delivery | None = None
+
+    @property
+    def order_id(self) -> str:
+        news = self.news
+        return order_id(
+            self.store.id,
+            news.order_external_id if isinstance(news, StandaloneRefund) else news.external_id,
+        )
+
+    def needs(self) -> Needs:
+        snapshot = self.news if isinstance(self.news, OrderSnapshot) else None
+        return Needs(
+            streams=(self.order_id,),
+            terms_of=self.store.organization_id,
+            touches_for=snapshot.keys if snapshot else None,
+            touches_before=snapshot.placed_at if snapshot else None,
+        )
+
+    def decide(self, facts: Facts) -> Decision:
+        order = self._receive(facts)
+        terms = facts.terms()
+        guards: list[Guard] = []
+        if order.pinned_position() is None:
+            # From here on the order lives by these terms: they must still stand when it is recorded.
+            guards.append(TermsUnchanged(organization_id=self.store.organization_id, position=terms.position))
+        terms = terms.known_at(order.pinned_position() or terms.position)
+        if order.needs_attribution():
+            self._attribute(order, facts, terms)
+        drafts = order.resplit(terms, at=facts.now)
+        events = order_events(order, drafts, at=facts.now)
+        return Decision(
+            answer={"status": "accepted", "order_id": order.id},
+            events=events,
+            organization_id=self.store.organization_id,
+            guards=guards if events else (),
+            delivery=self.delivery,
+        )
+
+    def _receive(self, facts: Facts) -> Order:
+        news, store, at = self.news, self.store, facts.now
+        order = facts.aggregate(Order, self.order_id)
+        if isinstance(news, StandaloneRefund):
+            if order is None:
+                return Order.park_refund(
+                    news.refund,
+                    order_id=self.order_id,
+                    organization_id=store.organization_id,
+                    store_id=store.id,
+                    platform=store.platform,
+                    external_id=news.order_external_id,
+                    at=at,
+                )
+            order.receive_refund(news.refund, at=at)
+        elif order is None:
+            return Order.place(
+                news,
+                order_id=self.order_id,
+                organization_id=store.organization_id,
+                store_id=store.id,
+                platform=store.platform,
+                at=at,
+            )
+        else:
+            order.receive_snapshot(news, at=at)
+        return order
+
+    def _attribute(self, order: Order, facts: Facts, terms: Terms) -> None:
+        """Decide with what was known when the order was first decided: later touches and coupons do not count."""
+        first = order.attribution
+        touches = list(facts.touches())
+        tracking_position = facts.tracking_position()
+        if first is not None:
+            tracking_position = first.tracking_position
+            known = {touch.details.id for touch in touches}
+            touches += [touch for touch in touches_seen(first) if touch.details.id not in known]
+        placed_at = order.merged.placed_at
+        if placed_at is None:
+            return
+        order.attribute(
+            decide_attribution(
+                keys=order.merged.keys,
+                placed_at=placed_at,
+                store=self.store,
+                touches=touches,
+                tracking_position=tracking_position,
+                terms=terms,
+            ),
+            at=facts.now,
+        )
+
+
+def order_events(order: Order, drafts: Sequence[Draft], *, at: datetime) -> list[Event]:
+    """The order's new events and, named by the order's version, the journals they caused."""
+    events = order.new_events()
+    for number, draft in enumerate(drafts):
+        journal = Journal.post(
+            journal_id=f"jrn_{order.id}.{order.version}.{number}",
+            kind=draft.kind,
+            effective_at=draft.effective_at,
+            postings=draft.postings,
+            at=at,
+            organization_id=order.organization_id,
+            order_id=order.id,
+        )
+        events += journal.new_events()
+    return events

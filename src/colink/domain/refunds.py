@@ -1,0 +1,126 @@
+"""Refunds: which part of each line is reversed, recomputed from all refunds every time. Semantics section 2.
+
+Order of reversal: units that left without a refund line; then, refund by refund in order of (processed_at, id), each
+refund's own lines, what exceeds a line spilling to the other lines of that refund; then one pool of all that is left
+over and of the money given back without lines, over the remaining bases. Nothing here is booked: the caller posts
+target minus posted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from colink.domain.merge import MergedOrder
+from colink.domain.money import allocate, minor_units, round_half_even
+from colink.domain.snapshots import OrderLine, Refund, TransactionStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reversal:
+    """`by_line`: reversed base of each line, in the order of the lines given (minor units). `cash`: money that really
+    went back. `discrepancies`: what fits no line; it moves no money."""
+
+    by_line: tuple[int, ...]
+    cash: int
+    discrepancies: tuple[str, ...]
+
+
+def in_line_order(lines: Sequence[OrderLine]) -> list[OrderLine]:
+    """By external id, numerically when digits (semantics section 1)."""
+    return sorted(lines, key=lambda line: _line_rank(line.line_id))
+
+
+def _line_rank(line_id: str) -> tuple[bool, int, str]:
+    digits = line_id.isascii() and line_id.isdigit()
+    return (not digits, int(line_id) if digits else 0, line_id)
+
+
+def reverse(order: MergedOrder, lines: Sequence[OrderLine], *, currency: str, taxes_included: bool) -> Reversal:
+    """The reversal of a paid order's `lines` (in line order)."""
+    discrepancies: list[str] = []
+    refunds = []
+    for refund in sorted(order.refunds.values(), key=lambda refund: (refund.processed_at, refund.refund_id)):
+        if refund.currency is not None and refund.currency != currency:
+            discrepancies.append(f"refund {refund.refund_id} is in {refund.currency}, the order in {currency}")
+        else:
+            refunds.append(refund)
+    cash = sum(_cash_of(refund, currency) for refund in refunds)
+    if order.everything_reversed:
+        return Reversal(by_line=tuple(line.base for line in lines), cash=cash, discrepancies=tuple(discrepancies))
+
+    remaining = {line.line_id: line.base for line in lines}
+    for line in lines:
+        remaining[line.line_id] -= _share_of_removed_units(line, refunds)
+    pool = 0
+    for refund in refunds:
+        pool += _reverse_own_lines(refund, remaining, discrepancies, currency=currency, taxes_included=taxes_included)
+        if _amount_only_counts(refund):
+            pool += minor_units(refund.amount_only, currency)
+    possible = min(pool, sum(remaining.values()))
+    if pool > possible:
+        discrepancies.append(f"refunds exceed what was left of the order by {pool - possible}")
+    for line, part in zip(lines, allocate(possible, [remaining[line.line_id] for line in lines]), strict=True):
+        remaining[line.line_id] -= part
+    return Reversal(
+        by_line=tuple(line.base - remaining[line.line_id] for line in lines),
+        cash=cash,
+        discrepancies=tuple(discrepancies),
+    )
+
+
+def _share_of_removed_units(line: OrderLine, refunds: Sequence[Refund]) -> int:
+    """Units that left the order without a refund line reverse their share of the line."""
+    if line.current_quantity is None or line.quantity == 0:
+        return 0
+    refunded = sum(part.quantity for refund in refunds for part in refund.lines if part.line_id == line.line_id)
+    removed = min(max(line.quantity - line.current_quantity - refunded, 0), line.quantity)
+    return round_half_even(line.base * removed, line.quantity)
+
+
+def _reverse_own_lines(
+    refund: Refund,
+    remaining: dict[str, int],
+    discrepancies: list[str],
+    *,
+    currency: str,
+    taxes_included: bool,
+) -> int:
+    """Take the refund's lines off `remaining`; returns what found no room in any of them."""
+    asked: dict[str, Decimal] = defaultdict(Decimal)
+    for part in refund.lines:
+        asked[part.line_id] += part.subtotal - (part.tax if taxes_included else 0)
+    excess = 0
+    own_lines = []
+    for line_id in sorted(asked, key=_line_rank):
+        if line_id not in remaining:
+            discrepancies.append(f"refund {refund.refund_id} names line {line_id}, which the order does not have")
+            continue
+        own_lines.append(line_id)
+        amount = max(minor_units(asked[line_id], currency), 0)
+        taken = min(amount, remaining[line_id])
+        remaining[line_id] -= taken
+        excess += amount - taken
+    for line_id in own_lines:
+        taken = min(excess, remaining[line_id])
+        remaining[line_id] -= taken
+        excess -= taken
+    return excess
+
+
+def _cash_of(refund: Refund, currency: str) -> int:
+    """Only transactions that succeeded moved money."""
+    return sum(
+        minor_units(transaction.amount, currency)
+        for transaction in refund.transactions
+        if transaction.status is TransactionStatus.SUCCESS
+    )
+
+
+def _amount_only_counts(refund: Refund) -> bool:
+    """Unless the refund has transactions and all of them failed."""
+    return not refund.transactions or any(
+        transaction.status is not TransactionStatus.FAILURE for transaction in refund.transactions
+    )

@@ -1,0 +1,345 @@
+"""The revenue split: what a paid order amounts to, line by line and payee by payee. Semantics sections 1, 4, 5, 6.
+
+    merged order + pinned terms + credited creator  --gross_lines, reverse-->  lines
+    lines + the claims before                       --carry_claims-->          claims (N, K, held, what matures when)
+
+Everything is recomputed from the merged order each time; `postings.py` turns the difference between two splits into
+journals.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from colink.domain.attribution import Attribution
+from colink.domain.commission import RuleDetails, choose_rule
+from colink.domain.ids import product_id, sku_id
+from colink.domain.merge import MergedOrder
+from colink.domain.money import allocate, round_half_even, share_of
+from colink.domain.organizations import Settlement
+from colink.domain.refunds import in_line_order, reverse
+from colink.domain.snapshots import OrderLine, OrderSnapshot
+from colink.domain.split import Claim, LineSplit, PinnedTerms, RuleRef, Split, Tranche
+from colink.domain.terms import Terms
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeTimes:
+    """Effective times of what changed: `sale` for lines and totals, `refund` for reversals and cash."""
+
+    sale: datetime
+    refund: datetime
+
+
+def pin_terms(terms: Terms, *, store_id: str, attribution: Attribution) -> PinnedTerms:
+    """The terms that serve an order for ever, read from terms as known when its split was first posted."""
+    organization = terms.organization
+    store = terms.stores[store_id]
+    campaign = terms.campaign(attribution.campaign_id)
+    return PinnedTerms(
+        position=terms.position,
+        platform_fee_bps=organization.platform_fee_bps,
+        refund_platform_fee=organization.refund_platform_fee,
+        hold_days=(campaign.hold_days if campaign and campaign.hold_days is not None else organization.hold_days),
+        settlement=store.settlement,
+        advance=organization.advance,
+        payment_fee=store.payment_fee,
+    )
+
+
+def split_order(
+    order: MergedOrder,
+    money: OrderSnapshot,
+    *,
+    organization_id: str,
+    store_id: str,
+    attribution: Attribution,
+    pinned: PinnedTerms,
+    terms: Terms,
+    before: Split | None,
+    times: ChangeTimes,
+) -> Split:
+    """The split of a paid order; `money` is its money-carrying snapshot, `terms` those known at the pinned position,
+    `before` the split posted so far."""
+    ordered = in_line_order(money.lines)
+    reversal = reverse(order, ordered, currency=money.currency, taxes_included=money.taxes_included)
+    gross = _gross_lines(
+        order, money, ordered, store_id=store_id, attribution=attribution, pinned=pinned, terms=terms
+    )
+    reversed_bases = (*reversal.by_line, *([0] * (len(gross) - len(ordered))))
+    lines = tuple(
+        _with_reversal(line, reversed_base, pinned) for line, reversed_base in zip(gross, reversed_bases, strict=True)
+    )
+    split = Split(
+        currency=money.currency,
+        creator_id=attribution.creator_id,
+        collected=order.collected,
+        cash_refunded=reversal.cash,
+        lines=lines,
+        claims=(),
+        discrepancies=reversal.discrepancies,
+        clears_at=None,
+    )
+    claims = _carry_claims(
+        split,
+        before,
+        organization_id=organization_id,
+        pinned=pinned,
+        own_link=attribution.own_link,
+        buyer_is_owed_all=order.everything_reversed,
+        times=times,
+    )
+    return replace(split, claims=claims, clears_at=next_clearing(claims, clears=clears_by_time(pinned)))
+
+
+def clears_by_time(pinned: PinnedTerms) -> bool:
+    """Platform-collected money clears when its holding period ends; a seller-collected store's only when the seller
+    has paid, unless the organisation advances."""
+    return pinned.settlement is Settlement.PLATFORM_COLLECTED or pinned.advance
+
+
+def _gross_lines(
+    order: MergedOrder,
+    money: OrderSnapshot,
+    lines: Sequence[OrderLine],
+    *,
+    store_id: str,
+    attribution: Attribution,
+    pinned: PinnedTerms,
+    terms: Terms,
+) -> list[LineSplit]:
+    bases = [line.base for line in lines]
+    platform_fees = allocate(share_of(sum(bases), rate_bps=pinned.platform_fee_bps), bases)
+    rules = [_rule_of(line, money, order, store_id=store_id, attribution=attribution, terms=terms) for line in lines]
+    commissions = _commissions(lines, rules, platform_fees)
+    fee = _payment_fee(order, money, pinned)
+    payment_fees = allocate(fee, bases) if lines else []
+    split_lines = [
+        LineSplit(
+            line_id=line.line_id,
+            product_id=product_id(store_id, line.product_external_id) if line.product_external_id else None,
+            sku_id=sku_id(store_id, line.sku_external_id) if line.sku_external_id else None,
+            quantity=line.quantity,
+            base=line.base,
+            platform_fee=platform_fees[index],
+            commission=commissions[index],
+            payment_fee=payment_fees[index],
+            rule=RuleRef(id=rule.id, version=rule.version, scope=rule.scope) if rule else None,
+        )
+        for index, (line, rule) in enumerate(zip(lines, rules, strict=True))
+    ]
+    if fee and not lines:
+        split_lines.append(
+            LineSplit(
+                line_id=None,
+                product_id=None,
+                sku_id=None,
+                quantity=0,
+                base=0,
+                platform_fee=0,
+                commission=0,
+                payment_fee=fee,
+                rule=None,
+            )
+        )
+    return split_lines
+
+
+def _rule_of(
+    line: OrderLine,
+    money: OrderSnapshot,
+    order: MergedOrder,
+    *,
+    store_id: str,
+    attribution: Attribution,
+    terms: Terms,
+) -> RuleDetails | None:
+    if attribution.creator_id is None or order.placed_at is None:
+        return None
+    return choose_rule(
+        rules=terms.rules,
+        placed_at=order.placed_at,
+        currency=money.currency,
+        campaign=terms.campaign(attribution.campaign_id),
+        creator_id=attribution.creator_id,
+        product_id=product_id(store_id, line.product_external_id) if line.product_external_id else None,
+        sku_id=sku_id(store_id, line.sku_external_id) if line.sku_external_id else None,
+    )
+
+
+def _commissions(
+    lines: Sequence[OrderLine], rules: Sequence[RuleDetails | None], platform_fees: Sequence[int]
+) -> list[int]:
+    """A rate is rounded once over all lines that share its rule version; a fixed amount is per line, at most what the
+    platform fee leaves of it."""
+    commissions = [0] * len(lines)
+    sharing: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for index, rule in enumerate(rules):
+        if rule is None:
+            continue
+        if rule.fixed is not None:
+            line = lines[index]
+            commissions[index] = max(min(line.quantity * rule.fixed.amount, line.base - platform_fees[index]), 0)
+        else:
+            sharing[(rule.id, rule.version)].append(index)
+    for indexes in sharing.values():
+        rule = rules[indexes[0]]
+        assert rule is not None  # noqa: S101 - only rules were gathered above
+        bases = [lines[index].base for index in indexes]
+        total = share_of(sum(bases), rate_bps=rule.rate_bps or 0)
+        for index, part in zip(indexes, allocate(total, bases), strict=True):
+            commissions[index] = part
+    return commissions
+
+
+def _payment_fee(order: MergedOrder, money: OrderSnapshot, pinned: PinnedTerms) -> int:
+    """The snapshot's, else the store's schedule applied once to the total collected."""
+    if money.payment_fee is not None:
+        return money.payment_fee
+    schedule = pinned.payment_fee
+    if schedule is None:
+        return 0
+    fixed = schedule.fixed.amount if schedule.fixed and schedule.fixed.currency == money.currency else 0
+    return share_of(order.collected, rate_bps=schedule.rate_bps) + fixed
+
+
+def _with_reversal(line: LineSplit, reversed_base: int, pinned: PinnedTerms) -> LineSplit:
+    """Cumulative: a full refund in any number of parts reverses exactly everything but the payment fee."""
+    if line.base == 0 or reversed_base == 0:
+        return line
+    fee = line.platform_fee if pinned.refund_platform_fee else 0
+    return replace(
+        line,
+        reversed_base=reversed_base,
+        reversed_platform_fee=round_half_even(fee * reversed_base, line.base),
+        reversed_commission=round_half_even(line.commission * reversed_base, line.base),
+    )
+
+
+ClaimKey = tuple[str | None, str]  # (line id, payee id)
+
+
+def sale_claims(split: Split, organization_id: str, *, settlement: Settlement) -> dict[ClaimKey, int]:
+    """What the sale alone gives each payee, per line; the pass-through has line id None."""
+    claims: dict[ClaimKey, int] = defaultdict(int)
+    for line in split.lines:
+        if split.creator_id is not None:
+            claims[line.line_id, split.creator_id] += line.commission
+        if settlement is Settlement.PLATFORM_COLLECTED:
+            claims[line.line_id, organization_id] += (
+                line.base - line.platform_fee - line.commission - line.payment_fee
+            )
+    if settlement is Settlement.PLATFORM_COLLECTED:
+        claims[None, organization_id] += split.collected - split.subtotal
+    return dict(claims)
+
+
+def refund_claims(split: Split, organization_id: str, *, settlement: Settlement) -> dict[ClaimKey, int]:
+    """What reversals change: below zero on the lines, above zero on the pass-through."""
+    claims: dict[ClaimKey, int] = defaultdict(int)
+    for line in split.lines:
+        if split.creator_id is not None:
+            claims[line.line_id, split.creator_id] -= line.reversed_commission
+        if settlement is Settlement.PLATFORM_COLLECTED:
+            claims[line.line_id, organization_id] -= (
+                line.reversed_base - line.reversed_platform_fee - line.reversed_commission
+            )
+    if settlement is Settlement.PLATFORM_COLLECTED:
+        claims[None, organization_id] += split.reversed_base
+    return dict(claims)
+
+
+def cash_claims(split: Split, organization_id: str, *, settlement: Settlement) -> dict[ClaimKey, int]:
+    """Money given back to the buyer leaves the pass-through."""
+    if settlement is Settlement.SELLER_COLLECTED:
+        return {}
+    return {(None, organization_id): -split.cash_refunded}
+
+
+def changes(before: dict[ClaimKey, int], after: dict[ClaimKey, int]) -> Iterable[tuple[ClaimKey, int]]:
+    """Differences, in a stable order: known claims first, then new ones."""
+    for key in (*before, *(key for key in after if key not in before)):
+        difference = after.get(key, 0) - before.get(key, 0)
+        if difference:
+            yield key, difference
+
+
+def _carry_claims(
+    split: Split,
+    before: Split | None,
+    *,
+    organization_id: str,
+    pinned: PinnedTerms,
+    own_link: bool,
+    buyer_is_owed_all: bool,
+    times: ChangeTimes,
+) -> tuple[Claim, ...]:
+    """The claims after a change: increases start to mature, decreases eat what matured last, holds lower K."""
+    claims = {(claim.line_id, claim.payee_id): claim for claim in before.claims} if before else {}
+    for component, effective_at in (
+        (sale_claims, times.sale),
+        (refund_claims, times.refund),
+        (cash_claims, times.refund),
+    ):
+        old = component(before, organization_id, settlement=pinned.settlement) if before else {}
+        new = component(split, organization_id, settlement=pinned.settlement)
+        for key, difference in changes(old, new):
+            claim = claims.get(key) or Claim(line_id=key[0], payee_id=key[1], net=0)
+            claims[key] = _change_net(claim, difference, due_at=effective_at + timedelta(days=pinned.hold_days))
+    for key, claim in claims.items():
+        held = 0
+        if claim.payee_id == split.creator_id and own_link:
+            held = max(claim.net, 0)
+        elif claim.line_id is None and claim.payee_id == organization_id:
+            owed = claim.net if buyer_is_owed_all else min(claim.net, split.reversed_base - split.cash_refunded)
+            held = max(owed, 0)
+        claims[key] = _change_held(claim, held, released_at=max(times.sale, times.refund))
+    return tuple(claims.values())
+
+
+def _change_net(claim: Claim, difference: int, *, due_at: datetime) -> Claim:
+    maturing = list(claim.maturing)
+    if difference > 0:
+        maturing.append(Tranche(due_at=due_at, amount=difference))
+        maturing.sort(key=lambda tranche: tranche.due_at)
+    left = -difference
+    while left > 0 and maturing:
+        newest = maturing.pop()
+        if newest.amount > left:
+            maturing.append(replace(newest, amount=newest.amount - left))
+        left -= newest.amount
+    return replace(claim, net=claim.net + difference, maturing=tuple(maturing))
+
+
+def _change_held(claim: Claim, held: int, *, released_at: datetime) -> Claim:
+    cleared = min(claim.cleared, claim.net - held) if held else claim.cleared
+    maturing = claim.maturing
+    if held < claim.held and cleared < claim.net - held:
+        # What was held may have come due meanwhile: a clearing looks again at the release.
+        maturing = tuple(
+            sorted((*maturing, Tranche(due_at=released_at, amount=0)), key=lambda tranche: tranche.due_at)
+        )
+    return replace(claim, held=held, cleared=cleared, maturing=maturing)
+
+
+def clear_claim(claim: Claim, *, at: datetime) -> Claim:
+    """The claim after a clearing at `at`: K rises to N less what is held or not due yet, and never falls."""
+    later = tuple(tranche for tranche in claim.maturing if tranche.due_at > at)
+    blocked = max(sum(tranche.amount for tranche in later), claim.held)
+    return replace(claim, cleared=max(claim.cleared, claim.net - blocked), maturing=later)
+
+
+def next_clearing(claims: Sequence[Claim], *, clears: bool) -> datetime | None:
+    """The next time at which a clearing would move money."""
+    if not clears:
+        return None
+    dues = [
+        tranche.due_at
+        for claim in claims
+        for tranche in claim.maturing
+        if clear_claim(claim, at=tranche.due_at).available > claim.available
+    ]
+    return min(dues, default=None)
