@@ -136,7 +136,7 @@ def _take(free: Sequence[Stretch], length: int) -> tuple[Stretch, ...]:
 
 
 class ProviderOutcome(StrEnum):
-    """What a provider made of an attempt. `unknown`: it did not say (a timeout, an error), so anything may be true."""
+    """What a provider made of an attempt. `unknown`: it did not say (a timeout, an error); anything may be true."""
 
     PENDING = "pending"
     PAID = "paid"
@@ -443,11 +443,11 @@ class Payout(Aggregate):
             raise SelfApproval(msg)
 
     def _check_report_is_about_this_money(self, report: ProviderReport) -> None:
-        money_went = report.outcome is ProviderOutcome.PAID
         if (report.amount, report.currency) != (self.amount, self.currency):
-            msg = f"{report.reference}: {report.amount} {report.currency} at the provider, {self.amount} {self.currency} here"
+            theirs = f"{report.amount} {report.currency}"
+            msg = f"{report.reference} is {theirs} at the provider, {self.amount} {self.currency} here"
             raise ProviderDisagrees(msg)
-        released_before = self.status in RELEASED - {PayoutStatus.RETURNED} or report.reference != self.reference
-        if money_went and released_before:
-            msg = f"{report.reference} is paid at the provider, but {self.id} is {self.status} at attempt {self.attempt}"
+        given_up = self.status in RELEASED - {PayoutStatus.RETURNED} or report.reference != self.reference
+        if report.outcome is ProviderOutcome.PAID and given_up:
+            msg = f"{report.reference} is paid at the provider, {self.id} is {self.status} at attempt {self.attempt}"
             raise ProviderDisagrees(msg)
