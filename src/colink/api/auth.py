@@ -1,0 +1,131 @@
+"""Who calls, and what their role may do: the one table of permissions, and API keys by the digest of their secret.
+
+What a key may not do at all is Forbidden (403). What it may do, but not to this thing because the thing belongs to
+another, is NotFound (404): see `scope.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from colink.domain.access import ApiKeyDetails, Role
+from colink.domain.errors import Forbidden, Unauthorized
+
+
+class Permission(StrEnum):
+    """What routes ask for."""
+
+    REGISTER_ORGANIZATIONS = "register organizations"
+    CREATE_KEYS = "create keys"
+    CONFIGURE = "configure stores, products, creators, campaigns, rules and coupons"
+    CREATE_LINKS = "create links"
+    READ_SETUP = "read organizations, stores, products, campaigns and rules"
+    READ_PROMOTION = "read creators, links and coupons"
+    READ_ORDERS = "read orders"
+    READ_LEDGER = "read entries and balances"
+    READ_PAYOUTS = "read payouts and payout accounts"
+    KEEP_PAYOUT_ACCOUNTS = "keep payout accounts"
+    REQUEST_PAYOUTS = "request payouts, and cancel them before they are submitted"
+    DECIDE_PAYOUTS = "approve and reject payouts"
+    READ_REPORTS = "read reports"
+    READ_LEADERBOARDS = "read leaderboards"
+    READ_INBOX = "read deliveries"
+    REPLAY_INBOX = "replay deliveries"
+
+
+_READS = frozenset(permission for permission in Permission if permission.name.startswith("READ_"))
+
+ALLOWED: Mapping[Role, frozenset[Permission]] = {
+    Role.OPERATOR: frozenset(Permission) - {Permission.DECIDE_PAYOUTS},
+    Role.FINANCE: _READS
+    | {
+        Permission.KEEP_PAYOUT_ACCOUNTS,
+        Permission.REQUEST_PAYOUTS,
+        Permission.DECIDE_PAYOUTS,
+        Permission.REPLAY_INBOX,
+    },
+    Role.AUDITOR: _READS,
+    Role.SELLER: _READS
+    | {
+        Permission.CONFIGURE,
+        Permission.CREATE_LINKS,
+        Permission.KEEP_PAYOUT_ACCOUNTS,
+        Permission.REQUEST_PAYOUTS,
+        Permission.REPLAY_INBOX,
+    },
+    Role.CREATOR: frozenset(
+        {
+            Permission.CREATE_LINKS,
+            Permission.READ_PROMOTION,
+            Permission.READ_ORDERS,
+            Permission.READ_LEDGER,
+            Permission.READ_PAYOUTS,
+            Permission.READ_LEADERBOARDS,
+            Permission.KEEP_PAYOUT_ACCOUNTS,
+            Permission.REQUEST_PAYOUTS,
+        }
+    ),
+}
+"""Role -> what it may do. Operator, finance and auditor do it everywhere, a seller inside its organisation, a creator
+to what is their own. Approving is for finance alone, so that who sets accounts up never sends money."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Principal:
+    """A caller whose key is known."""
+
+    key_id: str
+    role: Role
+    organization_id: str | None = None
+    payee_id: str | None = None
+
+    def check_may(self, permission: Permission) -> None:
+        if permission not in ALLOWED[self.role]:
+            msg = f"a key of role {self.role} may not {permission}"
+            raise Forbidden(msg)
+
+
+KeyLookup = Callable[[str], Awaitable[ApiKeyDetails | None]]
+"""The details of the key with that digest."""
+
+
+class Authenticator:
+    """Finds the principal of an `Authorization` header. Known keys are remembered for `seconds`, unknown ones never,
+    so that a new key works at once."""
+
+    def __init__(self, lookup: KeyLookup, *, seconds: float = 10.0, most: int = 10_000) -> None:
+        self._lookup = lookup
+        self._seconds = seconds
+        self._most = most
+        self._known: dict[str, tuple[float, Principal]] = {}
+
+    async def principal(self, authorization: str | None) -> Principal:
+        """Raises Unauthorized without saying whether the key ever existed."""
+        scheme, _, secret = (authorization or "").partition(" ")
+        secret = secret.strip()
+        if scheme.lower() != "bearer" or not secret:
+            msg = "send an API key as `Authorization: Bearer <key>`"
+            raise Unauthorized(msg)
+        digest = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+        now = time.monotonic()
+        remembered = self._known.get(digest)
+        if remembered is not None and remembered[0] > now:
+            return remembered[1]
+        details = await self._lookup(digest)
+        if details is None:
+            msg = "this API key is not known"
+            raise Unauthorized(msg)
+        principal = Principal(
+            key_id=details.id,
+            role=details.role,
+            organization_id=details.organization_id,
+            payee_id=details.payee_id,
+        )
+        if len(self._known) >= self._most:
+            self._known.clear()
+        self._known[digest] = (now + self._seconds, principal)
+        return principal

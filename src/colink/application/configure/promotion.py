@@ -1,0 +1,145 @@
+"""Create links and coupons: what a creator hands to buyers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from colink.application.configure.checks import Setup, check_host, check_text, new_events, referenced
+from colink.application.ports import Decision, Facts, Needs
+from colink.application.representations import shown
+from colink.domain.campaigns import CampaignDetails
+from colink.domain.creators import CreatorDetails
+from colink.domain.errors import Conflict, InvalidInput, NotFound
+from colink.domain.organizations import StoreDetails
+from colink.domain.tracking import Coupon, CouponDetails, Link, LinkDetails
+
+LONGEST_DESTINATION = 2_000
+UTM_NAMES = ("source", "medium", "campaign", "term", "content", "id")
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateLink(Setup):
+    """Answers with the link, its URLs left to the caller, who knows the public address. Raises Conflict for a code
+    that is taken. `creator_only`: the creator the caller is bound to, if any. `utm` names come with or without
+    `utm_` and are stored with it."""
+
+    id: str
+    creator_id: str
+    destination: str
+    code: str
+    campaign_id: str | None = None
+    utm: Mapping[str, str] | None = None
+    creator_only: str | None = None
+
+    def needs(self) -> Needs:
+        documents: list[tuple[type, str]] = [(CreatorDetails, self.creator_id)]
+        if self.campaign_id is not None:
+            documents.append((CampaignDetails, self.campaign_id))
+        return Needs(streams=(self.id,), documents=tuple(documents), keys=((LinkDetails, self.code),))
+
+    def decide(self, facts: Facts) -> Decision:
+        if self.creator_only is not None and self.creator_id != self.creator_only:
+            msg = "there is no such creator"
+            raise NotFound(msg)
+        creator = referenced(facts, CreatorDetails, self.creator_id, field="creator_id")
+        organization_id = None
+        if self.campaign_id is not None:
+            campaign = referenced(facts, CampaignDetails, self.campaign_id, field="campaign_id")
+            self.check_within(campaign.organization_id, what="campaign")
+            organization_id = campaign.organization_id
+        if not _CODE.fullmatch(self.code):
+            msg = "code must be 1 to 64 letters, digits, dashes or underscores"
+            raise InvalidInput(msg, field="code")
+        if facts.keyed(LinkDetails, self.code) is not None:
+            msg = f"the code {self.code!r} is taken"
+            raise Conflict(msg, field="code")
+        details = LinkDetails(
+            id=self.id,
+            code=self.code,
+            creator_id=self.creator_id,
+            destination=check_destination(self.destination),
+            campaign_id=self.campaign_id,
+            organization_id=organization_id,
+            creator_customer_ref=creator.customer_ref,
+            utm=check_utm(self.utm or {}),
+        )
+        link = Link.create(details, at=facts.now)
+        return Decision(answer=shown(details), events=new_events(link), organization_id=organization_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateCoupon(Setup):
+    """Answers with the coupon. Raises Conflict for a code that the store has already, in any case."""
+
+    id: str
+    creator_id: str
+    store_id: str
+    code: str
+    campaign_id: str | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.store_id}:{self.code.strip().lower()}"
+
+    def needs(self) -> Needs:
+        documents: list[tuple[type, str]] = [(CreatorDetails, self.creator_id), (StoreDetails, self.store_id)]
+        if self.campaign_id is not None:
+            documents.append((CampaignDetails, self.campaign_id))
+        return Needs(streams=(self.id,), documents=tuple(documents), keys=((CouponDetails, self.key),))
+
+    def decide(self, facts: Facts) -> Decision:
+        creator = referenced(facts, CreatorDetails, self.creator_id, field="creator_id")
+        store = referenced(facts, StoreDetails, self.store_id, field="store_id")
+        self.check_within(store.organization_id, what="store")
+        if self.campaign_id is not None:
+            campaign = referenced(facts, CampaignDetails, self.campaign_id, field="campaign_id")
+            self.check_within(campaign.organization_id, what="campaign")
+            if campaign.organization_id != store.organization_id:
+                msg = f"campaign {self.campaign_id} and store {self.store_id} are of two organizations"
+                raise InvalidInput(msg, field="campaign_id")
+        code = check_text(self.code, field="code", longest=100)
+        if facts.keyed(CouponDetails, self.key) is not None:
+            msg = f"the store has a coupon {code!r} already"
+            raise Conflict(msg, field="code")
+        details = CouponDetails(
+            id=self.id,
+            organization_id=store.organization_id,
+            store_id=self.store_id,
+            code=code,
+            creator_id=self.creator_id,
+            campaign_id=self.campaign_id,
+            creator_customer_ref=creator.customer_ref,
+        )
+        coupon = Coupon.create(details, at=facts.now)
+        return Decision(answer=shown(details), events=new_events(coupon), organization_id=store.organization_id)
+
+
+def check_destination(value: str) -> str:
+    """An absolute http or https URL without user name, in printable ASCII or percent-encoded."""
+    destination = check_text(value, field="destination", longest=LONGEST_DESTINATION)
+    try:
+        parts = urlsplit(destination)
+        usable = parts.scheme in {"http", "https"} and parts.hostname is not None and parts.username is None
+        _ = parts.port  # raises ValueError when it is no number
+    except ValueError:
+        usable = False
+    if not usable or " " in destination or "\\" in destination:
+        msg = "destination must be an absolute http or https URL"
+        raise InvalidInput(msg, field="destination")
+    check_host(parts.hostname or "", field="destination")
+    return destination
+
+
+def check_utm(utm: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for name, value in utm.items():
+        bare = name.removeprefix("utm_")
+        if bare not in UTM_NAMES:
+            msg = f"utm holds {', '.join(UTM_NAMES)}, not {name!r}"
+            raise InvalidInput(msg, field="utm")
+        pairs.append((f"utm_{bare}", check_text(value, field=f"utm.{name}")))
+    return tuple(sorted(pairs))
