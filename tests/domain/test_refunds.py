@@ -1,0 +1,240 @@
+"""Refunds are cumulative: any number of partial refunds that add up to everything equals one full refund."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.domain.test_order_money import CREATOR, ORGANIZATION, STORE, Played, rule, terms
+from tests.scenarios.stories import PLACED_AT
+
+from colink.application.record_order import StandaloneRefund
+from colink.domain.attribution import CouponUse, OrderKeys
+from colink.domain.commission import Scope
+from colink.domain.money import Money
+from colink.domain.snapshots import (
+    FinancialStatus,
+    OrderLine,
+    OrderSnapshot,
+    Refund,
+    RefundLine,
+    RefundTransaction,
+    TransactionStatus,
+)
+from colink.domain.split import LineSplit
+
+
+def snapshot(
+    bases: dict[str, int], *, total: int | None = None, quantity: int = 1, **changes: object
+) -> OrderSnapshot:
+    order = OrderSnapshot(
+        external_id="1",
+        number="#1",
+        currency="MYR",
+        placed_at=PLACED_AT,
+        updated_at=PLACED_AT,
+        status=FinancialStatus.PAID,
+        cancelled=False,
+        test=False,
+        taxes_included=False,
+        lines=tuple(
+            OrderLine(line_id=line_id, quantity=quantity, base=base, sku_external_id=f"v{line_id}")
+            for line_id, base in bases.items()
+        ),
+        total_price=sum(bases.values()) if total is None else total,
+        total_outstanding=0,
+        keys=OrderKeys(coupons=(CouponUse(code="AINA10", discount=0, ordinal=0),)),
+        refunds=(),
+        digest="a",
+        payment_fee=0,
+    )
+    return replace(order, **changes)
+
+
+def refund(
+    number: int,
+    lines: dict[str, str],
+    *,
+    amount_only: str = "0",
+    paid: str | None = None,
+    status: TransactionStatus = TransactionStatus.SUCCESS,
+    tax: str = "0",
+) -> Refund:
+    return Refund(
+        refund_id=str(number),
+        processed_at=PLACED_AT + timedelta(hours=number),
+        lines=tuple(
+            RefundLine(line_id=line_id, quantity=0, subtotal=Decimal(subtotal), tax=Decimal(tax))
+            for line_id, subtotal in lines.items()
+        ),
+        amount_only=Decimal(amount_only),
+        transactions=(
+            (RefundTransaction(transaction_id=f"t{number}", amount=Decimal(paid), status=status),) if paid else ()
+        ),
+        detail=len(lines),
+        digest=f"r{number}",
+    )
+
+
+def lines_after(order: OrderSnapshot, *refunds: Refund, played: Played | None = None) -> dict[str | None, LineSplit]:
+    played = played or Played(terms())
+    played.receive(order)
+    for each in refunds:
+        played.receive(StandaloneRefund(order_external_id="1", refund=each))
+    assert played.order is not None
+    assert played.order.split is not None
+    return {line.line_id: line for line in played.order.split.lines}
+
+
+@given(
+    bases=st.lists(st.integers(min_value=1, max_value=10**7), min_size=1, max_size=4),
+    cuts=st.lists(st.integers(min_value=0, max_value=10**7), max_size=6),
+    rate_bps=st.integers(min_value=0, max_value=9500),
+)
+@settings(max_examples=150, deadline=None)
+def test_partial_refunds_that_add_up_equal_one_full_refund(bases: list[int], cuts: list[int], rate_bps: int) -> None:
+    by_line = {str(number): base for number, base in enumerate(bases, 1)}
+    order = snapshot(by_line)
+
+    def parts_of(base: int) -> list[int]:
+        points = sorted({0, base, *(cut for cut in cuts if cut < base)})
+        return [end - start for start, end in itertools.pairwise(points)]
+
+    pieces = {line_id: parts_of(base) for line_id, base in by_line.items()}
+    partial = [
+        refund(
+            number,
+            {
+                line_id: str(Decimal(parts[number - 1]) / 100)
+                for line_id, parts in pieces.items()
+                if number <= len(parts)
+            },
+        )
+        for number in range(1, max(len(parts) for parts in pieces.values()) + 1)
+    ]
+    known = terms(rules=(rule("rul_1", rate_bps=rate_bps),))
+    in_parts, at_once = Played(known), Played(known)
+    assert lines_after(order, *partial, played=in_parts) == lines_after(
+        order, refund(1, {line_id: str(Decimal(base) / 100) for line_id, base in by_line.items()}), played=at_once
+    )
+    assert in_parts.sums() == at_once.sums()
+    for line in lines_after(order, *partial).values():
+        assert line.seller_take == line.net_commission == line.net_platform_fee == 0
+
+
+def test_reversal_of_a_part_is_rounded_half_even_on_the_whole_line() -> None:
+    line = lines_after(snapshot({"1": 1000}), refund(1, {"1": "3.33"}))["1"]
+    assert (line.reversed_base, line.reversed_platform_fee, line.reversed_commission) == (333, 17, 33)
+    assert line.seller_take == 850 - (333 - 17 - 33)
+
+
+def test_what_exceeds_a_line_spills_to_the_other_lines_of_that_refund_only() -> None:
+    lines = lines_after(snapshot({"1": 100, "2": 100, "3": 100}), refund(1, {"1": "1.30", "2": "0.20"}))
+    assert [lines[id_].reversed_base for id_ in ("1", "2", "3")] == [100, 50, 0]
+
+
+def test_money_without_lines_is_spread_over_what_is_left() -> None:
+    lines = lines_after(snapshot({"1": 100, "2": 300}), refund(1, {"1": "1.00"}), refund(2, {}, amount_only="0.90"))
+    assert [lines[id_].reversed_base for id_ in ("1", "2")] == [100, 90]
+
+
+def test_more_than_the_order_is_a_discrepancy_and_moves_no_money() -> None:
+    played = Played(terms())
+    lines = lines_after(
+        snapshot({"1": 100}), refund(1, {"1": "1.50", "77": "9.00"}, amount_only="5.00"), played=played
+    )
+    assert lines["1"].reversed_base == 100
+    assert played.order is not None
+    assert played.order.split is not None
+    assert played.order.split.discrepancies == (
+        "refund 1 names line 77, which the order does not have",
+        "refunds exceed what was left of the order by 550",
+    )
+
+
+def test_money_without_lines_does_not_count_when_all_its_transactions_failed() -> None:
+    failed = refund(1, {}, amount_only="0.50", paid="0.50", status=TransactionStatus.FAILURE)
+    played = Played(terms())
+    assert lines_after(snapshot({"1": 100}), failed, played=played)["1"].reversed_base == 0
+    assert played.order is not None
+    assert played.order.split is not None
+    assert played.order.split.cash_refunded == 0
+
+
+def test_refund_lines_count_at_once_whatever_became_of_the_transaction() -> None:
+    pending = refund(1, {"1": "0.50"}, paid="0.50", status=TransactionStatus.PENDING)
+    assert lines_after(snapshot({"1": 100}), pending)["1"].reversed_base == 50
+
+
+def test_tax_in_the_price_is_no_base_of_a_refund_either() -> None:
+    order = snapshot({"1": 943}, total=1000, taxes_included=True)
+    assert lines_after(order, refund(1, {"1": "10.00"}, tax="0.57"))["1"].reversed_base == 943
+
+
+def test_units_that_left_without_a_refund_line_reverse_their_share() -> None:
+    order = snapshot({"1": 1000}, quantity=3)
+    order = replace(order, lines=(replace(order.lines[0], current_quantity=2),))
+    assert lines_after(order)["1"].reversed_base == 333
+
+
+@pytest.mark.parametrize("status", [FinancialStatus.REFUNDED, FinancialStatus.PAID])
+def test_refunded_and_cancelled_orders_reverse_everything_and_hold_the_pass_through(status: FinancialStatus) -> None:
+    order = snapshot({"1": 1000}, total=1600, status=status, cancelled=status is FinancialStatus.PAID)
+    played = Played(terms())
+    assert lines_after(order, played=played)["1"].reversed_base == 1000
+    assert played.order is not None
+    assert played.order.split is not None
+    (claim,) = (claim for claim in played.order.split.claims if claim.line_id is None)
+    assert (claim.net, claim.held) == (1600, 1600)
+    assert played.order.split.clears_at is None
+
+
+def test_an_organisation_may_keep_its_platform_fee() -> None:
+    played = Played(terms(refund_platform_fee=False))
+    line = lines_after(snapshot({"1": 1000}), refund(1, {"1": "10.00"}), played=played)["1"]
+    assert (line.net_platform_fee, line.net_commission, line.seller_take) == (50, 0, -50)
+
+
+def test_a_fixed_amount_is_capped_at_what_the_platform_fee_leaves_and_reversed_by_money() -> None:
+    known = terms(rules=(rule("rul_f", fixed=Money(400, "MYR")),))
+    lines = lines_after(snapshot({"1": 1000, "2": 300}, quantity=2), refund(1, {"1": "5.00"}), played=Played(known))
+    assert (lines["1"].commission, lines["1"].net_commission) == (800, 400)
+    assert (lines["2"].platform_fee, lines["2"].commission) == (15, 285)
+
+
+def test_a_rate_is_rounded_once_over_the_lines_that_share_its_rule() -> None:
+    known = terms(
+        rules=(
+            rule("rul_d", rate_bps=1000),
+            rule("rul_s", scope=Scope.SKU, target_id=f"sku_{STORE}.v3", rate_bps=2000),
+        )
+    )
+    lines = lines_after(snapshot({"1": 5, "2": 5, "3": 5}), played=Played(known))
+    assert [lines[id_].commission for id_ in ("1", "2", "3")] == [1, 0, 1]
+
+
+def test_an_order_without_lines_carries_its_payment_fee_and_passes_the_rest_through() -> None:
+    played = Played(terms())
+    lines = lines_after(snapshot({}, total=500, payment_fee=44), played=played)
+    assert lines[None].seller_take == -44
+    assert played.sums() == {
+        (None, f"store:{STORE}:clearing"): -500,
+        (None, "processor:shopify:fees"): 44,
+        (None, f"payee:{ORGANIZATION}:pending"): 456,
+    }
+
+
+def test_a_failed_cash_refund_comes_back() -> None:
+    played = Played(terms())
+    order = snapshot({"1": 1000})
+    lines_after(order, refund(1, {"1": "4.00"}, paid="4.00"), played=played)
+    assert played.sums()[None, f"store:{STORE}:clearing"] == -600
+    failed = refund(1, {"1": "4.00"}, paid="4.00", status=TransactionStatus.FAILURE)
+    played.receive(StandaloneRefund(order_external_id="1", refund=failed))
+    assert played.sums()[None, f"store:{STORE}:clearing"] == -1000
+    assert played.sums()["1", f"payee:{CREATOR}:pending"] == 60
