@@ -1,0 +1,210 @@
+"""From a verified delivery to a command: what it says is recorded and its bytes are kept, in one append.
+
+Knows no platform (a connector translates) and no HTTP. What cannot be used is kept as rejected with its problem, so
+that later deliveries are unaffected and it can be read again when the connector has learned better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+from colink.application.ports import (
+    Caller,
+    CommandBus,
+    Decision,
+    Delivery,
+    DeliveryStatus,
+    Facts,
+    Idempotency,
+    JsonObject,
+    Needs,
+    Recorded,
+    Request,
+)
+from colink.application.problems import problem_document
+from colink.application.record_order import RecordOrder, StandaloneRefund
+from colink.application.store_directory import StoreDirectory
+from colink.domain.errors import (
+    ColinkError,
+    ConcurrentUpdate,
+    IdempotencyConflict,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
+from colink.domain.ids import natural_id
+from colink.domain.organizations import Platform, StoreDetails
+from colink.domain.snapshots import OrderSnapshot
+
+_NOT_THE_DELIVERYS_FAULT = (Unavailable, ConcurrentUpdate, IdempotencyConflict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ignored:
+    """A delivery that changes nothing here; it is kept all the same."""
+
+    reason: str
+
+
+Translated = OrderSnapshot | StandaloneRefund | Ignored
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookHeaders:
+    """The names of a platform's headers, lower case. `kept`: those stored beside the body."""
+
+    signature: str
+    topic: str
+    delivery_id: str
+    kept: tuple[str, ...]
+
+
+class StoreConnector(Protocol):
+    """What a platform must be able to do to bring orders in."""
+
+    @property
+    def headers(self) -> WebhookHeaders: ...
+
+    def verify(self, body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> bool:
+        """Whether one of the store's secrets signed exactly these bytes."""
+
+    def translate(self, topic: str, body: bytes) -> Translated:
+        """What a verified delivery says. Raises InvalidInput naming the field, UnreadableBody where it is no JSON,
+        and nothing else, whatever the bytes."""
+
+
+class Inbox(Protocol):
+    """Deliveries as they were kept."""
+
+    async def delivery(self, *, source: str, delivery_id: str) -> Delivery | None:
+        """One delivery, byte for byte, with what has become of it."""
+
+
+class RejectionCounter(Protocol):
+    """Counts deliveries that were not taken: `reason` is the slug of the error."""
+
+    def count(self, *, platform: str, reason: str) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepDelivery(Request):
+    """Keeps a delivery that changes nothing: ignored, or rejected with its problem."""
+
+    store: StoreDetails
+    delivery: Delivery
+    answer: JsonObject
+
+    def needs(self) -> Needs:
+        return Needs()
+
+    def decide(self, facts: Facts) -> Decision:  # noqa: ARG002 - what is kept does not depend on what is known
+        return Decision(answer=self.answer, organization_id=self.store.organization_id, delivery=self.delivery)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """A verified delivery as it came in. `headers` are those worth keeping."""
+
+    topic: str
+    delivery_id: str
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+
+
+async def receive_delivery(
+    arrival: Arrival, *, store: StoreDetails, connector: StoreConnector, bus: CommandBus
+) -> Recorded:
+    """Record a delivery once.
+
+    The answer is `{"status": "accepted", "order_id"}`, `{"status": "ignored", "reason"}` or `{"status": "rejected",
+    "problem"}`; for a delivery that is already kept it is the first answer, `replayed`. Raises Unavailable or
+    ConcurrentUpdate when nothing was recorded and it should be sent again.
+    """
+    delivery = Delivery(
+        source=store.id,
+        delivery_id=arrival.delivery_id,
+        topic=arrival.topic,
+        headers=arrival.headers,
+        body=arrival.body,
+        received_at=arrival.received_at,
+        status=DeliveryStatus.ACCEPTED,
+    )
+    request = Request(
+        caller=Caller(actor=f"webhook:{store.id}", correlation_id=inbox_id(store.id, arrival.delivery_id)),
+        delivery_key=(store.id, arrival.delivery_id),
+    )
+    return await _record(delivery, request, store=store, connector=connector, bus=bus)
+
+
+async def replay_delivery(
+    id_: str,
+    *,
+    caller: Caller,
+    idempotency: Idempotency | None = None,
+    inbox: Inbox,
+    stores: StoreDirectory,
+    connectors: Mapping[Platform, StoreConnector],
+    bus: CommandBus,
+) -> Recorded:
+    """Read a kept delivery again with today's connector, whatever became of it before; its inbox row takes over the
+    outcome. Raises NotFound for an unknown inbox id. Reading an accepted one again changes no money."""
+    source, delivery_id = _parts_of_inbox_id(id_)
+    access = await stores.store(source)
+    connector = connectors.get(access.details.platform) if access is not None else None
+    kept = await inbox.delivery(source=source, delivery_id=delivery_id)
+    if access is None or connector is None or kept is None:
+        msg = f"there is no delivery {id_}"
+        raise NotFound(msg)
+    delivery = replace(kept, status=DeliveryStatus.ACCEPTED, problem=None, order_id=None, replay=True)
+    request = Request(caller=replace(caller, causation_id=id_), idempotency=idempotency)
+    return await _record(delivery, request, store=access.details, connector=connector, bus=bus)
+
+
+def inbox_id(source: str, delivery_id: str) -> str:
+    """The id under which a kept delivery is listed and replayed."""
+    return natural_id("dlv", source, delivery_id)
+
+
+def _parts_of_inbox_id(id_: str) -> tuple[str, str]:
+    source, _, delivery_id = id_.removeprefix("dlv_").partition(".")
+    return unquote(source), unquote(delivery_id)
+
+
+async def _record(
+    delivery: Delivery, request: Request, *, store: StoreDetails, connector: StoreConnector, bus: CommandBus
+) -> Recorded:
+    shared: dict[str, Any] = {
+        "caller": request.caller,
+        "idempotency": request.idempotency,
+        "delivery_key": request.delivery_key,
+        "store": store,
+    }
+    try:
+        told = connector.translate(delivery.topic, delivery.body)
+    except InvalidInput as error:
+        return await bus.submit(_rejection(delivery, error, shared))
+    if isinstance(told, Ignored):
+        ignored = replace(delivery, status=DeliveryStatus.IGNORED)
+        answer = {"status": DeliveryStatus.IGNORED.value, "reason": told.reason}
+        return await bus.submit(KeepDelivery(delivery=ignored, answer=answer, **shared))
+    command = RecordOrder(news=told, **shared)
+    try:
+        return await bus.submit(replace(command, delivery=replace(delivery, order_id=command.order_id)))
+    except _NOT_THE_DELIVERYS_FAULT:
+        raise
+    except ColinkError as error:
+        return await bus.submit(_rejection(delivery, error, shared))
+
+
+def _rejection(delivery: Delivery, error: ColinkError, shared: Mapping[str, Any]) -> KeepDelivery:
+    problem = problem_document(error)
+    return KeepDelivery(
+        delivery=replace(delivery, status=DeliveryStatus.REJECTED, problem=problem),
+        answer={"status": DeliveryStatus.REJECTED.value, "problem": problem},
+        **shared,
+    )
