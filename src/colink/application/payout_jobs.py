@@ -1,0 +1,240 @@
+"""The worker's part in payouts: request what is due, submit what is approved, ask what became of it.
+
+Every step may be run by several workers at once, killed anywhere and run again: each is a command that decides anew,
+and the provider knows an attempt by one key. What the provider did not answer is not guessed: it is looked up by our
+reference, and handed in again, under the same key, only where it never arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, TypeVar
+
+import structlog
+
+from colink.application.payout_attempts import RecordPayoutResult, SubmitPayout, instruction_in, payout_of
+from colink.application.payout_rails import PayoutInstruction, PayoutRail
+from colink.application.payouts import RequestPayout
+from colink.application.ports import Caller, Clock, CommandBus, IdFactory, Recorded
+from colink.domain.errors import ColinkError, ConcurrentUpdate, InsufficientFunds, Unavailable
+from colink.domain.payout_accounts import Rail
+from colink.domain.payouts import AT_PROVIDER, BelowMinimum, PayoutStatus, ProviderOutcome, ProviderReport
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+_PAGE = 200
+_AT_ONCE = 16  # conversations with a provider
+_RECHECKED = 200  # how many of the newest paid payouts are asked about again
+_RECHECK_AFTER = timedelta(hours=1)
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_ON_THE_WAY = frozenset({PayoutStatus.APPROVED}) | AT_PROVIDER
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutDue:
+    """A payee with an account, and at least its minimum available."""
+
+    payee_id: str
+    currency: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutRef:
+    """A payout as the queue knows it; `position` of its request orders the queue."""
+
+    payout_id: str
+    payee_id: str
+    currency: str
+    status: PayoutStatus
+    position: int
+
+
+class PayoutQueue(Protocol):
+    """What there is to do."""
+
+    async def payable(self, *, after: PayoutDue | None, limit: int) -> Sequence[PayoutDue]:
+        """Whom the schedule pays now, ordered by (payee_id, currency). Left out: a payee whose newest payout in the
+        currency was rejected, cancelled, failed or returned, until the account is changed after its request: what
+        went wrong once is not tried again and again without a person."""
+
+    async def in_status(
+        self, statuses: Collection[PayoutStatus], *, after: int | None, limit: int
+    ) -> Sequence[PayoutRef]:
+        """Payouts in one of the statuses, by position, those after a position."""
+
+    async def newest_paid(self, *, limit: int) -> Sequence[PayoutRef]: ...
+
+
+class PayoutDesk:
+    """The jobs of one worker. Methods that end in a count say how many things changed."""
+
+    def __init__(
+        self,
+        *,
+        bus: CommandBus,
+        queue: PayoutQueue,
+        rails: Mapping[Rail, PayoutRail],
+        ids: IdFactory,
+        clock: Clock,
+        automatic_approval: bool,
+        actor: str = "worker",
+    ) -> None:
+        self._bus = bus
+        self._queue = queue
+        self._rails = rails
+        self._ids = ids
+        self._clock = clock
+        self._automatic_approval = automatic_approval
+        self._actor = actor
+        self._asked: dict[str, datetime] = {}
+        self._unsettled: dict[str, PayoutRef] = {}
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def run(self) -> int:
+        """All that is due now. Raises the first Unavailable or ConcurrentUpdate after everything was tried."""
+        steps = (self.request_due, self.submit_approved, self.follow_up, self.recheck_paid)
+        changed, errors = 0, []
+        for step in steps:
+            try:
+                changed += await step()
+            except (Unavailable, ConcurrentUpdate) as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return changed
+
+    async def under_way(self) -> bool:
+        """Whether a payout is on its way, or paid without the provider being through with it."""
+        return bool(self._unsettled) or bool(await self._queue.in_status(_ON_THE_WAY, after=None, limit=1))
+
+    async def request_due(self) -> int:
+        """Request a payout for everybody whom the schedule pays; with automatic approval, approve it."""
+        changed, last = 0, None
+        while due := await self._queue.payable(after=last, limit=_PAGE):
+            changed += await self._each(due, self._request)
+            last = due[-1]
+        return changed
+
+    async def submit_approved(self) -> int:
+        """Hand approved payouts to their providers."""
+        return await self._each_in_status({PayoutStatus.APPROVED})
+
+    async def follow_up(self) -> int:
+        """Ask about what is at a provider, and about what was paid but is not settled there."""
+        unsettled = list(self._unsettled.values())
+        return await self._each_in_status(AT_PROVIDER) + await self._each(unsettled, self._advance)
+
+    async def recheck_paid(self) -> int:
+        """Ask again about the newest paid payouts, each once an hour: `paid` is not final and callbacks get lost."""
+        now = self._clock.now()
+        newest = await self._queue.newest_paid(limit=_RECHECKED)
+        due = [payout for payout in newest if now - self._asked.get(payout.payout_id, _NEVER) >= _RECHECK_AFTER]
+        self._asked = {payout.payout_id: self._asked.get(payout.payout_id, now) for payout in newest}
+        self._asked.update((payout.payout_id, now) for payout in due)
+        return await self._each(due, self._advance)
+
+    async def _each_in_status(self, statuses: Collection[PayoutStatus]) -> int:
+        changed, last = 0, None
+        while payouts := await self._queue.in_status(statuses, after=last, limit=_PAGE):
+            changed += await self._each(payouts, self._advance)
+            last = payouts[-1].position
+        return changed
+
+    async def _each(self, items: Sequence[T], step: Callable[[T], Awaitable[bool]]) -> int:
+        """Take the step for each; a broken rule is logged and leaves the others alone. Raises the first Unavailable
+        or ConcurrentUpdate after all have ended."""
+
+        async def one(item: T) -> bool:
+            async with self._slots:
+                try:
+                    return await step(item)
+                except (Unavailable, ConcurrentUpdate):
+                    raise
+                except ColinkError as error:
+                    _log.warning("payout step refused", item=item, problem=error.slug, detail=error.detail)
+                    return False
+
+        results = await asyncio.gather(*(one(item) for item in items), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return sum(1 for result in results if result is True)
+
+    async def _request(self, due: PayoutDue) -> bool:
+        command = RequestPayout(
+            caller=self._caller(f"payout-schedule:{due.payee_id}"),
+            payout_id=self._ids("pay"),
+            payee_id=due.payee_id,
+            currency=due.currency,
+            automatic_approval=self._automatic_approval,
+        )
+        try:
+            await self._bus.submit(command)
+        except (InsufficientFunds, BelowMinimum):
+            return False  # another worker, or the payee, was faster
+        return True
+
+    async def _advance(self, payout: PayoutRef) -> bool:
+        """One conversation with the provider, and what it said recorded. Whether anything changed."""
+        caller = self._caller(payout.payout_id)
+        recorded = await self._bus.submit(
+            SubmitPayout(
+                caller=caller, payout_id=payout.payout_id, payee_id=payout.payee_id, currency=payout.currency
+            )
+        )
+        changed = recorded.position is not None
+        instruction = instruction_in(recorded.answer)
+        self._unsettled.pop(payout.payout_id, None)
+        if instruction is None:
+            return changed
+        report = await self._ask(instruction, began=recorded.answer["began"], status=recorded.answer["status"])
+        if report is None:
+            return changed
+        if not report.settled:
+            self._unsettled[payout.payout_id] = payout
+        answer = await record_report(self._bus, report, caller=caller)
+        return changed or answer.position is not None
+
+    async def _ask(self, instruction: PayoutInstruction, *, began: bool, status: str) -> ProviderReport | None:
+        rail = self._rails.get(instruction.rail)
+        if rail is None:
+            _log.error("no such rail here", payout_id=instruction.payout_id, rail=instruction.rail)
+            return None
+        if not began:
+            found = await rail.find(instruction.reference)
+            if found is not None:
+                return found
+            if status != PayoutStatus.SUBMITTED:
+                # It was seen there once: handing it in again could pay twice, so a person has to look.
+                _log.error("the provider lost a payout", reference=instruction.reference, status=status)
+                return None
+        report = await rail.submit(instruction)
+        if report.outcome is ProviderOutcome.UNKNOWN:
+            _log.warning("payout outcome unknown", reference=report.reference, code=report.failure_code)
+            return None
+        return report
+
+    def _caller(self, correlation_id: str) -> Caller:
+        return Caller(actor=self._actor, correlation_id=correlation_id)
+
+
+async def record_report(bus: CommandBus, report: ProviderReport, *, caller: Caller) -> Recorded:
+    """Take over what a provider said of an attempt."""
+    command = RecordPayoutResult(caller=caller, payout_id=payout_of(report.reference), report=report)
+    return await bus.submit(command)
+
+
+async def confirm_callback(bus: CommandBus, rail: PayoutRail, reference: str, *, caller: Caller) -> bool:
+    """A callback is a hint: ask the provider and record its answer. False where it does not know the reference.
+
+    Raises Unavailable, NotFound, ProviderDisagrees."""
+    report = await rail.find(reference)
+    if report is None:
+        return False
+    await record_report(bus, report, caller=caller)
+    return True
