@@ -97,7 +97,7 @@ class _Teller:
         if random.random() < 0.1:
             self.tell(random.choice([FinancialStatus.VOIDED, FinancialStatus.EXPIRED]))
         self.tell(FinancialStatus.PAID)
-        for _ in range(random.randint(0, 2)):
+        for _ in range(random.randint(0, 3)):
             random.choice([self.edit, self.refund, self.refund, self.bring_key, self.settle_transactions])()
         if random.random() < 0.25:
             self.cancelled = True
@@ -182,8 +182,23 @@ class _Teller:
         self.refunds[refund.refund_id] = refund
         if random.random() < 0.7:
             self.deliveries.append(StandaloneRefund(order_external_id=self.external_id, refund=refund))
+        if lines and random.random() < 0.3:
+            self.retell_shorter(refund)
         if random.random() < 0.7:
             self.tell(FinancialStatus.PARTIALLY_REFUNDED)
+        if random.random() < 0.5:
+            self.settle_transactions()
+
+    def retell_shorter(self, refund: Refund) -> None:
+        """Another content of the same refund, with a line less and an earlier time: the fuller one must win."""
+        shorter = replace(
+            refund,
+            lines=refund.lines[1:],
+            detail=refund.detail - 1,
+            processed_at=refund.processed_at - timedelta(minutes=self.random.choice([0, 5, 200])),
+            digest=hashlib.sha256(f"{refund.digest}shorter".encode()).hexdigest(),
+        )
+        self.deliveries.append(StandaloneRefund(order_external_id=self.external_id, refund=shorter))
 
     def transactions(self, status: TransactionStatus, amount: Decimal) -> tuple[RefundTransaction, ...]:
         if amount == 0 or self.random.random() < 0.2:
