@@ -85,9 +85,10 @@ class Inbox(Protocol):
 
 
 class RejectionCounter(Protocol):
-    """Counts deliveries that were not taken: `reason` is the slug of the error."""
+    """Counts what was turned away without being kept: all that is stored of a delivery nobody signed."""
 
-    def count(self, *, platform: str, reason: str) -> None: ...
+    async def count(self, *, source: str, reason: str) -> None:
+        """One more for the store `source`; `reason` is a stable word such as `bad_signature`."""
 
 
 @dataclass(frozen=True, kw_only=True)
