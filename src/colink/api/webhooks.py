@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -60,6 +62,8 @@ class Webhooks:
             return
         except ConcurrentUpdate as error:
             answer = problem_answer(Unavailable(error.detail))
+        except (OperationalError, PoolTimeout):
+            answer = problem_answer(Unavailable("the database cannot be reached; nothing was recorded"))
         except ColinkError as error:
             answer = problem_answer(error)
         await answer(scope, receive, send)

@@ -147,18 +147,22 @@ async def replay_delivery(
     *,
     caller: Caller,
     idempotency: Idempotency | None = None,
+    within: str | None = None,
     inbox: Inbox,
     stores: StoreDirectory,
     connectors: Mapping[Platform, StoreConnector],
     bus: CommandBus,
 ) -> Recorded:
-    """Read a kept delivery again with today's connector, whatever became of it before; its inbox row takes over the
-    outcome. Raises NotFound for an unknown inbox id. Reading an accepted one again changes no money."""
+    """Read a kept delivery again with today's connector; its inbox row takes over the outcome.
+
+    `within`: the organisation the caller is bound to, if any. Raises NotFound for an unknown inbox id and for one of
+    another organisation. Reading an accepted delivery again changes no money.
+    """
     source, delivery_id = _parts_of_inbox_id(id_)
     access = await stores.store(source)
     connector = connectors.get(access.details.platform) if access is not None else None
     kept = await inbox.delivery(source=source, delivery_id=delivery_id)
-    if access is None or connector is None or kept is None:
+    if access is None or connector is None or kept is None or within not in {None, access.details.organization_id}:
         msg = f"there is no delivery {id_}"
         raise NotFound(msg)
     delivery = replace(kept, status=DeliveryStatus.ACCEPTED, problem=None, order_id=None, replay=True)
