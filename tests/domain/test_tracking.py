@@ -90,7 +90,7 @@ def test_destinations_that_are_refused(destination: str) -> None:
         ("https://k.example/#/a?colink_ref=kept", [], "https://k.example/?colink_ref=clk_1#/a?colink_ref=kept"),
         (
             "https://k.example/p?utm_source=mail&utm_term=x",
-            [("utm_source", "ana & co"), ("medium", "social")],
+            [("utm_source", "ana & co"), ("utm_medium", "social")],
             "https://k.example/p?utm_term=x&utm_source=ana+%26+co&utm_medium=social&colink_ref=clk_1",
         ),
         (
@@ -113,7 +113,7 @@ def test_where_a_click_is_sent(destination: str, utm: list[tuple[str, str]], sen
 )
 def test_other_parameters_arrive_as_they_were(pairs: list[tuple[str, str]], source: str) -> None:
     query = "&".join(f"{name}={value.encode().hex()}" for name, value in pairs)
-    sent_to = destination_with(link(f"https://k.example/p?{query}", ("source", source)), "clk_1")
+    sent_to = destination_with(link(f"https://k.example/p?{query}", ("utm_source", source)), "clk_1")
     kept = [(n, v.encode().hex()) for n, v in pairs if n not in {"colink_ref", "utm_source"}]
     arrived = parse_qsl(urlsplit(sent_to).query, keep_blank_values=True)
     assert arrived == [*kept, ("utm_source", source), ("colink_ref", "clk_1")]

@@ -191,8 +191,7 @@ def destination_with(link: LinkDetails, click_id: str) -> str:
     query. What was there is kept as it was and in order, the fragment too; parameters of the names we add are
     replaced. The result is ASCII, as a Location header needs: characters that no URL may hold are percent-encoded."""
     parts = _split(link.destination)
-    added = [(utm_name(name), value) for name, value in link.utm]
-    added.append((CLICK_PARAMETER, click_id))
+    added = [*link.utm, (CLICK_PARAMETER, click_id)]
     names = {name for name, _ in added}
     kept = [pair for pair in parts.query.split("&") if pair and unquote_plus(pair.partition("=")[0]) not in names]
     query = "&".join([*kept, *(f"{quote_plus(name)}={quote_plus(value)}" for name, value in added)])
@@ -202,11 +201,6 @@ def destination_with(link: LinkDetails, click_id: str) -> str:
         netloc = f"{netloc}:{parts.port}"
     url = SplitResult(parts.scheme.lower(), netloc, parts.path, query, parts.fragment).geturl()
     return quote(url, safe=_URL_CHARACTERS)
-
-
-def utm_name(name: str) -> str:
-    """`source` and `utm_source` are the same parameter, `utm_source`."""
-    return name if name.startswith("utm_") else f"utm_{name}"
 
 
 def set_aside(*, method: str, user_agent: str, purposes: Iterable[str], is_bot: bool) -> SetAside | None:
