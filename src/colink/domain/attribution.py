@@ -124,8 +124,8 @@ def merge_keys(a: OrderKeys, b: OrderKeys) -> OrderKeys:
     """The union of what two deliveries of an order carry, in canonical form (ids sorted, coupons by place, codes in
     lower case). Commutative, associative and, on canonical keys, idempotent.
 
-    A code seen twice has its largest discount and its first place. Of two customer references the smaller is kept:
-    any choice does that does not depend on which delivery came first.
+    A code seen twice has its largest discount and its first place: these rank coupons, so they are part of the keys.
+    Of two customer references the smaller is kept: any choice does that does not depend on which delivery came first.
     """
     coupons: dict[str, CouponUse] = {}
     for use in (*a.coupons, *b.coupons):
@@ -140,12 +140,6 @@ def merge_keys(a: OrderKeys, b: OrderKeys) -> OrderKeys:
         coupons=tuple(sorted(coupons.values(), key=lambda use: (use.ordinal, use.code))),
         customer_ref=min((ref for ref in (a.customer_ref, b.customer_ref) if ref is not None), default=None),
     )
-
-
-def brings_new_key(known: OrderKeys, incoming: OrderKeys) -> bool:
-    """Whether a delivery changes what an order can be matched by, a code's discount or place included: they rank
-    coupons, so leaving them out would make the result depend on which delivery came first."""
-    return merge_keys(known, incoming) != merge_keys(known, OrderKeys())
 
 
 def decide_attribution(
@@ -228,7 +222,8 @@ def leads_to_store(host: str | None, store: StoreDetails) -> bool:
     """
     if not host or not store.domain:
         return False
-    return host.lower().removeprefix("www.") == store.domain.lower().removeprefix("www.")
+    domain = store.domain.partition(":")[0]  # links are compared by host: on which port a shop answers is no matter
+    return host.lower().removeprefix("www.") == domain.lower().removeprefix("www.")
 
 
 def _coupons_found(
