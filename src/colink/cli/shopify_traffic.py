@@ -45,7 +45,7 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class RefundedItem:
-    """Units of a line that were given back. `subtotal` and `tax` default to their share of the line."""
+    """Units of a line that were given back. `subtotal` and `tax` default to their share of the line, in cents."""
 
     item: Item
     quantity: int = 1
@@ -284,8 +284,9 @@ def _line_item(item: Item, currency: str) -> dict[str, Any]:
 
 def _refund_line_item(refund_id: int, index: int, refunded: RefundedItem, currency: str) -> dict[str, Any]:
     item = refunded.item
-    subtotal = item.total * refunded.quantity / item.quantity if refunded.subtotal is None else refunded.subtotal
-    tax = Decimal(item.tax) * refunded.quantity / item.quantity if refunded.tax is None else refunded.tax
+    share = Decimal(refunded.quantity) / item.quantity
+    subtotal = round(item.total * share, 2) if refunded.subtotal is None else refunded.subtotal
+    tax = round(Decimal(item.tax) * share, 2) if refunded.tax is None else refunded.tax
     return {
         "id": refund_id * 100 + index,
         "line_item_id": item.line_id,

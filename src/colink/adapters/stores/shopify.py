@@ -266,11 +266,12 @@ def _coupons(order: Reader, amounts: _Amounts, currency: str) -> tuple[CouponUse
 
 def _email(order: Reader) -> str | None:
     customer = order.object_or_none("customer")
-    return (
-        (customer.loose_text_or_none("email") if customer is not None else None)
-        or order.loose_text_or_none("email")
-        or order.loose_text_or_none("contact_email")
-    )
+    addresses = [
+        None if customer is None else customer.loose_text_or_none("email"),
+        order.loose_text_or_none("email"),
+        order.loose_text_or_none("contact_email"),
+    ]
+    return next((address for address in addresses if address), None)
 
 
 def _standalone_refund(refund: Reader, _body: bytes) -> StandaloneRefund:
