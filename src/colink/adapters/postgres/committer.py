@@ -1,0 +1,384 @@
+"""The one way into a log: commands submitted at once are gathered, read for, decided and appended together.
+
+A batch is read in one go, decided in pure code, and appended by one function call in its own transaction; callers are
+answered after the commit (architecture section 4, group commit). Batches in flight and the commands inside one have
+disjoint conflict keys; a command on a busy key waits, and waiting commands reserve their keys, so that their order is
+kept. Not responsible for what commands decide, nor for SQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+import psycopg
+import structlog
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from colink.adapters.postgres.append import COMMERCE, Log, Prepared, StampedEvent
+from colink.adapters.postgres.facts import Connection, FactsReader, LoadedFacts, Prior
+from colink.adapters.postgres.mapper import EventMapper, encode, schema_version
+from colink.adapters.postgres.pool import AsyncPool
+from colink.application.ports import (
+    BalanceUnchanged,
+    Clock,
+    Command,
+    CommandBus,
+    Decision,
+    Recorded,
+    TermsUnchanged,
+)
+from colink.domain.errors import (
+    ColinkError,
+    ConcurrentUpdate,
+    Conflict,
+    IdempotencyConflict,
+    InvalidInput,
+    Unavailable,
+)
+from colink.projections.documents import KEY_FIELDS
+from colink.projections.inline import project
+
+_log = structlog.get_logger(__name__)
+
+ATTEMPTS: Final = 10  # decisions of one command before it is told that it kept losing races
+PATIENCE: Final = 15.0  # seconds a command waits for a database that is away
+_PAUSE: Final = 0.1  # seconds between tries then
+# What happens around a connection, not because of what was sent: worth another try.
+_PASSING = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError)
+
+
+@dataclass(eq=False, slots=True)
+class _Pending:
+    """A command on its way. `unsure`: appends whose outcome is not known, because the connection was lost."""
+
+    command: Command
+    answer: asyncio.Future[Recorded]
+    keys: frozenset[Hashable]
+    attempts: int = 0
+    waited_since: float | None = None
+    unsure: list[Prepared] = field(default_factory=list)
+
+    def resolve(self, recorded: Recorded) -> None:
+        # The caller may be gone: its future is then cancelled, and answering it would kill the committer.
+        if not self.answer.done():
+            self.answer.set_result(recorded)
+
+    def fail(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+_Decided = tuple[_Pending, Prepared]
+
+
+def conflict_keys(command: Command) -> frozenset[Hashable]:
+    """What two commands may not have in common while one of them is decided and appended."""
+    needs = command.needs()
+    keys: set[Hashable] = {("stream", stream) for stream in needs.streams}
+    keys |= {("funds", *pair) for pair in needs.funds_of}
+    if command.idempotency:
+        keys.add(("key", command.idempotency.scope, command.idempotency.key))
+    if command.delivery_key:
+        keys.add(("delivery", *command.delivery_key))
+    if needs.repeats_of:
+        keys.add(("repeat", *needs.repeats_of.network_hashes))
+    return frozenset(keys)
+
+
+class Committer(CommandBus):
+    """Start it on the event loop that submits; `stop` lets what was submitted finish first."""
+
+    def __init__(
+        self,
+        pool: AsyncPool,
+        clock: Clock,
+        *,
+        log: Log = COMMERCE,
+        in_flight: int = 1,
+        batch_size: int = 256,
+        queue_size: int = 4096,
+    ) -> None:
+        """`pool` was made for commands and has a connection for each of `in_flight` batches. At most `batch_size`
+        commands are appended together, and at most `queue_size` wait before the next are refused as Unavailable."""
+        self._pool = pool
+        self._clock = clock
+        self._log = log
+        self._mapper = EventMapper()
+        self._reader = FactsReader(log, clock, self._mapper)
+        self._in_flight = in_flight
+        self._batch_size = batch_size
+        self._queue_size = queue_size
+        self._waiting: deque[_Pending] = deque()
+        self._busy: set[Hashable] = set()
+        self._flying = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._runner: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    async def start(self) -> None:
+        self._stopping = False
+        self._runner = asyncio.create_task(self._run(), name=f"committer:{self._log.name}")
+
+    async def stop(self) -> None:
+        """Take nothing more, finish what waits, then end."""
+        self._stopping = True
+        self._wake.set()
+        if self._runner is not None:
+            await self._runner
+            self._runner = None
+
+    async def __aenter__(self) -> Committer:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def submit(self, command: Command) -> Recorded:
+        """Record the command durably and return its answer (see ports.CommandBus for the errors)."""
+        if self._stopping or self._runner is None:
+            msg = "the service is shutting down; try again shortly"
+            raise Unavailable(msg)
+        if len(self._waiting) >= self._queue_size:
+            msg = "too many commands are waiting; try again shortly"
+            raise Unavailable(msg)
+        pending = _Pending(command, asyncio.get_running_loop().create_future(), conflict_keys(command))
+        self._waiting.append(pending)
+        self._wake.set()
+        return await pending.answer
+
+    async def _run(self) -> None:
+        while True:
+            batch = self._take() if self._flying < self._in_flight else []
+            if batch:
+                self._busy |= _keys_of(batch)
+                self._flying += 1
+                task = asyncio.create_task(self._finish(batch))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                continue
+            if self._stopping and not self._waiting and not self._flying:
+                return
+            await self._wake.wait()
+            self._wake.clear()
+
+    def _take(self) -> list[_Pending]:
+        """The next batch: in order of arrival, leaving out commands whose keys are taken, and those behind them."""
+        batch: list[_Pending] = []
+        left: deque[_Pending] = deque()
+        taken = set(self._busy)
+        while self._waiting and len(batch) < self._batch_size:
+            pending = self._waiting.popleft()
+            if pending.answer.done():
+                continue  # its caller went away before anything was done
+            (left if pending.keys & taken else batch).append(pending)
+            taken |= pending.keys
+        self._waiting.extendleft(reversed(left))
+        return batch
+
+    async def _finish(self, batch: list[_Pending]) -> None:
+        try:
+            todo = batch
+            while todo:
+                todo = await self._attempt(todo)
+        except Exception as error:  # noqa: BLE001 - a defect costs its own batch only: the committer goes on
+            _log.exception("a batch failed", log=self._log.name, commands=len(batch))
+            for pending in batch:
+                pending.fail(error)
+        finally:
+            self._busy -= _keys_of(batch)
+            self._flying -= 1
+            self._wake.set()
+
+    async def _attempt(self, batch: Sequence[_Pending]) -> list[_Pending]:
+        """Read, decide and append once; returns the commands that must be decided again."""
+        batch = [pending for pending in batch if not pending.answer.done()]
+        decided: list[_Decided] = []
+        again: list[_Pending] = []
+        try:
+            async with self._pool.connection() as connection:
+                facts = await self._reader.load(connection, [pending.command for pending in batch])
+                # After the read, so that what it did not see and is not found here collides in the append.
+                open_ = await self._recognise(connection, zip(batch, facts, strict=True))
+                decided, again = _arranged(self._decide(open_))
+                again += await self._append(connection, decided)
+        except (*_PASSING, PoolClosed) as error:
+            return await self._wait_for_database(batch, error)
+        return again
+
+    async def _wait_for_database(self, batch: Sequence[_Pending], error: Exception) -> list[_Pending]:
+        _log.warning("the database cannot be reached or broke off", log=self._log.name, error=str(error))
+        now = asyncio.get_running_loop().time()
+        again = []
+        for pending in batch:
+            pending.waited_since = pending.waited_since or now
+            if now - pending.waited_since > PATIENCE:
+                known = "its outcome is not known" if pending.unsure else "nothing was recorded"
+                pending.fail(Unavailable(f"the database cannot be reached; {known}, and it is safe to repeat"))
+            elif not pending.answer.done():
+                again.append(pending)
+        await asyncio.sleep(_PAUSE)
+        return again
+
+    async def _recognise(
+        self, connection: Connection, batch: Iterable[tuple[_Pending, LoadedFacts]]
+    ) -> list[tuple[_Pending, LoadedFacts]]:
+        """Answer the commands that are recorded already, by key, by delivery, or by an append that was thought lost;
+        returns the others."""
+        left = []
+        for pending, facts in batch:
+            for prepared in pending.unsure:
+                position = await self._reader.recorded_at(connection, prepared)
+                if position is not None:
+                    pending.resolve(_recorded(prepared.answer, position))
+            if pending.answer.done():
+                continue
+            if facts.prior is not None:
+                _answer_again(pending, facts.prior)
+            else:
+                left.append((pending, facts))
+        return left
+
+    def _decide(self, batch: Iterable[tuple[_Pending, LoadedFacts]]) -> list[_Decided]:
+        decided = []
+        for pending, facts in batch:
+            try:
+                decision = pending.command.decide(facts)
+                decided.append((pending, self._prepare(pending.command, decision)))
+            except ColinkError as error:
+                pending.fail(error)
+            except Exception as error:  # noqa: BLE001 - it is handed to the one caller whose command it is
+                _log.exception("a command failed", command=type(pending.command).__name__)
+                pending.fail(error)
+        return decided
+
+    def _prepare(self, command: Command, decision: Decision) -> Prepared:
+        stamped = [
+            StampedEvent(self._mapper.to_stored_event(event), schema_version(type(event)))
+            for event in decision.events
+        ]
+        return Prepared(
+            events=stamped,
+            rows=[project(event) for event in decision.events],
+            caller=command.caller,
+            answer=encode(decision.answer),
+            organization_id=decision.organization_id,
+            idempotency=command.idempotency,
+            delivery=decision.delivery,
+            guards=decision.guards,
+            private=decision.private,
+        )
+
+    async def _append(self, connection: Connection, decided: list[_Decided]) -> list[_Pending]:
+        """Append; what fails its checks is left out and the rest appended. Returns those to decide again."""
+        again: list[_Pending] = []
+        while decided:
+            prepared = [prepared for _, prepared in decided]
+            try:
+                parameters = self._log.parameters(prepared, self._clock.now())
+                cursor = await connection.execute(self._log.append, parameters)
+                rows = await cursor.fetchall()
+            except _PASSING:
+                for pending, lost in decided:
+                    pending.unsure.append(lost)
+                raise
+            except (psycopg.Error, InvalidInput, UnicodeEncodeError) as error:
+                return again + await self._append_one_by_one(connection, decided, error)
+            failed = {command: reason for command, reason, _, _ in rows if reason is not None}
+            if not failed:
+                _answer_all(decided, base=rows[0][2])
+                return again
+            again += [pending for n, (pending, _) in enumerate(decided) if n in failed and _may_retry(pending)]
+            decided = [item for n, item in enumerate(decided) if n not in failed]
+        return again
+
+    async def _append_one_by_one(
+        self, connection: Connection, decided: list[_Decided], error: Exception
+    ) -> list[_Pending]:
+        """One of them holds what the database does not take: find it, and let the others pass."""
+        if len(decided) == 1:
+            pending, _ = decided[0]
+            pending.fail(_translated(error))
+            return []
+        return [pending for one in decided for pending in await self._append(connection, [one])]
+
+
+def _keys_of(batch: Iterable[_Pending]) -> set[Hashable]:
+    return {key for pending in batch for key in pending.keys}
+
+
+def _arranged(decided: list[_Decided]) -> tuple[list[_Decided], list[_Pending]]:
+    """Order a batch so that what a command is guarded by is not changed before it; returns the batch, and the
+    commands for which no order exists (they decide again, after the batch)."""
+
+    def rank(item: _Decided) -> int:
+        if item[1].terms_moved():
+            return 3
+        guards = item[1].guards
+        return 0 if any(isinstance(guard, BalanceUnchanged) for guard in guards) else 1 if guards else 2
+
+    batch: list[_Decided] = []
+    again: list[_Pending] = []
+    accounts: set[tuple[str, str]] = set()
+    terms: set[str] = set()
+    for pending, prepared in sorted(decided, key=rank):
+        stale = any(
+            (isinstance(guard, BalanceUnchanged) and (guard.account, guard.currency) in accounts)
+            or (isinstance(guard, TermsUnchanged) and guard.organization_id in terms)
+            for guard in prepared.guards
+        )
+        if stale:
+            again.append(pending)
+            continue
+        batch.append((pending, prepared))
+        accounts |= prepared.accounts()
+        terms |= prepared.terms_moved()
+    return batch, again
+
+
+def _may_retry(pending: _Pending) -> bool:
+    pending.attempts += 1
+    if pending.attempts < ATTEMPTS:
+        return True
+    pending.fail(ConcurrentUpdate("others kept changing the same thing first; try again"))
+    return False
+
+
+def _answer_again(pending: _Pending, prior: Prior) -> None:
+    key = pending.command.idempotency
+    if key and prior.request_digest is not None and prior.request_digest != key.request_digest:
+        pending.fail(IdempotencyConflict(f"the idempotency key {key.key!r} was used with another request"))
+        return
+    pending.resolve(_recorded(prior.answer, prior.position, replayed=True))
+
+
+def _answer_all(decided: Iterable[_Decided], *, base: int) -> None:
+    position = base
+    for pending, prepared in decided:
+        position += len(prepared.events)
+        pending.resolve(_recorded(prepared.answer, position if prepared.events else None))
+
+
+def _recorded(answer: str, position: int | None, *, replayed: bool = False) -> Recorded:
+    return Recorded(answer=msgspec.json.decode(answer), replayed=replayed, position=position)
+
+
+def _translated(error: Exception) -> Exception:
+    """What the database refuses in one command, in words for its caller."""
+    if isinstance(error, psycopg.errors.UniqueViolation):
+        if error.diag.constraint_name == "documents_key":
+            kind = (error.diag.message_detail or "").partition("=(")[2].partition(",")[0]
+            field_name = KEY_FIELDS.get(kind)
+            return Conflict(f"this {field_name or 'key'} is taken by another {kind or 'thing'}", field=field_name)
+        return Conflict(f"it is recorded already ({error.diag.constraint_name})")
+    if isinstance(error, psycopg.errors.NumericValueOutOfRange):
+        return InvalidInput("a number is too large to be stored")
+    if isinstance(error, (psycopg.DataError, UnicodeEncodeError)):
+        return InvalidInput(f"a value cannot be stored: {error}")
+    return error

@@ -1,0 +1,133 @@
+"""Events to stored text and back. Responsible for encoding, upcasting and the topic of each event; not for storage.
+
+A payload is the JSON of the event's fields without `originator_id` and `originator_version` (they are columns). It is
+decoded into the event's own types, so money stays integer, decimals exact and times aware. An event class with a
+`class_version` above 1 has it in its payload and is brought up to date by its `upcast_vN_vN+1` methods, as the
+library does it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+from eventsourcing.domain import DomainEventProtocol
+from eventsourcing.persistence import Cipher, Compressor, Mapper, MapperDeserialisationError, StoredEvent, Transcoder
+from eventsourcing.utils import get_topic, resolve_topic
+
+from colink.domain.aggregates import Event
+from colink.domain.errors import InvalidInput
+
+_NUL_IN_JSON = "\\u0000"
+_encoder = msgspec.json.Encoder()
+
+
+class JsonTranscoder(Transcoder):
+    """Plain JSON for the library: times as RFC 3339, decimals as text, no type wrappers."""
+
+    def encode(self, obj: Any) -> bytes:
+        return _encoder.encode(obj)
+
+    def decode(self, data: bytes) -> Any:
+        return msgspec.json.decode(data)
+
+
+class EventMapper(Mapper[str]):
+    """Maps our typed events. Text that PostgreSQL cannot hold is refused here, naming the field."""
+
+    def __init__(
+        self,
+        transcoder: Transcoder | None = None,
+        compressor: Compressor | None = None,
+        cipher: Cipher | None = None,
+    ) -> None:
+        if compressor is not None or cipher is not None:
+            msg = "payloads are stored as they are: auditors read them (architecture section 4)"
+            raise ValueError(msg)
+        super().__init__(transcoder or JsonTranscoder())
+
+    def to_stored_event(self, domain_event: DomainEventProtocol[str]) -> StoredEvent:
+        """Raises InvalidInput, naming the field, for text with NUL or half a surrogate pair."""
+        state = dict(vars(domain_event))
+        originator_id = state.pop("originator_id")
+        originator_version = state.pop("originator_version")
+        version = schema_version(type(domain_event))
+        if version > 1:
+            state["class_version"] = version
+        return StoredEvent(
+            originator_id=originator_id,
+            originator_version=originator_version,
+            topic=get_topic(type(domain_event)),
+            state=encode(state).encode(),
+        )
+
+    def to_domain_event(self, stored_event: StoredEvent) -> Event:
+        return self.event(
+            str(stored_event.originator_id),
+            stored_event.originator_version,
+            stored_event.topic,
+            stored_event.state.decode(),
+        )
+
+    def event(self, stream_id: str, version: int, topic: str, payload: str) -> Event:
+        """The event of one row of the log. Raises MapperDeserialisationError when it does not fit its class."""
+        try:
+            cls = resolve_topic(topic)
+            newest = schema_version(cls)
+            if newest > 1:
+                payload = _upcast(cls, newest, payload)
+            # The two columns are put back into the text: one typed decode then builds the whole event.
+            text = f'{{"originator_id":{encode(stream_id)},"originator_version":{version},{payload[1:]}'
+            return cast("Event", msgspec.json.decode(text, type=cls))
+        except Exception as error:
+            msg = f"cannot read event {version} of {stream_id!r} with topic {topic!r}: {error}"
+            raise MapperDeserialisationError(msg) from error
+
+
+def schema_version(event_class: type[Any]) -> int:
+    """The version of the class's shape, 1 where it says none."""
+    return int(getattr(event_class, "class_version", 1))
+
+
+def _upcast(cls: type[Any], newest: int, payload: str) -> str:
+    state = msgspec.json.decode(payload, type=dict[str, Any])
+    version = state.pop("class_version", 1)
+    while version < newest:
+        getattr(cls, f"upcast_v{version}_v{version + 1}")(state)
+        version += 1
+    return _encoder.encode(state).decode()
+
+
+def encode(value: object) -> str:
+    """The JSON text of anything msgspec encodes. Raises InvalidInput for text that PostgreSQL cannot hold."""
+    try:
+        text = _encoder.encode(value).decode()
+    except UnicodeEncodeError as error:
+        msg = "text with half a surrogate pair cannot be stored"
+        raise InvalidInput(msg, field=_culprit(value)) from error
+    # The escape may also be an escaped backslash before `u0000`, which is harmless: only then is the walk in vain.
+    if _NUL_IN_JSON in text:
+        culprit = _culprit(value)
+        if culprit is not None:
+            msg = "text with a NUL character cannot be stored"
+            raise InvalidInput(msg, field=culprit)
+    return text
+
+
+def _culprit(value: object) -> str | None:
+    """The dotted path of the first text that PostgreSQL cannot hold."""
+    if isinstance(value, str):
+        return "" if "\x00" in value or any("\ud800" <= char <= "\udfff" for char in value) else None
+    if isinstance(value, dict):
+        parts = list(value.items())
+    elif isinstance(value, (list, tuple)):
+        parts = list(enumerate(value))
+    elif hasattr(value, "__dataclass_fields__"):
+        parts = [(name, getattr(value, name)) for name in value.__dataclass_fields__]
+    else:
+        return None
+    for name, part in parts:
+        found = _culprit(part) if not isinstance(name, str) or _culprit(name) is None else ""
+        if found is not None:
+            return f"{name}.{found}".rstrip(".")
+    return None

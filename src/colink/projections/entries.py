@@ -1,0 +1,171 @@
+"""Ledger entries and balances: inline rows of every journal, and how they are asked for.
+
+Amounts are signed minor units, credit above zero. An entry's status is not stored: it is derived when read
+(semantics section 6), by whoever has the order's claims and the payouts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow, class_row
+
+from colink.domain.ledger import JournalPosted, payee_of
+from colink.projections.conditions import Where
+from colink.projections.inline import EntryRow, projects
+
+Cursor = tuple[int, int]  # (position, ordinal) of the last entry of the page before
+
+
+@projects(JournalPosted)
+def entries_of_journal(event: JournalPosted) -> Sequence[EntryRow]:
+    """One row a posting."""
+    return [
+        EntryRow(
+            journal_id=event.originator_id,
+            ordinal=ordinal,
+            kind=str(event.kind),
+            account=posting.account,
+            payee_id=payee_of(posting.account),
+            purpose=str(posting.purpose),
+            amount=posting.amount,
+            currency=posting.currency,
+            organization_id=event.organization_id,
+            order_id=event.order_id,
+            line_id=posting.line_id,
+            payout_id=event.payout_id,
+            effective_at=event.effective_at,
+        )
+        for ordinal, posting in enumerate(event.postings)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A ledger entry as recorded. `credited_after`: length of the payee's line of cleared credits after it, for
+    entries that lengthen it (domain.payouts)."""
+
+    position: int
+    ordinal: int
+    journal_id: str
+    kind: str
+    account: str
+    payee_id: str | None
+    purpose: str
+    amount: int
+    currency: str
+    organization_id: str | None
+    order_id: str | None
+    line_id: str | None
+    payout_id: str | None
+    effective_at: datetime
+    recorded_at: datetime
+    credited_after: int | None
+
+    @property
+    def cursor(self) -> Cursor:
+        return self.position, self.ordinal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    account: str
+    currency: str
+    amount: int
+
+
+_ENTRY = (
+    "select position, ordinal, journal_id, kind, account, payee_id, purpose, amount, currency, organization_id, "
+    "order_id, line_id, payout_id, effective_at, recorded_at, credited_after from colink.entries"
+)
+
+
+async def list_entries(
+    connection: AsyncConnection[TupleRow],
+    *,
+    order_id: str | None = None,
+    payee_id: str | None = None,
+    account: str | None = None,
+    organization_id: str | None = None,
+    after: Cursor | None = None,
+    limit: int = 100,
+) -> list[Entry]:
+    """Entries that fit everything given, in log order, those after the cursor."""
+    where = Where()
+    where.equals(order_id=order_id, payee_id=payee_id, account=account, organization_id=organization_id)
+    if after is not None:
+        where.add("(position, ordinal) > (%(position)s, %(ordinal)s)", position=after[0], ordinal=after[1])
+    async with connection.cursor(row_factory=class_row(Entry)) as cursor:
+        await cursor.execute(
+            f"{_ENTRY}{where} order by position, ordinal limit %(limit)s", where.values | {"limit": limit}
+        )
+        return await cursor.fetchall()
+
+
+async def list_credits(
+    connection: AsyncConnection[TupleRow],
+    *,
+    account: str,
+    currency: str,
+    start: int,
+    end: int,
+    after: int | None = None,
+    limit: int = 100,
+) -> list[Entry]:
+    """The entries of the stretch [start, end) of an available account's line of cleared credits, oldest first, those
+    after the entry with `credited_after` = `after`. The first and the last may lie in it only in part."""
+    async with connection.cursor(row_factory=class_row(Entry)) as cursor:
+        await cursor.execute(
+            f"{_ENTRY} where account = %(account)s and currency = %(currency)s and credited_after > %(after)s "
+            "and credited_after - amount < %(end)s order by credited_after limit %(limit)s",
+            {
+                "account": account,
+                "currency": currency,
+                "after": max(start, after or 0),
+                "end": end,
+                "limit": limit,
+            },
+        )
+        return await cursor.fetchall()
+
+
+async def list_balances(
+    connection: AsyncConnection[TupleRow],
+    *,
+    account: str | None = None,
+    prefix: str | None = None,
+    payee_id: str | None = None,
+    as_of: datetime | None = None,
+    at_position: int | None = None,
+) -> list[Balance]:
+    """Balances by account and currency; of one account, of those that start with `prefix`, of a payee's accounts.
+
+    as_of: by effective time, that time included; at_position: as recorded up to that log position. Without either,
+    the newest. Zero balances are listed once something was posted.
+    """
+    where = Where()
+    where.equals(account=account)
+    if prefix is not None:
+        where.add("starts_with(account, %(prefix)s)", prefix=prefix)
+    if payee_id is not None:
+        where.add(
+            "account = any(%(accounts)s)",
+            accounts=[f"payee:{payee_id}:{part}" for part in ("pending", "available", "in_transit")],
+        )
+    if as_of is None and at_position is None:
+        query = f"select account, currency, amount from colink.balances{where} order by account, currency"
+    else:
+        if as_of is not None:
+            where.add("effective_at <= %(as_of)s", as_of=as_of)
+        if at_position is not None:
+            where.add("position <= %(at_position)s", at_position=at_position)
+        query = (
+            f"select account, currency, sum(amount)::bigint as amount from colink.entries{where} "
+            "group by account, currency order by account, currency"
+        )
+    async with connection.cursor(row_factory=class_row(Balance)) as cursor:
+        await cursor.execute(query, where.values)
+        return await cursor.fetchall()

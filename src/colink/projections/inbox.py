@@ -1,0 +1,72 @@
+"""The inbox: every platform delivery as it came, for listing and for reading again. Commands write its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow, class_row
+
+from colink.projections.conditions import Where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FiledDelivery:
+    """A delivery without its body. `headers`, `problem` and `answer` are JSON texts."""
+
+    seq: int
+    source: str
+    delivery_id: str
+    topic: str
+    headers: str
+    received_at: datetime
+    status: str
+    problem: str | None
+    answer: str
+    order_id: str | None
+    replayed_at: datetime | None
+
+
+_COLUMNS = "seq, source, delivery_id, topic, headers, received_at, status, problem, answer, order_id, replayed_at"
+
+
+async def list_deliveries(
+    connection: AsyncConnection[TupleRow],
+    *,
+    source: str | None = None,
+    status: str | None = None,
+    order_id: str | None = None,
+    after: int | None = None,
+    limit: int = 100,
+) -> list[FiledDelivery]:
+    """Deliveries that fit everything given, by arrival; `after` is the `seq` of the last one seen."""
+    where = Where()
+    where.equals(source=source, status=status, order_id=order_id)
+    if after is not None:
+        where.add("seq > %(after)s", after=after)
+    async with connection.cursor(row_factory=class_row(FiledDelivery)) as cursor:
+        await cursor.execute(
+            f"select {_COLUMNS} from colink.inbox{where} order by seq limit %(limit)s",
+            where.values | {"limit": limit},
+        )
+        return await cursor.fetchall()
+
+
+async def delivery(
+    connection: AsyncConnection[TupleRow], source: str, delivery_id: str
+) -> tuple[FiledDelivery, bytes] | None:
+    """One delivery with its body, byte for byte."""
+    async with connection.cursor(row_factory=class_row(FiledDelivery)) as cursor:
+        await cursor.execute(
+            f"select {_COLUMNS} from colink.inbox where source = %s and delivery_id = %s", (source, delivery_id)
+        )
+        filed = await cursor.fetchone()
+    if filed is None:
+        return None
+    row = await (
+        await connection.execute(
+            "select body from colink.inbox where source = %s and delivery_id = %s", (source, delivery_id)
+        )
+    ).fetchone()
+    return (filed, bytes(row[0])) if row else None

@@ -1,0 +1,122 @@
+"""The state of each payout, and which stretches of a payee's cleared credits live and paid payouts hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow, class_row
+
+from colink.domain.payouts import (
+    RELEASED,
+    PayoutApproved,
+    PayoutAttemptFailed,
+    PayoutCancelled,
+    PayoutFailed,
+    PayoutHeld,
+    PayoutHoldLifted,
+    PayoutInTransit,
+    PayoutPaid,
+    PayoutRejected,
+    PayoutRequested,
+    PayoutReturned,
+    PayoutStatus,
+    PayoutSubmitted,
+    Stretch,
+)
+from colink.projections.conditions import Where
+from colink.projections.inline import PayoutRow, projects
+
+HOLDING = tuple(sorted(str(status) for status in PayoutStatus if status not in RELEASED))
+"""States in which a payout holds its stretches."""
+
+
+def payout_row(event: Any) -> Sequence[PayoutRow]:
+    """Of a PayoutRequested or PayoutChanged: each repeats what the row needs."""
+    return [
+        PayoutRow(
+            payout_id=event.originator_id,
+            payee_id=event.payee_id,
+            currency=event.currency,
+            amount=event.amount,
+            status=str(event.status),
+            stretches=msgspec.json.encode(event.stretches).decode(),
+        )
+    ]
+
+
+for _event_class in (
+    PayoutRequested,
+    PayoutApproved,
+    PayoutHeld,
+    PayoutHoldLifted,
+    PayoutRejected,
+    PayoutCancelled,
+    PayoutSubmitted,
+    PayoutAttemptFailed,
+    PayoutInTransit,
+    PayoutPaid,
+    PayoutFailed,
+    PayoutReturned,
+):
+    projects(_event_class)(payout_row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FiledPayout:
+    """A payout's row; `stretches_json` is the JSON text of the stretches it was reserved with."""
+
+    payout_id: str
+    payee_id: str
+    currency: str
+    amount: int
+    status: str
+    stretches_json: str
+    created_position: int
+    position: int
+
+    @property
+    def stretches(self) -> tuple[Stretch, ...]:
+        return decode_stretches(self.stretches_json)
+
+
+def decode_stretches(text: str) -> tuple[Stretch, ...]:
+    return msgspec.json.decode(text, type=tuple[Stretch, ...])
+
+
+_SELECT = (
+    "select payout_id, payee_id, currency, amount, status, stretches as stretches_json, created_position, position "
+    "from colink.payouts"
+)
+
+
+async def payout_by_id(connection: AsyncConnection[TupleRow], payout_id: str) -> FiledPayout | None:
+    async with connection.cursor(row_factory=class_row(FiledPayout)) as cursor:
+        await cursor.execute(f"{_SELECT} where payout_id = %s", (payout_id,))
+        return await cursor.fetchone()
+
+
+async def list_payouts(
+    connection: AsyncConnection[TupleRow],
+    *,
+    payee_id: str | None = None,
+    currency: str | None = None,
+    status: Sequence[str] | None = None,
+    after: int | None = None,
+    limit: int = 100,
+) -> list[FiledPayout]:
+    """Payouts that fit everything given, oldest first; `after` is the `created_position` of the last one seen."""
+    where = Where()
+    where.equals(payee_id=payee_id, currency=currency)
+    if status is not None:
+        where.add("status = any(%(status)s)", status=[str(word) for word in status])
+    if after is not None:
+        where.add("created_position > %(after)s", after=after)
+    async with connection.cursor(row_factory=class_row(FiledPayout)) as cursor:
+        await cursor.execute(
+            f"{_SELECT}{where} order by created_position limit %(limit)s", where.values | {"limit": limit}
+        )
+        return await cursor.fetchall()
