@@ -25,31 +25,38 @@ DueOrders = Callable[[datetime, int], Awaitable[Sequence[str]]]
 
 def clearing_job(bus: CommandBus, due_orders: DueOrders, clock: Clock) -> Callable[[], Awaitable[int]]:
     """Clears orders that are due; returns how many had something to clear. An order that cannot be cleared is logged
-    and left to the next run, the others are cleared."""
+    and set aside, so that it is not in the way of the others, and tried again when no other is due."""
+    set_aside: set[str] = set()
 
     async def clear_due_orders() -> int:
-        due = await due_orders(clock.now(), _AT_ONCE)
+        due = await due_orders(clock.now(), _AT_ONCE + len(set_aside))
+        orders = [order for order in due if order not in set_aside]
+        if not orders:
+            set_aside.clear()
+            return 0
         commands = [
             ClearOrder(caller=Caller(actor="worker", correlation_id=f"clearing:{order}"), order_id=order)
-            for order in due
+            for order in orders
         ]
         recorded = await submit_all(bus, commands)
-        return sum(1 for answer in recorded if answer.position is not None)
+        set_aside.update(order for order, answer in zip(orders, recorded, strict=True) if answer is None)
+        return sum(1 for answer in recorded if answer is not None and answer.position is not None)
 
     return clear_due_orders
 
 
-async def submit_all(bus: CommandBus, commands: Sequence[Command]) -> list[Recorded]:
-    """Submit at once, so that the committer can gather them; those that broke a rule are logged and left out. Any
-    other error comes out after all have ended."""
+async def submit_all(bus: CommandBus, commands: Sequence[Command]) -> list[Recorded | None]:
+    """Submit at once, so that the committer can gather them. None for those that broke a rule: they are logged. What
+    may well succeed later (Unavailable, ConcurrentUpdate) and any other error comes out after all have ended."""
     results = await asyncio.gather(*(bus.submit(command) for command in commands), return_exceptions=True)
-    recorded: list[Recorded] = []
+    recorded: list[Recorded | None] = []
     errors: list[BaseException] = []
     for command, result in zip(commands, results, strict=True):
         if isinstance(result, Recorded):
             recorded.append(result)
         elif isinstance(result, ColinkError) and not isinstance(result, Unavailable | ConcurrentUpdate):
-            _log.warning("command refused", command=type(command).__name__, problem=result.slug, detail=result.detail)
+            _log.warning("command refused", command=command, problem=result.slug, detail=result.detail)
+            recorded.append(None)
         else:
             errors.append(result)
     if errors:

@@ -44,21 +44,9 @@ TABLES: Mapping[Log, str] = {Log.COMMERCE: "colink.events", Log.TRACKING: "colin
 HEADS: Mapping[Log, str] = {Log.COMMERCE: "colink.log_head", Log.TRACKING: "colink.tracking_head"}
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """A row of a log, as stored."""
-
-    position: int
-    stream_id: str
-    version: int
-    topic: str
-    schema_version: int
-    payload: str
-
-
 class Decoder(Protocol):
-    def __call__(self, stored: StoredEvent) -> Event:
-        """The domain event, upcast to its newest shape. Raises whatever the payload deserves."""
+    def __call__(self, stream_id: str, version: int, topic: str, payload: str) -> Event:
+        """The event of one row of a log, in its newest shape. Raises whatever the payload deserves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +157,7 @@ class ProjectionEngine:
         """Apply at most `limit` positions. Returns how many (0: another worker was first), None when there is nothing
         to do. Halves the window around an event that cannot be applied, so that all before it is applied."""
         try:
-            async with self._pool.connection() as conn:
+            async with self._pool.connection() as conn, conn.transaction():
                 return await self._apply_window(conn, projection, log, limit)
         except _CannotApply as failure:
             window = failure.new - failure.old
@@ -179,7 +167,6 @@ class ProjectionEngine:
             return None
 
     async def _apply_window(self, conn: Connection, projection: Projection, log: Log, limit: int) -> int | None:
-        await self._forbid_jit(conn)
         cursor = await conn.execute(
             f"SELECT c.position, c.error_position, (SELECT h.position FROM {HEADS[log]} h)"
             " FROM colink.projection_checkpoints c WHERE c.projection = %s AND c.version = %s AND c.log = %s",
@@ -214,16 +201,11 @@ class ProjectionEngine:
 
     async def _read(self, conn: Connection, log: Log, topics: Sequence[str], old: int, new: int) -> list[Seen]:
         cursor = await conn.execute(
-            f"SELECT position, stream_id, version, topic, schema_version, payload FROM {TABLES[log]}"
+            f"SELECT position, stream_id, version, topic, payload FROM {TABLES[log]}"
             " WHERE position > %s AND position <= %s AND topic = ANY(%s) ORDER BY position",
             (old, new, list(topics)),
         )
-        return [Seen(row[0], self._decode(StoredEvent(*row))) for row in await cursor.fetchall()]
-
-    @staticmethod
-    async def _forbid_jit(conn: Connection) -> None:
-        # Compiling costs more than these index ranges take.
-        await conn.execute("SET LOCAL jit = off")
+        return [Seen(position, self._decode(*stored)) for position, *stored in await cursor.fetchall()]
 
     async def _park(self, projection: Projection, log: Log, failure: _CannotApply) -> None:
         error = f"{type(failure.cause).__name__}: {failure.cause}"

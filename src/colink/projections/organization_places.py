@@ -18,7 +18,7 @@ class Places:
 
 def host_key(host: str) -> str:
     """One spelling for hosts that attribution takes for the same shop (`attribution.leads_to_store`)."""
-    return host.lower().removeprefix("www.")
+    return host.partition(":")[0].lower().removeprefix("www.")
 
 
 async def places_of(conn: Connection, organization_id: str) -> Places:

@@ -1,0 +1,151 @@
+"""What a verification says: passes, their findings, and whether each pass could run at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+MAX_FINDINGS = 1_000  # kept of each pass; the rest is counted
+
+
+class Pass(StrEnum):
+    """What is verified, in the order it is done."""
+
+    POSITIONS = "positions"
+    STREAMS = "streams"
+    JOURNALS = "journals"
+    ENTRIES = "entries"
+    BALANCES = "balances"
+    ATTRIBUTIONS = "attributions"
+    SPLITS = "splits"
+    CLEARINGS = "clearings"
+    ORDER_ROWS = "order_rows"
+    DERIVATION = "derivation"
+    PAYOUTS = "payouts"
+    DOCUMENTS = "documents"
+    REFERENCES = "references"
+
+
+class Kind(StrEnum):
+    """What is wrong."""
+
+    GAP = "gap"
+    TIME_GOES_BACK = "time_goes_back"
+    HEAD_DIFFERS = "head_differs"
+    UNREADABLE = "unreadable"
+    UNBALANCED = "unbalanced"
+    MISSING = "missing"
+    EXTRA = "extra"
+    CHANGED = "changed"
+    DERIVED_DIFFERENTLY = "derived_differently"
+    OVERLAP = "overlap"
+    OVERDRAWN = "overdrawn"
+    DANGLING = "dangling"
+
+
+class Status(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    INCOMPLETE = "incomplete"
+    """The pass could not run to its end: nothing is known, which is not the same as nothing found."""
+    NOT_IN_RANGE = "not_in_range"
+    """The pass compares today's rows with the whole log, and less was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A difference, and the position of the commerce log where it starts. `subject` names the row, stream or account;
+    `recorded` and `derived` are the two sides as text, where there are two."""
+
+    audit_pass: Pass
+    kind: Kind
+    position: int
+    subject: str
+    message: str
+    recorded: str | None = None
+    derived: str | None = None
+
+
+@dataclass(kw_only=True)
+class PassResult:
+    """One pass. `checked` counts the things that were compared; `more` the findings that were not kept."""
+
+    audit_pass: Pass
+    status: Status = Status.PASSED
+    checked: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    more: int = 0
+    reason: str | None = None
+
+    def find(
+        self,
+        kind: Kind,
+        position: int,
+        subject: str,
+        message: str,
+        *,
+        recorded: object = None,
+        derived: object = None,
+    ) -> None:
+        self.status = Status.FAILED
+        if len(self.findings) >= MAX_FINDINGS:
+            self.more += 1
+            return
+        self.findings.append(
+            Finding(
+                audit_pass=self.audit_pass,
+                kind=kind,
+                position=position,
+                subject=subject,
+                message=message,
+                recorded=None if recorded is None else str(recorded),
+                derived=None if derived is None else str(derived),
+            )
+        )
+
+    def could_not_run(self, reason: str) -> None:
+        self.status, self.reason = Status.INCOMPLETE, reason
+
+    def needs_whole_log(self) -> None:
+        self.status, self.reason = Status.NOT_IN_RANGE, "compares rows with the whole log"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What was verified: positions `from_position` to `to_position` of a log whose head was `head`."""
+
+    from_position: int
+    to_position: int
+    head: int
+    passes: tuple[PassResult, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Nothing was found and every pass that was asked for ran to its end."""
+        return all(result.status in {Status.PASSED, Status.NOT_IN_RANGE} for result in self.passes)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All findings kept, by position."""
+        return sorted(
+            (finding for result in self.passes for finding in result.findings), key=lambda finding: finding.position
+        )
+
+    def result(self, audit_pass: Pass) -> PassResult:
+        return next(result for result in self.passes if result.audit_pass is audit_pass)
+
+
+def new_results() -> dict[Pass, PassResult]:
+    return {audit_pass: PassResult(audit_pass=audit_pass) for audit_pass in Pass}
+
+
+def first_difference(recorded: Iterable[object], derived: Iterable[object]) -> tuple[object, object] | None:
+    """The first pair that differs; the shorter side is filled with None."""
+    left, right = list(recorded), list(derived)
+    for index in range(max(len(left), len(right))):
+        a = left[index] if index < len(left) else None
+        b = right[index] if index < len(right) else None
+        if a != b:
+            return a, b
+    return None

@@ -1,0 +1,74 @@
+"""The terms of every organisation, rebuilt from the events of the log alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from colink.domain.aggregates import Event
+from colink.domain.campaigns import CampaignCreated
+from colink.domain.commission import KnownRule, RuleAdded, RuleRevised
+from colink.domain.organizations import OrganizationDetails, OrganizationRegistered, StoreConnected, StoreDetails
+from colink.domain.terms import KnownCampaign, KnownCoupon, Terms
+from colink.domain.tracking import CouponCreated
+
+TOPICS: tuple[str, ...] = tuple(
+    event.TOPIC
+    for event in (OrganizationRegistered, StoreConnected, CampaignCreated, RuleAdded, RuleRevised, CouponCreated)
+)
+
+
+@dataclass(kw_only=True)
+class _Known:
+    organization: OrganizationDetails
+    position: int
+    stores: dict[str, StoreDetails] = field(default_factory=dict)
+    campaigns: dict[str, KnownCampaign] = field(default_factory=dict)
+    rules: list[KnownRule] = field(default_factory=list)
+    coupons: list[KnownCoupon] = field(default_factory=list)
+
+
+class TermsBook:
+    """Folds the configuration, which is small, into terms as of the end of the log; `Terms.known_at` goes back."""
+
+    def __init__(self) -> None:
+        self._organizations: dict[str, _Known] = {}
+        self._terms: dict[str, Terms] = {}
+
+    def add(self, position: int, event: Event) -> None:
+        """Events come in order of position. Raises KeyError for an event of an organisation nobody registered."""
+        if isinstance(event, OrganizationRegistered):
+            known = _Known(organization=event.details, position=position)
+            self._organizations[event.details.id] = known
+            return
+        if not isinstance(event, StoreConnected | CampaignCreated | RuleAdded | RuleRevised | CouponCreated):
+            return
+        known = self._organizations[event.details.organization_id]
+        known.position = position
+        match event:
+            case StoreConnected(details=store):
+                known.stores[store.id] = store
+            case CampaignCreated(details=campaign):
+                known.campaigns[campaign.id] = KnownCampaign(position=position, details=campaign)
+            case CouponCreated(details=coupon):
+                known.coupons.append(KnownCoupon(position=position, details=coupon))
+            case RuleAdded(details=rule) | RuleRevised(details=rule):
+                known.rules.append(KnownRule(position=position, details=rule))
+
+    def of(self, organization_id: str) -> Terms:
+        """Call after the last event was added. Raises KeyError for an unknown organisation."""
+        if organization_id not in self._terms:
+            known = self._organizations[organization_id]
+            self._terms[organization_id] = Terms(
+                position=known.position,
+                organization=known.organization,
+                stores=known.stores,
+                campaigns=known.campaigns,
+                rules=tuple(known.rules),
+                coupons=tuple(known.coupons),
+            )
+        return self._terms[organization_id]
+
+    @property
+    def organizations(self) -> Sequence[str]:
+        return list(self._organizations)

@@ -1,0 +1,5 @@
+"""Reads the log and everything that is compared with it, for auditors: `verify` and `trace`."""
+
+from colink.projections.audit.verify import verify
+
+__all__ = ["verify"]
