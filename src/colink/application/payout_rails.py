@@ -28,7 +28,8 @@ class PayoutRail(Protocol):
 
     async def submit(self, instruction: PayoutInstruction) -> ProviderReport:
         """Ask for the payment. A definite refusal is a report of outcome `failed`; whenever the provider may have
-        accepted it, or nobody can tell (timeout, 5xx, a broken answer), the outcome is `unknown`."""
+        accepted it, or nobody can tell (timeout, 5xx, a broken answer), the outcome is `unknown`. Raises Unavailable
+        when the provider does not deal with us at all (wrong key)."""
 
     async def find(self, reference: str) -> ProviderReport | None:
         """What the provider knows of our reference now; None where it certainly never accepted it. Raises
