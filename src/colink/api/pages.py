@@ -17,6 +17,7 @@ from fastapi import Query
 from colink.domain.errors import InvalidInput
 
 T = TypeVar("T")
+_FOREIGN = "cursor is not one that this list gave: pass its next_cursor on unchanged"
 SortKey = tuple[str | int, ...]
 
 Limit = Annotated[int, Query(ge=1, le=200)]
@@ -58,6 +59,31 @@ def decode_cursor(cursor: str) -> SortKey:
     except (ValueError, binascii.Error):
         parts = None
     if not isinstance(parts, list) or not all(type(part) in {str, int} for part in parts):
-        msg = "cursor is not one that a list gave: pass next_cursor on unchanged"
-        raise InvalidInput(msg, field="cursor")
+        raise InvalidInput(_FOREIGN, field="cursor")
     return tuple(parts)
+
+
+def text_after(page: Page) -> str | None:
+    """The text a list goes on after, for lists sorted by one text. Raises InvalidInput for another list's cursor."""
+    texts = texts_after(page, count=1)
+    return texts[0] if texts else None
+
+
+def numbers_after(page: Page, *, count: int) -> tuple[int, ...] | None:
+    """The numbers a list goes on after, for lists sorted by `count` numbers. Raises InvalidInput as above."""
+    if page.after is None:
+        return None
+    numbers = tuple(part for part in page.after if isinstance(part, int))
+    if len(numbers) != count or len(page.after) != count or any(not 0 <= number < 2**63 for number in numbers):
+        raise InvalidInput(_FOREIGN, field="cursor")
+    return numbers
+
+
+def texts_after(page: Page, *, count: int) -> tuple[str, ...] | None:
+    """The texts a list goes on after, for lists sorted by `count` texts. Raises InvalidInput as above."""
+    if page.after is None:
+        return None
+    texts = tuple(part for part in page.after if isinstance(part, str))
+    if len(texts) != count or len(page.after) != count or any("\x00" in text for text in texts):
+        raise InvalidInput(_FOREIGN, field="cursor")
+    return texts

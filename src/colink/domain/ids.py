@@ -4,7 +4,7 @@ Natural parts are percent-encoded, so that `.` always separates (contract, HTTP)
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 
 def natural_id(prefix: str, *parts: str) -> str:
@@ -22,3 +22,8 @@ def product_id(store_id: str, external_id: str) -> str:
 
 def sku_id(store_id: str, external_id: str) -> str:
     return natural_id("sku", store_id, external_id)
+
+
+def natural_parts(id_: str) -> tuple[str, ...]:
+    """The natural parts of an id that `natural_id` made: `ord_sto_1.4507` -> `("sto_1", "4507")`."""
+    return tuple(unquote(part) for part in id_.partition("_")[2].split("."))

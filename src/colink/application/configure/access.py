@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from colink.application.configure.checks import Setup, new_events, referenced
+from colink.application.configure.checks import Setup, referenced
 from colink.application.ports import Decision, Facts, Needs
 from colink.application.representations import shown
 from colink.domain.access import ApiKey, ApiKeyDetails, Role
@@ -52,7 +52,7 @@ class CreateApiKey(Setup):
             payee_id=self.payee_id,
         )
         key = ApiKey.create(details, at=facts.now)
-        return Decision(answer=shown(details), events=new_events(key), organization_id=self.organization_id)
+        return Decision(answer=shown(details), events=key.new_events(), organization_id=self.organization_id)
 
     def _check_bounds(self, facts: Facts) -> None:
         bound = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from colink.application.configure.checks import Setup, check_range, check_text, new_events, referenced
+from colink.application.configure.checks import Setup, check_range, check_text, referenced
 from colink.application.ports import Decision, Facts, Needs
 from colink.application.representations import shown
 from colink.domain.campaigns import Campaign, CampaignDetails
@@ -67,7 +67,7 @@ class CreateCampaign(Setup):
             product_ids=tuple(dict.fromkeys(self.product_ids)),
         )
         campaign = Campaign.create(details, at=facts.now)
-        return Decision(answer=shown(details), events=new_events(campaign), organization_id=self.organization_id)
+        return Decision(answer=shown(details), events=campaign.new_events(), organization_id=self.organization_id)
 
     def _check_products(self, facts: Facts) -> None:
         if len(self.product_ids) > MOST_PRODUCTS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from colink.application.configure.checks import Setup, check_money, check_text, new_events, referenced
+from colink.application.configure.checks import Setup, check_money, check_text, referenced
 from colink.application.ports import Decision, Facts, Needs
 from colink.application.representations import shown
 from colink.domain import ids
@@ -60,7 +60,7 @@ class RecordProduct(Setup):
             product = Product.record(details, at=facts.now)
         else:
             product.change(details, at=facts.now)
-        return Decision(answer=shown(details), events=new_events(product), organization_id=self.organization_id)
+        return Decision(answer=shown(details), events=product.new_events(), organization_id=self.organization_id)
 
     def _checked_skus(self) -> tuple[Sku, ...]:
         if len(self.skus) > MOST_SKUS:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from colink.application.ports import Facts, Request
-from colink.domain.aggregates import Aggregate, Event
 from colink.domain.errors import InvalidInput, NotFound
 from colink.domain.money import MAX_AMOUNT, Money, currency_exponent
 from colink.domain.organizations import OrganizationDetails
@@ -48,11 +47,6 @@ def referenced(facts: Facts, type_: type[D], id_: str, *, field: str) -> D:
         msg = f"{field} {id_!r} is unknown"
         raise InvalidInput(msg, field=field)
     return found
-
-
-def new_events(aggregate: Aggregate) -> list[Event]:
-    """The events an aggregate has collected, for a Decision."""
-    return [event for event in aggregate.collect_events() if isinstance(event, Event)]
 
 
 def check_text(value: str, *, field: str, longest: int = 200) -> str:

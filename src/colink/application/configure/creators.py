@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from colink.application.configure.checks import Setup, check_text, new_events
+from colink.application.configure.checks import Setup, check_text
 from colink.application.ports import Decision, Facts, Needs, PrivateValue
 from colink.application.representations import shown
 from colink.domain.creators import Creator, CreatorDetails
@@ -47,4 +47,4 @@ class RegisterCreator(Setup):
         )
         private = [PrivateValue(owner_id=self.id, name="email", value=self.email.strip())] if self.email else []
         creator = Creator.register(details, at=facts.now)
-        return Decision(answer=shown(details), events=new_events(creator), private=private)
+        return Decision(answer=shown(details), events=creator.new_events(), private=private)

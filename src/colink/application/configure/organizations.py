@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from colink.application.configure.checks import Setup, check_host, check_money, check_range, check_text, new_events
+from colink.application.configure.checks import Setup, check_host, check_money, check_range, check_text
 from colink.application.ports import Decision, Facts, Needs, PrivateValue
 from colink.application.representations import shown
 from colink.domain.errors import Forbidden, InvalidInput
@@ -56,7 +56,7 @@ class RegisterOrganization(Setup):
             advance=self.advance,
         )
         organization = Organization.register(details, at=facts.now)
-        return Decision(answer=shown(details), events=new_events(organization), organization_id=self.id)
+        return Decision(answer=shown(details), events=organization.new_events(), organization_id=self.id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class ConnectStore(Setup):
         store = Store.connect(details, at=facts.now)
         return Decision(
             answer=shown(details),
-            events=new_events(store),
+            events=store.new_events(),
             organization_id=self.organization_id,
             private=[
                 PrivateValue(owner_id=self.id, name=name, value=json.dumps(value, ensure_ascii=False))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from colink.application.configure.checks import Setup, check_host, check_text, new_events, referenced
+from colink.application.configure.checks import Setup, check_host, check_text, referenced
 from colink.application.ports import Decision, Facts, Needs
 from colink.application.representations import shown
 from colink.domain.campaigns import CampaignDetails
@@ -68,7 +68,7 @@ class CreateLink(Setup):
             utm=check_utm(self.utm or {}),
         )
         link = Link.create(details, at=facts.now)
-        return Decision(answer=shown(details), events=new_events(link), organization_id=organization_id)
+        return Decision(answer=shown(details), events=link.new_events(), organization_id=organization_id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ class CreateCoupon(Setup):
             creator_customer_ref=creator.customer_ref,
         )
         coupon = Coupon.create(details, at=facts.now)
-        return Decision(answer=shown(details), events=new_events(coupon), organization_id=store.organization_id)
+        return Decision(answer=shown(details), events=coupon.new_events(), organization_id=store.organization_id)
 
 
 def check_destination(value: str) -> str:

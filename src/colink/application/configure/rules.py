@@ -5,22 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from colink.application.configure.checks import Setup, check_money, new_events, referenced
+from colink.application.configure.checks import Setup, check_money, referenced
 from colink.application.ports import Decision, Facts, Needs
 from colink.application.representations import shown
 from colink.domain.campaigns import CampaignDetails
-from colink.domain.catalog import ProductDetails
+from colink.domain.catalog import ProductDetails, Sku
 from colink.domain.commission import CommissionRule, RuleDetails, Scope, check_rule
 from colink.domain.creators import CreatorDetails
 from colink.domain.errors import InvalidInput, NotFound
+from colink.domain.ids import natural_parts
 from colink.domain.money import Money
-from colink.domain.organizations import OrganizationDetails
+from colink.domain.organizations import OrganizationDetails, StoreDetails
+
+
+def store_of_sku(sku_id: str) -> str:
+    """A SKU's id names its store, and through the store its organisation."""
+    return natural_parts(sku_id)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AddCommissionRule(Setup):
-    """Answers with version 1 of the rule. `product_of_sku`: the product whose SKU is the target, which the caller
-    has looked up, because SKUs are parts of products; needed for the SKU scope only."""
+    """Answers with version 1 of the rule."""
 
     id: str
     organization_id: str
@@ -31,7 +36,6 @@ class AddCommissionRule(Setup):
     fixed: Money | None = None
     valid_from: datetime | None = None
     valid_to: datetime | None = None
-    product_of_sku: str | None = None
 
     def needs(self) -> Needs:
         documents: list[tuple[type, str]] = [(OrganizationDetails, self.organization_id)]
@@ -41,8 +45,8 @@ class AddCommissionRule(Setup):
             documents.append((CampaignDetails, self.target_id))
         if self.target_id is not None and self.scope is Scope.PRODUCT:
             documents.append((ProductDetails, self.target_id))
-        if self.product_of_sku is not None:
-            documents.append((ProductDetails, self.product_of_sku))
+        if self.target_id is not None and self.scope is Scope.SKU:
+            documents += [(Sku, self.target_id), (StoreDetails, store_of_sku(self.target_id))]
         return Needs(streams=(self.id,), documents=tuple(documents))
 
     def decide(self, facts: Facts) -> Decision:
@@ -64,7 +68,7 @@ class AddCommissionRule(Setup):
         check_rule(details, platform_fee_bps=organization.platform_fee_bps)
         self._check_target(facts)
         rule = CommissionRule.add(details, at=facts.now)
-        return Decision(answer=shown(details), events=new_events(rule), organization_id=self.organization_id)
+        return Decision(answer=shown(details), events=rule.new_events(), organization_id=self.organization_id)
 
     def _check_target(self, facts: Facts) -> None:
         if self.target_id is None:
@@ -74,11 +78,9 @@ class AddCommissionRule(Setup):
         elif self.scope is Scope.PRODUCT:
             owner = referenced(facts, ProductDetails, self.target_id, field="target_id").organization_id
         else:
-            product = facts.document(ProductDetails, self.product_of_sku) if self.product_of_sku else None
-            if product is None or all(sku.id != self.target_id for sku in product.skus):
-                msg = f"target_id {self.target_id!r} is unknown"
-                raise InvalidInput(msg, field="target_id")
-            owner = product.organization_id
+            referenced(facts, Sku, self.target_id, field="target_id")
+            store = referenced(facts, StoreDetails, store_of_sku(self.target_id), field="target_id")
+            owner = store.organization_id
         self.check_within(owner, what=self.scope.value)
         if owner != self.organization_id:
             msg = f"{self.scope} {self.target_id} is not one of organization {self.organization_id}"
@@ -116,4 +118,4 @@ class ReviseCommissionRule(Setup):
         )
         check_rule(details, platform_fee_bps=organization.platform_fee_bps)
         rule.revise(details, at=facts.now)
-        return Decision(answer=shown(details), events=new_events(rule), organization_id=self.organization_id)
+        return Decision(answer=shown(details), events=rule.new_events(), organization_id=self.organization_id)

@@ -1,0 +1,54 @@
+"""The FastAPI application: all routes but the bare ones, which `root.py` puts beside it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from colink.api.errors import add_error_handlers
+from colink.api.routes import (
+    campaigns,
+    catalog,
+    health,
+    inbox,
+    keys,
+    ledger,
+    orders,
+    organizations,
+    payouts,
+    promotion,
+    reports,
+)
+from colink.api.services import Services
+
+_DESCRIPTION = """Sellers and creators selling together: orders in, attribution, revenue split, ledger, payouts.
+
+Money is `{"amount": <minor units>, "currency": "MYR"}`; times are RFC 3339 in UTC; lists are
+`{"items": [...], "next_cursor": null}` with `?limit=&cursor=`; errors are RFC 9457 problem details. Every POST
+takes an `Idempotency-Key` (scoped to the API key): the same request again gets the first answer with the header
+`Idempotent-Replayed: true`, another request under the same key is a conflict.
+"""
+
+
+def create_app(services: Services) -> FastAPI:
+    app = FastAPI(
+        title="CoLink Commerce", version=version("colink"), description=_DESCRIPTION, redirect_slashes=False
+    )
+    app.state.services = services
+    add_error_handlers(app)
+    for module in (
+        organizations,
+        catalog,
+        promotion,
+        campaigns,
+        keys,
+        orders,
+        ledger,
+        payouts,
+        reports,
+        inbox,
+        health,
+    ):
+        app.include_router(module.router)
+    return app

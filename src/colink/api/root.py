@@ -1,0 +1,146 @@
+"""The whole of HTTP as one ASGI application: bare routes first, then FastAPI.
+
+Here is what all of them share: a correlation id for each request, metrics, bodies of a bounded size, and an answer
+even where something unexpected breaks.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from colink.api.answers import problem_answer
+from colink.api.errors import InternalError
+from colink.api.metrics import Metrics
+from colink.application.ports import IdFactory
+from colink.domain.errors import ColinkError, InvalidInput, PayloadTooLarge
+
+MAX_BODY = 2 * 1024 * 1024  # bytes
+CORRELATION_HEADER = "X-Correlation-Id"
+_CORRELATION = re.compile(r"[!-~]{1,128}")
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BareRoute:
+    """An ASGI application for the paths that `serves` names; `template` is what metrics call it."""
+
+    template: str
+    serves: Callable[[str], bool]
+    app: ASGIApp
+
+
+class Root:
+    """`bare` routes read their own bodies; those of `app` are read here first."""
+
+    def __init__(self, app: ASGIApp, *, bare: Sequence[BareRoute], ids: IdFactory, metrics: Metrics) -> None:
+        self._app = app
+        self._bare = bare
+        self._ids = ids
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        offered = Headers(scope=scope).get(CORRELATION_HEADER, "")
+        correlation_id = offered if _CORRELATION.fullmatch(offered) else self._ids("req")
+        scope.setdefault("state", {})["correlation_id"] = correlation_id
+        answer = _Answer(send, correlation_id)
+        bare = next((route for route in self._bare if route.serves(scope["path"])), None)
+        started = time.perf_counter()
+        try:
+            with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
+                await self._answer(bare, scope, receive, answer)
+        finally:
+            self._metrics.answered(
+                method=scope["method"],
+                route=bare.template if bare else getattr(scope.get("route"), "path", "unknown"),
+                status=answer.status,
+                seconds=time.perf_counter() - started,
+            )
+
+    async def _answer(self, bare: BareRoute | None, scope: Scope, receive: Receive, send: _Answer) -> None:
+        try:
+            check_address(scope)
+            if bare is not None:
+                await bare.app(scope, receive, send)
+            else:
+                await self._app(scope, await buffered(scope, receive), send)
+        except ClientDisconnect:
+            return
+        except ColinkError as error:
+            await problem_answer(error)(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - the last line of defence: log it, tell nothing
+            if not send.started:
+                _log.error("unexpected error", path=scope["path"], method=scope["method"], exc_info=error)
+                problem = InternalError("the error was logged; quote X-Correlation-Id when you report it")
+                await problem_answer(problem)(scope, receive, send)
+
+
+class _Answer:
+    """Passes an answer on, with the correlation id among its headers; remembers its status (0: none was sent)."""
+
+    def __init__(self, send: Send, correlation_id: str) -> None:
+        self._send = send
+        self._correlation_id = correlation_id
+        self.status = 0
+
+    @property
+    def started(self) -> bool:
+        return self.status != 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)[CORRELATION_HEADER] = self._correlation_id
+        await self._send(message)
+
+
+def check_address(scope: Scope) -> None:
+    """PostgreSQL holds no NUL: refused here for every path and query. Raises InvalidInput."""
+    if "\x00" in scope["path"]:
+        msg = "the path must not hold NUL characters"
+        raise InvalidInput(msg, field="path")
+    if b"%00" in scope["query_string"] or b"\x00" in scope["query_string"]:
+        msg = "the query must not hold NUL characters"
+        raise InvalidInput(msg, field="query")
+
+
+async def buffered(scope: Scope, receive: Receive) -> Receive:
+    """The body read to its end, so that it is bounded before anything parses it, handed on by the returned callable.
+    Raises PayloadTooLarge, and ClientDisconnect where the caller went away."""
+    declared = Headers(scope=scope).get("content-length", "0")
+    if scope["method"] in {"GET", "HEAD"}:
+        return receive
+    body = bytearray()
+    more = True
+    while more:
+        if len(body) > MAX_BODY or (declared.isdecimal() and int(declared[:20]) > MAX_BODY):
+            msg = f"the body is larger than {MAX_BODY} bytes"
+            raise PayloadTooLarge(msg)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    if len(body) > MAX_BODY:
+        msg = f"the body is larger than {MAX_BODY} bytes"
+        raise PayloadTooLarge(msg)
+    read = False
+
+    async def again() -> Message:
+        nonlocal read
+        if read:
+            return await receive()
+        read = True
+        return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+    return again
