@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
-from urllib.parse import unquote
 
 from colink.application.ports import (
     Caller,
@@ -36,7 +35,7 @@ from colink.domain.errors import (
     NotFound,
     Unavailable,
 )
-from colink.domain.ids import natural_id
+from colink.domain.ids import natural_id, natural_parts
 from colink.domain.organizations import Platform, StoreDetails
 from colink.domain.snapshots import OrderSnapshot
 
@@ -147,7 +146,6 @@ async def replay_delivery(
     *,
     caller: Caller,
     idempotency: Idempotency | None = None,
-    within: str | None = None,
     inbox: Inbox,
     stores: StoreDirectory,
     connectors: Mapping[Platform, StoreConnector],
@@ -155,15 +153,14 @@ async def replay_delivery(
 ) -> Recorded:
     """Read a kept delivery again with today's connector; its inbox row takes over the outcome.
 
-    `within`: the organisation the caller is bound to, if any. Raises NotFound for an unknown inbox id and for one of
-    another organisation. Reading an accepted delivery again changes no money.
+    Raises NotFound for an unknown inbox id. Reading an accepted delivery again changes no money.
     """
-    source, delivery_id = _parts_of_inbox_id(id_)
-    access = await stores.store(source)
+    parts = natural_parts(id_)
+    kept = await inbox.delivery(source=parts[0], delivery_id=parts[1]) if len(parts) == 2 else None
+    access = await stores.store(kept.source) if kept is not None else None
     connector = connectors.get(access.details.platform) if access is not None else None
-    kept = await inbox.delivery(source=source, delivery_id=delivery_id)
-    if access is None or connector is None or kept is None or within not in {None, access.details.organization_id}:
-        msg = f"there is no delivery {id_}"
+    if kept is None or access is None or connector is None:
+        msg = "there is no such delivery"
         raise NotFound(msg)
     delivery = replace(kept, status=DeliveryStatus.ACCEPTED, problem=None, order_id=None, replay=True)
     request = Request(caller=replace(caller, causation_id=id_), idempotency=idempotency)
@@ -173,11 +170,6 @@ async def replay_delivery(
 def inbox_id(source: str, delivery_id: str) -> str:
     """The id under which a kept delivery is listed and replayed."""
     return natural_id("dlv", source, delivery_id)
-
-
-def _parts_of_inbox_id(id_: str) -> tuple[str, str]:
-    source, _, delivery_id = id_.removeprefix("dlv_").partition(".")
-    return unquote(source), unquote(delivery_id)
 
 
 async def _record(
