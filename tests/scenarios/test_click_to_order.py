@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import pytest
 
 from colink.adapters.crawlers import KnownCrawlers
 from colink.adapters.postgres.append import TRACKING
@@ -36,6 +38,8 @@ from colink.domain.snapshots import FinancialStatus, OrderLine, OrderSnapshot
 from colink.domain.terms import Terms
 from colink.domain.tracking import SetAside, TouchDetails
 from colink.projections.touches import list_touches
+
+pytestmark = pytest.mark.anyio
 
 START = datetime(2026, 3, 10, 23, 30, 0, tzinfo=UTC)
 PERSON = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Mobile Safari/537.36"
@@ -90,14 +94,25 @@ class ReadTerms(Request):
         return Decision(answer={})
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Database(Protocol):
+    """A fresh, migrated database; `app_dsn` logs in as the application's role."""
+
+    app_dsn: str
+
+
 class Shop:
     """The running parts, and what a shopper and a shop do with them."""
 
-    def __init__(self, pool: AsyncPool) -> None:
+    def __init__(self, pool: AsyncPool, commands: AsyncPool) -> None:
         self.time = START
         self.pool = pool
-        self.commerce = Committer(pool, self)
-        self.tracking = Committer(pool, self, log=TRACKING)
+        self.commerce = Committer(commands, self)
+        self.tracking = Committer(commands, self, log=TRACKING)
         self.salts = PostgresSalts(pool)
         self._numbers = count(1)
         self.routes = TrackingRoutes(
@@ -182,8 +197,8 @@ class Shop:
 
 @asynccontextmanager
 async def open_shop(dsn: str) -> AsyncIterator[Shop]:
-    async with create_pool(dsn) as pool:
-        shop = Shop(pool)
+    async with create_pool(dsn) as pool, create_pool(dsn, for_commands=True) as commands:
+        shop = Shop(pool, commands)
         async with shop.commerce, shop.tracking:
             for command in SETUP:
                 await shop.commerce.submit(command)
@@ -194,8 +209,8 @@ def reasons(attribution: Attribution) -> list[tuple[str, str, str]]:
     return [(c.kind.value, c.creator_id, c.reason.value) for c in attribution.candidates]
 
 
-async def test_an_order_finds_its_click_by_click_id(database: str) -> None:
-    async with open_shop(database) as shop:
+async def test_an_order_finds_its_click_by_click_id(database: Database) -> None:
+    async with open_shop(database.app_dsn) as shop:
         click_id = await shop.click("ana")
         (recorded,) = await shop.touches()
         assert (recorded.id, recorded.link_id, recorded.occurred_at) == (click_id, "lnk_ana", START)
@@ -211,8 +226,8 @@ async def test_an_order_finds_its_click_by_click_id(database: str) -> None:
         assert late.creator_id is None
 
 
-async def test_a_click_id_brings_its_visitors_other_touches(database: str) -> None:
-    async with open_shop(database) as shop:
+async def test_a_click_id_brings_its_visitors_other_touches(database: Database) -> None:
+    async with open_shop(database.app_dsn) as shop:
         first = await shop.get("/l/ana")
         cookies = dict(first.cookies)
         shop.time += timedelta(minutes=5)
@@ -232,8 +247,8 @@ async def test_a_click_id_brings_its_visitors_other_touches(database: str) -> No
         assert reasons(by_visitor) == expected
 
 
-async def test_a_coupon_finds_its_creator_and_a_later_key_decides_again(database: str) -> None:
-    async with open_shop(database) as shop:
+async def test_a_coupon_finds_its_creator_and_a_later_key_decides_again(database: Database) -> None:
+    async with open_shop(database.app_dsn) as shop:
         click_id = await shop.click("ana")
         nobody = await shop.order(1, OrderKeys())
         assert (nobody.creator_id, nobody.tracking_position) == (None, 1)
@@ -255,9 +270,9 @@ async def test_a_coupon_finds_its_creator_and_a_later_key_decides_again(database
             assert rederive(recorded, store=STORE, terms=read[0]) == recorded
 
 
-async def test_repeats_within_an_hour_are_marked_and_creditable(database: str) -> None:
+async def test_repeats_within_an_hour_are_marked_and_creditable(database: Database) -> None:
     """The hour spans midnight, where the salt changes."""
-    async with open_shop(database) as shop:
+    async with open_shop(database.app_dsn) as shop:
         await shop.click("ana")
         await shop.click("ana", address="203.0.113.10")
         await shop.click("ben")
@@ -272,8 +287,8 @@ async def test_repeats_within_an_hour_are_marked_and_creditable(database: str) -
         assert (credited.creator_id, credited.touch_id) == ("cre_ana", repeat)
 
 
-async def test_a_head_request_is_recorded_and_credited_to_nobody(database: str) -> None:
-    async with open_shop(database) as shop:
+async def test_a_head_request_is_recorded_and_credited_to_nobody(database: Database) -> None:
+    async with open_shop(database.app_dsn) as shop:
         response = await shop.get("/l/ana", method="HEAD")
         click_id = parse_qs(urlsplit(response.headers["location"]).query)["colink_ref"][0]
         (touch,) = await shop.touches()
@@ -283,8 +298,8 @@ async def test_a_head_request_is_recorded_and_credited_to_nobody(database: str) 
         assert decision.creator_id is None
 
 
-async def test_clicks_at_once_are_all_recorded_and_one_of_them_counts(database: str) -> None:
-    async with open_shop(database) as shop:
+async def test_clicks_at_once_are_all_recorded_and_one_of_them_counts(database: Database) -> None:
+    async with open_shop(database.app_dsn) as shop:
         sent = await asyncio.gather(*(shop.click("ana") for _ in range(32)))
         touches = await shop.touches()
         assert {touch.id for touch in touches} == set(sent)
@@ -292,8 +307,8 @@ async def test_clicks_at_once_are_all_recorded_and_one_of_them_counts(database: 
         assert [touch.repeat for touch in touches].count(False) == 1
 
 
-async def test_a_link_works_from_the_moment_it_exists(database: str) -> None:
-    async with open_shop(database) as shop:
+async def test_a_link_works_from_the_moment_it_exists(database: Database) -> None:
+    async with open_shop(database.app_dsn) as shop:
         assert (await shop.get("/l/new")).status_code == 404
         await shop.commerce.submit(
             CreateLink(caller=CALLER, id="lnk_new", creator_id="cre_ana", destination="https://k.example", code="new")
@@ -302,8 +317,8 @@ async def test_a_link_works_from_the_moment_it_exists(database: str) -> None:
         assert len(await shop.touches()) == 1
 
 
-async def test_salts_are_shared_and_destroyed_after_48_hours(database: str) -> None:
-    async with create_pool(database) as pool:
+async def test_salts_are_shared_and_destroyed_after_48_hours(database: Database) -> None:
+    async with create_pool(database.app_dsn) as pool:
         day = datetime(2026, 3, 10, tzinfo=UTC)
         sources = [PostgresSalts(pool) for _ in range(4)]
         made = await asyncio.gather(*(source.salts(day + timedelta(hours=12)) for source in sources))
