@@ -216,14 +216,19 @@ def touches_seen(attribution: Attribution) -> list[SeenTouch]:
 
 
 def leads_to_store(host: str | None, store: StoreDetails) -> bool:
-    """Whether a link's host is the store's domain, a leading `www.` of either left aside.
+    """Whether a link's host is the store's domain.
 
-    Other subdomains are other sites: on shared platforms they belong to other people.
+    Subdomains other than `www.` are other sites: on shared platforms they belong to other people.
     """
     if not host or not store.domain:
         return False
-    domain = store.domain.partition(":")[0]  # links are compared by host: on which port a shop answers is no matter
-    return host.lower().removeprefix("www.") == domain.lower().removeprefix("www.")
+    return host_key(host) == host_key(store.domain)
+
+
+def host_key(host: str) -> str:
+    """One spelling for the hosts that count as the same shop: lower case, without a leading `www.` and without the
+    port, which links are not compared by."""
+    return host.partition(":")[0].lower().removeprefix("www.")
 
 
 def _coupons_found(
