@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Empty, Queue
@@ -21,7 +22,8 @@ import pytest
 
 from colink.adapters.payments.callback_signature import check_signature, signed_headers
 from colink.adapters.payments.sandbox import SandboxRail
-from colink.adapters.payments.sandbox_process import SandboxCredentials, SandboxProcess
+from colink.adapters.payments.sandbox_credentials import SandboxCredentials
+from colink.adapters.payments.sandbox_process import SandboxProcess
 from colink.application.payout_rails import PayoutInstruction
 from colink.domain.errors import InvalidInput, Unauthorized, Unavailable
 from colink.domain.payout_accounts import Rail
@@ -76,10 +78,9 @@ def provider(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> It
 class Conversation:
     """Runs rail calls in one event loop with one client."""
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(self, url: str, *, credentials: SandboxCredentials = CREDENTIALS) -> None:
         self.loop = asyncio.new_event_loop()
-        keys = {"api_key": CREDENTIALS.api_key, "callback_secret": CREDENTIALS.callback_secret}
-        self.rail = SandboxRail(url, **{"timeout": 0.5} | keys | options)
+        self.rail = SandboxRail(url, credentials=credentials, timeout=0.5)
 
     def submit(self, instruction: PayoutInstruction) -> ProviderReport:
         return self._run(self.rail.submit(instruction))
@@ -240,7 +241,7 @@ def test_a_definite_refusal_is_a_failure_and_nothing_was_accepted(
 
 
 def test_a_wrong_key_says_nothing_about_the_payout(provider: SandboxProcess) -> None:
-    stranger = Conversation(provider.url, api_key="wrong")
+    stranger = Conversation(provider.url, credentials=replace(CREDENTIALS, api_key="wrong"))
     with pytest.raises(Unavailable):
         stranger.submit(instruction())
     with pytest.raises(Unavailable):
@@ -387,7 +388,8 @@ def test_the_provider_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from colink.adapters.payments.sandbox_process import SandboxCredentials, SandboxProcess\n"
+        "from colink.adapters.payments.sandbox_credentials import SandboxCredentials\n"
+        "from colink.adapters.payments.sandbox_process import SandboxProcess\n"
         "keys = SandboxCredentials(api_key='a', callback_secret='b')\n"
         "print(SandboxProcess.start(data=Path(sys.argv[1]), credentials=keys).url, flush=True)\n"
         "time.sleep(60)\n"

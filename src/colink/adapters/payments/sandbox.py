@@ -14,6 +14,7 @@ import msgspec
 import stamina
 
 from colink.adapters.payments.callback_signature import check_signature
+from colink.adapters.payments.sandbox_credentials import SandboxCredentials
 from colink.application.payout_rails import PayoutInstruction
 from colink.domain.errors import InvalidInput, Unavailable
 from colink.domain.payouts import ProviderDisagrees, ProviderOutcome, ProviderReport
@@ -73,16 +74,15 @@ class SandboxRail:
         self,
         base_url: str,
         *,
-        api_key: str,
-        callback_secret: str,
+        credentials: SandboxCredentials,
         timeout: float = 10.0,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._callback_secret = callback_secret
+        self._callback_secret = credentials.callback_secret
         self._now = now
         self._client = httpx.AsyncClient(
             base_url=base_url,
-            headers={"Authorization": f"Bearer {api_key}"},
+            headers={"Authorization": f"Bearer {credentials.api_key}"},
             timeout=timeout,
             trust_env=False,
         )

@@ -8,8 +8,8 @@ signed callbacks that are retried. What it shall do with a payout stands in the 
     GET  /v1/payouts/{id}             one payout
     GET  /v1/payouts?reference=       a list, newest first
 
-It knows nothing of CoLink's log and database: only what a caller tells it. Its keys come from the environment
-(COLINK_SANDBOX_API_KEY, COLINK_SANDBOX_CALLBACK_SECRET).
+It knows nothing of CoLink's log and database: only what a caller tells it. Its two secrets are those of a
+credentials file, or of COLINK_SANDBOX_API_KEY and COLINK_SANDBOX_CALLBACK_SECRET in its environment.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from starlette.routing import Route
 
 from colink.adapters.payments.callback_signature import signed_headers
 from colink.adapters.payments.sandbox_book import Book, Callback, KeyReused, Wish
+from colink.adapters.payments.sandbox_credentials import SandboxCredentials
 from colink.domain.errors import InvalidInput
 from colink.domain.money import MAX_AMOUNT, currency_exponent
 from colink.domain.payout_accounts import MAX_DELAY_MS, SandboxFault, SandboxOutcome
@@ -70,10 +71,10 @@ class _PayoutBody(msgspec.Struct, forbid_unknown_fields=True):
 class SandboxProvider:
     """The service. `callback_url` None: nobody is called back."""
 
-    def __init__(self, book: Book, *, api_key: str, callback_secret: str, callback_url: str | None) -> None:
+    def __init__(self, book: Book, *, credentials: SandboxCredentials, callback_url: str | None) -> None:
         self._book = book
-        self._api_key = api_key.encode()
-        self._callback_secret = callback_secret
+        self._api_key = credentials.api_key.encode()
+        self._callback_secret = credentials.callback_secret
         self._callback_url = callback_url
         self._accepted = asyncio.Event()
         self.app = Starlette(
@@ -233,24 +234,32 @@ def _end_with_parent() -> None:
     os._exit(0)
 
 
+def _credentials(path: Path | None) -> SandboxCredentials | None:
+    if path is not None:
+        return SandboxCredentials.kept_in(path)
+    api_key, callback_secret = os.environ.get(API_KEY), os.environ.get(CALLBACK_SECRET)
+    if not (api_key and callback_secret):
+        return None
+    return SandboxCredentials(api_key=api_key, callback_secret=callback_secret)
+
+
 def main() -> None:
     """Serve on loopback; the first line on standard output is `{"url": ...}`."""
     parser = argparse.ArgumentParser(prog="python -m colink.adapters.payments.sandbox_provider", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0: any free port")
     parser.add_argument("--data", type=Path, required=True, help="file that keeps what was accepted")
+    parser.add_argument("--credentials", type=Path, help="file with both secrets, made where there is none")
     parser.add_argument("--callback-url", default=None)
     parser.add_argument("--fee", type=int, default=0, help="charged for each paid payout, minor units")
     parser.add_argument("--key-lifetime", type=int, default=86_400, help="seconds idempotency keys are remembered")
     parser.add_argument("--with-parent", action="store_true", help="end when standard input ends")
     options = parser.parse_args()
-    missing = [name for name in (API_KEY, CALLBACK_SECRET) if not os.environ.get(name)]
-    if missing:
-        parser.error(f"set {' and '.join(missing)}")
-    book = Book(options.data, fee=options.fee, key_lifetime_ms=options.key_lifetime * 1000)
+    credentials = _credentials(options.credentials)
+    if credentials is None:
+        parser.error(f"give --credentials, or set {API_KEY} and {CALLBACK_SECRET}")
     provider = SandboxProvider(
-        book,
-        api_key=os.environ[API_KEY],
-        callback_secret=os.environ[CALLBACK_SECRET],
+        Book(options.data, fee=options.fee, key_lifetime_ms=options.key_lifetime * 1000),
+        credentials=credentials,
         callback_url=options.callback_url,
     )
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
