@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
+from colink.domain.aggregates import Event
 from colink.domain.audit import terms as audit_terms
 from colink.domain.audit.balances import overlaps
 from colink.domain.audit.orders import ExpectedJournal, OrderReplay, journal_matches

@@ -1,0 +1,257 @@
+"""Verification finds what was changed behind the log's back, names the position where it starts, and stays silent
+about a log that is as it was written."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import pytest
+
+from colink.application.clear_order import ClearOrder
+from colink.application.record_order import RecordOrder
+from colink.domain.audit.report import Kind, Pass, Report, Status
+from colink.domain.errors import InvalidInput
+from colink.projections.audit import verify
+from tests.projections.world import AINA, BUDI, CALLER, MONDAY, ORGANIZATION, STORE, World
+from tests.scenarios.stories import renamed, shuffled, story
+
+pytestmark = pytest.mark.anyio
+
+ORDER = f"ord_{STORE}.1"
+
+
+async def verified(world: World, **options: Any) -> Report:
+    async with world.pool.connection() as conn:
+        return await verify(conn, world.mapper.event, **options)
+
+
+def found(report: Report) -> set[tuple[Pass, Kind, int]]:
+    return {(finding.audit_pass, finding.kind, finding.position) for finding in report.findings}
+
+
+async def position_of(world: World, topic: str, *, nth: int = 1) -> int:
+    rows = await world.rows("SELECT position FROM colink.events WHERE topic = %s ORDER BY position", topic)
+    return int(rows[nth - 1][0])
+
+
+async def a_few_orders(world: World) -> None:
+    await world.order(1, 10_000, 5_000, creator=AINA)
+    await world.order(2, 4_000, creator=BUDI)
+    await world.refund(1, line=2, amount="12.34")
+    await world.order(3, 700, creator=None)
+    world.clock.time = MONDAY + timedelta(days=20)
+    for number in (1, 2, 3):
+        await world.commerce.submit(ClearOrder(caller=CALLER, order_id=f"ord_{STORE}.{number}"))
+
+
+async def test_a_clean_log_has_no_findings(world: World) -> None:
+    await a_few_orders(world)
+    report = await verified(world)
+    assert report.findings == []
+    assert {result.audit_pass: result.status for result in report.passes} == dict.fromkeys(Pass, Status.PASSED)
+    assert report.clean
+    checked = {result.audit_pass: result.checked for result in report.passes}
+    assert checked[Pass.POSITIONS] == report.head
+    assert checked[Pass.ATTRIBUTIONS] == 3
+    assert checked[Pass.SPLITS] == 4
+    assert checked[Pass.CLEARINGS] == 3
+    assert checked[Pass.ORDER_ROWS] == 3
+    [(entries, balances)] = await world.rows(
+        "SELECT (SELECT count(*) FROM colink.entries), (SELECT count(*) FROM colink.balances)"
+    )
+    assert (checked[Pass.ENTRIES], checked[Pass.BALANCES]) == (entries, balances)
+
+
+async def test_random_stories_verify(world: World) -> None:
+    """Deliveries in any order and number, then clearing: everything recorded is derived again to the same."""
+    random = Random(7)
+    deliveries = []
+    for seed in range(40):
+        external_id = str(1000 + seed)
+        for news in shuffled(story(seed, code="AINA").deliveries, random):
+            deliveries.append(renamed(news, external_id))
+    random.shuffle(deliveries)
+    for news in deliveries:
+        await world.commerce.submit(RecordOrder(caller=CALLER, store=world.store, news=news))
+    world.clock.time = MONDAY + timedelta(days=60)
+    for (order_id,) in await world.rows("SELECT order_id FROM colink.orders WHERE clears_at IS NOT NULL"):
+        await world.commerce.submit(ClearOrder(caller=CALLER, order_id=order_id))
+
+    report = await verified(world)
+
+    assert report.findings == []
+    assert report.clean
+    assert report.result(Pass.CLEARINGS).checked > 10
+
+
+async def test_an_empty_log_verifies(world: World) -> None:
+    report = await verified(world)
+    assert report.clean
+
+
+async def test_a_changed_amount_of_an_entry(world: World) -> None:
+    await a_few_orders(world)
+    [(position, ordinal)] = await world.rows(
+        "SELECT position, ordinal FROM colink.entries WHERE purpose = 'commission' ORDER BY 1, 2 LIMIT 1"
+    )
+    where = f"position = {position} AND ordinal = {ordinal}"
+    assert world.tamper(f"UPDATE colink.entries SET amount = amount + 1 WHERE {where}") == [1]
+
+    report = await verified(world)
+
+    assert found(report) == {(Pass.ENTRIES, Kind.CHANGED, position)}
+    [finding] = report.findings
+    assert (finding.recorded, finding.derived) == ("1001", "1000")
+    assert not report.clean
+
+
+async def test_deleted_and_added_entry_rows(world: World) -> None:
+    await a_few_orders(world)
+    position = await position_of(world, "journal.posted", nth=2)
+    assert world.tamper(f"DELETE FROM colink.entries WHERE position = {position} AND ordinal = 1") == [1]
+    assert found(await verified(world)) == {(Pass.ENTRIES, Kind.MISSING, position)}
+
+    world.tamper(
+        "INSERT INTO colink.entries SELECT position, 99, journal_id, kind, account, payee_id, purpose, amount, currency,"
+        " organization_id, order_id, line_id, payout_id, effective_at, recorded_at, credited_after"
+        f" FROM colink.entries WHERE position = {position} AND ordinal = 0"
+    )
+    assert found(await verified(world)) == {
+        (Pass.ENTRIES, Kind.MISSING, position),
+        (Pass.ENTRIES, Kind.EXTRA, position),
+    }
+
+
+async def test_changed_missing_and_invented_balance_rows(world: World) -> None:
+    await a_few_orders(world)
+    account = f"payee:{AINA}:available"
+    [(position,)] = await world.rows("SELECT max(position) FROM colink.entries WHERE account = %s", account)
+    assert world.tamper(f"UPDATE colink.balances SET amount = amount + 500 WHERE account = '{account}'") == [1]
+    assert found(await verified(world)) == {(Pass.BALANCES, Kind.CHANGED, position)}
+
+    assert world.tamper(f"DELETE FROM colink.balances WHERE account = '{account}'") == [1]
+    assert found(await verified(world)) == {(Pass.BALANCES, Kind.MISSING, position)}
+
+    world.tamper("INSERT INTO colink.balances VALUES ('payee:cre_x:available', 'MYR', 1, 0, 1, 1, 1, 3)")
+    assert found(await verified(world)) == {
+        (Pass.BALANCES, Kind.MISSING, position),
+        (Pass.BALANCES, Kind.EXTRA, 3),
+    }
+
+
+async def test_a_changed_amount_in_the_log(world: World) -> None:
+    """One posting of the sale's journal is raised by a cent; the rows stay as they were."""
+    await a_few_orders(world)
+    position = await position_of(world, "journal.posted")
+    assert world.tamper(
+        f"UPDATE colink.events SET payload = replace(payload, '\"amount\":1000,', '\"amount\":1001,')"
+        f" WHERE position = {position}"
+    ) == [1]
+
+    report = await verified(world)
+
+    assert (Pass.JOURNALS, Kind.UNBALANCED, position) in found(report)
+    assert (Pass.ENTRIES, Kind.CHANGED, position) in found(report)
+    assert (Pass.DERIVATION, Kind.DERIVED_DIFFERENTLY, position) in found(report)
+    assert report.findings[0].position == position
+
+
+async def test_a_forged_split_and_attribution(world: World) -> None:
+    await a_few_orders(world)
+    split = await position_of(world, "order.split")
+    attributed = await position_of(world, "order.attributed", nth=2)
+    assert world.tamper(
+        f"UPDATE colink.events SET payload = replace(payload, '\"commission\":1000,', '\"commission\":1100,')"
+        f" WHERE position = {split}",
+        f'UPDATE colink.events SET payload = replace(payload, \'"creator_id":"{BUDI}"\', \'"creator_id":"{AINA}"\')'
+        f" WHERE position = {attributed}",
+    ) == [1, 1]
+
+    findings = found(await verified(world))
+
+    assert (Pass.SPLITS, Kind.DERIVED_DIFFERENTLY, split) in findings
+    assert (Pass.ATTRIBUTIONS, Kind.DERIVED_DIFFERENTLY, attributed) in findings
+
+
+async def test_a_journal_nothing_led_to(world: World) -> None:
+    """A balanced journal smuggled into the log with its rows: only the derivation from the order sees it."""
+    await a_few_orders(world)
+    [(head,)] = await world.rows("SELECT position FROM colink.log_head")
+    position = await position_of(world, "journal.posted")
+    world.tamper(
+        "INSERT INTO colink.events SELECT"
+        f" {head + 1}, stream_id || '7', version, topic, schema_version, payload, organization_id, recorded_at"
+        f" + interval '99 days', actor, correlation_id, causation_id FROM colink.events WHERE position = {position}",
+        f"UPDATE colink.log_head SET position = {head + 1}",
+    )
+    assert (Pass.DERIVATION, Kind.EXTRA, head + 1) in found(await verified(world))
+
+
+async def test_a_deleted_event_leaves_a_gap(world: World) -> None:
+    await a_few_orders(world)
+    position = await position_of(world, "order.attributed")
+    assert world.tamper(f"DELETE FROM colink.events WHERE position = {position}") == [1]
+    findings = found(await verified(world))
+    assert (Pass.POSITIONS, Kind.GAP, position) in findings
+    assert (Pass.STREAMS, Kind.GAP, position + 1) in findings
+
+
+async def test_a_log_cut_short(world: World) -> None:
+    await a_few_orders(world)
+    [(head,)] = await world.rows("SELECT position FROM colink.log_head")
+    assert world.tamper(f"DELETE FROM colink.events WHERE position = {head}") == [1]
+    assert (Pass.POSITIONS, Kind.GAP, head) in found(await verified(world))
+
+
+async def test_an_unreadable_event_is_a_finding_and_no_end(world: World) -> None:
+    await a_few_orders(world)
+    position = await position_of(world, "order.split", nth=2)
+    assert world.tamper(f"UPDATE colink.events SET payload = '{{' WHERE position = {position}") == [1]
+    report = await verified(world)
+    assert (Pass.SPLITS, Kind.UNREADABLE, position) in found(report)
+    assert all(result.status is not Status.INCOMPLETE for result in report.passes)
+
+
+async def test_changed_order_and_document_rows(world: World) -> None:
+    await a_few_orders(world)
+    cleared = await position_of(world, "order.cleared")
+    registered = await position_of(world, "organization.registered")
+    world.tamper(
+        f"UPDATE colink.orders SET creator_id = '{BUDI}' WHERE order_id = '{ORDER}'",
+        f"UPDATE colink.documents SET body = replace(body, ':500', ':5') WHERE id = '{ORGANIZATION}'",
+    )
+    assert found(await verified(world)) == {
+        (Pass.ORDER_ROWS, Kind.CHANGED, cleared),
+        (Pass.DOCUMENTS, Kind.CHANGED, registered),
+    }
+
+
+async def test_a_pass_that_cannot_run_is_incomplete(world: World) -> None:
+    await a_few_orders(world)
+    world.tamper("ALTER TABLE colink.balances RENAME TO balances_gone")
+    report = await verified(world)
+    assert report.result(Pass.BALANCES).status is Status.INCOMPLETE
+    assert "balances" in (report.result(Pass.BALANCES).reason or "")
+    assert report.result(Pass.SPLITS).status is Status.PASSED
+    assert not report.clean
+
+
+async def test_a_part_of_the_log(world: World) -> None:
+    """Rows as they are now say nothing about a part of the log; what happened in it is verified."""
+    await a_few_orders(world)
+    first = await position_of(world, "order.placed")
+    second = await position_of(world, "order.placed", nth=2)
+    account = f"payee:{AINA}:available"
+    world.tamper(
+        f"UPDATE colink.entries SET amount = amount + 1 WHERE position = {second + 3} AND ordinal = 0",
+        f"UPDATE colink.balances SET amount = 0 WHERE account = '{account}'",
+    )
+    before = await verified(world, from_position=first, to_position=second - 1)
+    assert (before.clean, before.result(Pass.BALANCES).status) == (True, Status.NOT_IN_RANGE)
+    assert before.result(Pass.SPLITS).checked == 1
+    behind = await verified(world, from_position=second)
+    assert found(behind) == {(Pass.ENTRIES, Kind.CHANGED, second + 3)}
+    with pytest.raises(InvalidInput):
+        await verified(world, from_position=5, to_position=4)

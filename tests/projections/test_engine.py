@@ -1,0 +1,167 @@
+"""The engine promises: a batch is applied exactly once whatever runs at once, a poisoned event stops one projection
+only and says where, and a projection that was killed goes on where its checkpoint says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import pytest
+from tests.projections.world import STORE, World
+
+from colink.domain.errors import NotFound
+from colink.domain.orders import OrderPlaced
+from colink.projections.engine import Connection, Log, Seen
+
+pytestmark = pytest.mark.anyio
+ORDERS = [f"ord_{STORE}.{number}" for number in range(1, 13)]
+
+
+class Witness:
+    """Writes every event it is given into the report's table of orders, adding up how often it saw each."""
+
+    name: ClassVar[str] = "witness"
+    version: ClassVar[int] = 1
+    topics: ClassVar[Mapping[Log, Sequence[str]]] = {Log.COMMERCE: (OrderPlaced.TOPIC,)}
+
+    def __init__(self, *, poisoned: int | None = None, dies_after: int | None = None, slow: bool = False) -> None:
+        self.poisoned = poisoned
+        self.dies_after = dies_after
+        self.slow = slow
+        self.batches = 0
+
+    async def apply(self, conn: Connection, log: Log, events: Sequence[Seen]) -> None:
+        if self.dies_after is not None and self.batches >= self.dies_after:
+            raise asyncio.CancelledError
+        for seen in events:
+            if seen.position == self.poisoned:
+                msg = "cannot add apples to pears"
+                raise ValueError(msg)
+            await conn.execute(
+                "INSERT INTO colink.attribution_orders_v1 AS o (order_id, organization_id, revenue, commission)"
+                " VALUES (%s, 'witness', 1, 0) ON CONFLICT (order_id) DO UPDATE SET revenue = o.revenue + 1",
+                (seen.event.originator_id,),
+            )
+        if self.slow:
+            await asyncio.sleep(0.005)
+        self.batches += 1
+
+
+async def seen_by_witness(world: World) -> dict[str, int]:
+    return dict(await world.rows("SELECT order_id, revenue FROM colink.attribution_orders_v1"))
+
+
+async def twelve_orders(world: World) -> list[int]:
+    """Positions of their first events."""
+    for number in range(1, 13):
+        await world.order(number, 1000)
+    rows = await world.rows("SELECT position FROM colink.events WHERE topic = 'order.placed' ORDER BY position")
+    return [row[0] for row in rows]
+
+
+async def test_engines_at_once_never_apply_a_batch_twice(world: World) -> None:
+    await twelve_orders(world)
+    witnesses = [Witness(slow=True) for _ in range(4)]
+    engines = [world.engine(batch_size=2, projections=[witness]) for witness in witnesses]
+    await engines[0].register()
+
+    passed = await asyncio.gather(*(engine.run_until_caught_up() for engine in engines))
+
+    assert await seen_by_witness(world) == dict.fromkeys(ORDERS, 1)
+    [(head,)] = await world.rows("SELECT position FROM colink.log_head")
+    assert sum(passed) == head
+    assert sum(1 for moved in passed if moved) > 1, "more than one engine worked"
+    [checkpoint] = await engines[0].checkpoints()
+    assert (checkpoint.position, checkpoint.lag, checkpoint.error) == (head, 0, None)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 5_000])
+async def test_a_poisoned_event_parks_its_projection_there_and_no_other(world: World, batch_size: int) -> None:
+    positions = await twelve_orders(world)
+    poisoned = Witness(poisoned=positions[7])
+    engine = world.engine(batch_size=batch_size, projections=[poisoned, *world.projections()])
+
+    await engine.run_until_caught_up()
+
+    by_name = {(c.projection, c.log): c for c in await engine.checkpoints()}
+    parked = by_name["witness", Log.COMMERCE]
+    assert parked.position == positions[7] - 1
+    assert parked.error_position == positions[7]
+    assert parked.error == "ValueError: cannot add apples to pears"
+    assert parked.lag > 0
+    assert by_name["attribution_report", Log.COMMERCE].lag == 0
+    assert by_name["leaderboard", Log.COMMERCE].lag == 0
+
+
+async def test_a_parked_projection_waits_until_it_is_resumed(world: World) -> None:
+    positions = await twelve_orders(world)
+    await world.engine(projections=[Witness(poisoned=positions[7])]).run_until_caught_up()
+    mended = world.engine(projections=[Witness()])
+
+    assert await mended.run_until_caught_up() == 0
+    assert set(await seen_by_witness(world)) == set(ORDERS[:7])
+
+    await mended.resume("witness")
+    await mended.run_until_caught_up()
+    assert await seen_by_witness(world) == dict.fromkeys(ORDERS, 1)
+
+
+async def test_resuming_something_unknown_names_what_there_is(world: World) -> None:
+    with pytest.raises(NotFound, match="attribution_report, leaderboard"):
+        await world.engine().resume("weather")
+
+
+async def test_killed_between_batches_it_goes_on_at_its_checkpoint(world: World) -> None:
+    await twelve_orders(world)
+    dying = world.engine(batch_size=5, projections=[Witness(dies_after=3)])
+    with pytest.raises(asyncio.CancelledError):
+        await dying.run_until_caught_up()
+    before = await seen_by_witness(world)
+    assert 0 < len(before) < 12, "it was killed in the middle"
+
+    await world.engine(batch_size=5, projections=[Witness()]).run_until_caught_up()
+
+    assert await seen_by_witness(world) == dict.fromkeys(ORDERS, 1)
+
+
+async def test_an_event_that_cannot_be_decoded_parks_too(world: World) -> None:
+    [first, *_] = await twelve_orders(world)
+    assert world.tamper(f"UPDATE colink.events SET payload = '{{}}' WHERE position = {first}") == [1]
+    engine = world.engine()
+
+    await engine.run_until_caught_up()
+
+    parked = {c.projection: c for c in await engine.checkpoints() if c.error is not None}
+    assert set(parked) == {"attribution_report", "leaderboard"}
+    assert {c.error_position for c in parked.values()} == {first}
+
+
+async def test_the_cut_into_batches_does_not_matter(world: World) -> None:
+    await twelve_orders(world)
+    await world.refund(3, line=1, amount="4.00")
+    await world.refund(4, line=1, amount="10.00")
+    await world.touch()
+    tables = {}
+    for batch_size in (1, 3, 5_000):
+        for table in ("attribution_orders", "attribution_sales", "attribution_touches", "leaderboard_orders"):
+            world.tamper(f"DELETE FROM colink.{table}_v1")
+        world.tamper("DELETE FROM colink.leaderboard_scores_v1", "DELETE FROM colink.projection_checkpoints")
+        await world.engine(batch_size=batch_size).run_until_caught_up()
+        tables[batch_size] = {
+            table: await world.rows(f"SELECT t::text FROM colink.{table}_v1 t ORDER BY 1")
+            for table in ("attribution_orders", "attribution_sales", "attribution_touches", "leaderboard_scores")
+        }
+    assert tables[1] == tables[3] == tables[5_000]
+    assert all(tables[1].values())
+
+
+async def test_what_only_the_tracking_log_has_is_seen_there(world: World) -> None:
+    engine = world.engine()
+    await world.touch()
+    await engine.run_until_caught_up()
+    lags = {(c.projection, c.log.value): (c.position, c.lag) for c in await engine.checkpoints()}
+    assert lags["attribution_report", "tracking"] == (1, 0)
+    await world.touch()
+    lags = {(c.projection, c.log.value): (c.position, c.lag) for c in await engine.checkpoints()}
+    assert lags["attribution_report", "tracking"] == (1, 1)
