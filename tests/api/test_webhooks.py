@@ -413,7 +413,9 @@ class TestReplay:
 
     def test_any_delivery_id_survives_the_way_there_and_back(self, route: Webhooks, outside: Outside) -> None:
         post(route, signed("orders/paid", an_order(), webhook_id="a.b/c%2E_d"))
-        assert self.replay(outside, inbox_id("sto_1", "a.b/c%2E_d")).answer["status"] == "accepted"
+        recorded = self.replay(outside, inbox_id("sto_1", "a.b/c%2E_d"))
+        assert recorded == Recorded(answer={"status": "accepted", "order_id": ORDER_ID}, replayed=True)
+        assert len(outside.commands) == 1
 
 
 def test_the_signature_is_over_the_bytes_that_came(route: Webhooks) -> None:

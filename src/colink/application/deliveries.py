@@ -153,7 +153,8 @@ async def replay_delivery(
 ) -> Recorded:
     """Read a kept delivery again with today's connector; its inbox row takes over the outcome.
 
-    Raises NotFound for an unknown inbox id. Reading an accepted delivery again changes no money.
+    One that was accepted already is answered as it was (`replayed`): reading the same bytes again cannot change an
+    order. Raises NotFound for an unknown inbox id.
     """
     parts = natural_parts(id_)
     kept = await inbox.delivery(source=parts[0], delivery_id=parts[1]) if len(parts) == 2 else None
@@ -162,9 +163,21 @@ async def replay_delivery(
     if kept is None or access is None or connector is None:
         msg = "there is no such delivery"
         raise NotFound(msg)
+    if kept.status is DeliveryStatus.ACCEPTED:
+        return _accepted_before(kept)
     delivery = replace(kept, status=DeliveryStatus.ACCEPTED, problem=None, order_id=None, replay=True)
     request = Request(caller=replace(caller, causation_id=id_), idempotency=idempotency)
-    return await _record(delivery, request, store=access.details, connector=connector, bus=bus)
+    try:
+        return await _record(delivery, request, store=access.details, connector=connector, bus=bus)
+    except ConcurrentUpdate:
+        by_now = await inbox.delivery(source=kept.source, delivery_id=kept.delivery_id)
+        if by_now is None or by_now.status is not DeliveryStatus.ACCEPTED:
+            raise
+        return _accepted_before(by_now)
+
+
+def _accepted_before(kept: Delivery) -> Recorded:
+    return Recorded(answer={"status": kept.status.value, "order_id": kept.order_id}, replayed=True)
 
 
 def inbox_id(source: str, delivery_id: str) -> str:
