@@ -180,7 +180,7 @@ def test_a_failed_payout(rail: Conversation) -> None:
 
 
 def test_a_payout_returned_after_it_was_paid(rail: Conversation) -> None:
-    wish = instruction(outcome="returned", delay_ms=300)
+    wish = instruction(outcome="returned", delay_ms=500)
     rail.submit(wish)
     paid = rail.find_when(wish.reference, lambda report: report.outcome is not ProviderOutcome.PENDING)
     assert (paid.outcome, paid.settled) == (ProviderOutcome.PAID, False)

@@ -1,0 +1,660 @@
+"""Payouts on the real PostgreSQL and a real sandbox process: nothing is reserved twice, nothing is paid twice, and
+every sen is where the ledger says, whoever is killed in between."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count, pairwise
+from typing import Any
+
+import httpx
+import pytest
+
+from colink.adapters.payments.sandbox import SandboxRail
+from colink.adapters.payments.sandbox_credentials import SandboxCredentials
+from colink.adapters.payments.sandbox_process import SandboxProcess
+from colink.adapters.postgres.committer import Committer
+from colink.adapters.postgres.pool import AsyncPool, create_pool
+from colink.application.payout_attempts import RecordPayoutResult, SubmitPayout
+from colink.application.payout_jobs import PayoutDesk, confirm_callback
+from colink.application.payout_rails import PayoutInstruction
+from colink.application.payouts import (
+    ApprovePayout,
+    CancelPayout,
+    HoldPayout,
+    LiftPayoutHold,
+    RegisterPayoutAccount,
+    RejectPayout,
+    RequestPayout,
+)
+from colink.application.ports import Caller, Decision, Facts, Needs, Recorded, Request
+from colink.domain.creators import Creator, CreatorDetails
+from colink.domain.errors import InsufficientFunds, InvalidInput, NotFound, PayoutStateError
+from colink.domain.ledger import Journal, JournalKind, Posting, Purpose, payee_available, store_clearing
+from colink.domain.money import Money
+from colink.domain.organizations import Organization, OrganizationDetails
+from colink.domain.payout_accounts import Rail
+from colink.domain.payouts import BelowMinimum, NoPayoutAccount, ProviderOutcome, ProviderReport, SelfApproval
+from colink.projections.payout_queue import PayoutTables
+
+CREATOR, SELLER = "cre_1", "org_1"
+NOW = datetime(2026, 3, 1, 9, tzinfo=UTC)
+CREDENTIALS = SandboxCredentials(api_key="sbx_test_key", callback_secret="a secret of this test")
+_numbers = count(1)
+
+
+def by(actor: str) -> Caller:
+    return Caller(actor=actor, correlation_id="test")
+
+
+CREATOR_KEY, FINANCE_KEY = by("key:creator"), by("key:finance")
+
+
+@dataclass
+class MovingClock:
+    time: datetime = NOW
+
+    def now(self) -> datetime:
+        return self.time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known(Request):
+    """A creator and a seller."""
+
+    def needs(self) -> Needs:
+        return Needs(streams=(CREATOR, SELLER))
+
+    def decide(self, facts: Facts) -> Decision:
+        creator = Creator.register(CreatorDetails(id=CREATOR, handle="aina", display_name="Aina"), at=facts.now)
+        seller = Organization.register(
+            OrganizationDetails(id=SELLER, name="Kedai", platform_fee_bps=500), at=facts.now
+        )
+        return Decision(answer={}, events=[*creator.new_events(), *seller.new_events()])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move(Request):
+    """Cleared money of a payee: a credit, or a debit below zero."""
+
+    amount: int
+    payee_id: str = CREATOR
+    journal_id: str
+
+    def needs(self) -> Needs:
+        return Needs(streams=(self.journal_id,))
+
+    def decide(self, facts: Facts) -> Decision:
+        journal = Journal.post(
+            journal_id=self.journal_id,
+            kind=JournalKind.CLEARING if self.amount > 0 else JournalKind.REFUND,
+            effective_at=facts.now,
+            postings=(
+                Posting(
+                    account=payee_available(self.payee_id),
+                    amount=self.amount,
+                    currency="MYR",
+                    purpose=Purpose.COMMISSION,
+                ),
+                Posting(
+                    account=store_clearing("sto_1"), amount=-self.amount, currency="MYR", purpose=Purpose.COLLECTED
+                ),
+            ),
+            at=facts.now,
+        )
+        return Decision(answer={}, events=journal.new_events())
+
+
+class Killed(BaseException):
+    """The worker was killed here."""
+
+
+class DeadlyRail:
+    """A real rail with a worker that dies on one side of a conversation."""
+
+    def __init__(self, rail: SandboxRail, *, when: str) -> None:
+        self._rail = rail
+        self._when = when
+
+    async def submit(self, instruction: PayoutInstruction) -> ProviderReport:
+        if self._when == "before submitting":
+            raise Killed
+        report = await self._rail.submit(instruction)
+        if self._when == "after submitting":
+            raise Killed
+        return report
+
+    async def find(self, reference: str) -> ProviderReport | None:
+        found = await self._rail.find(reference)
+        if self._when == "after finding":
+            raise Killed
+        return found
+
+    def callback_reference(self, headers: Any, body: bytes) -> str | None:
+        return self._rail.callback_reference(headers, body)
+
+
+class Treasury:
+    """What a test does, and where it looks."""
+
+    def __init__(self, pool: AsyncPool, bus: Committer, rail: SandboxRail, provider: SandboxProcess) -> None:
+        self.pool, self.bus, self.rail, self.provider = pool, bus, rail, provider
+        self.clock = MovingClock()
+
+    async def move(self, amount: int, *, payee_id: str = CREATOR) -> None:
+        journal_id = f"jrn_test.{next(_numbers)}"
+        await self.bus.submit(Move(caller=by("test"), amount=amount, payee_id=payee_id, journal_id=journal_id))
+
+    async def account(self, *, payee_id: str = CREATOR, minimum: Money | None = None, **details: str | int) -> None:
+        await self.bus.submit(
+            RegisterPayoutAccount(
+                caller=CREATOR_KEY,
+                payee_id=payee_id,
+                rail=Rail.SANDBOX,
+                currency="MYR",
+                details=details,
+                minimum=minimum,
+            )
+        )
+
+    async def request(self, amount: int | None = None, **options: Any) -> str:
+        command = RequestPayout(
+            caller=CREATOR_KEY,
+            payout_id=f"pay_test{next(_numbers)}",
+            payee_id=CREATOR,
+            currency="MYR",
+            amount=None if amount is None else Money(amount, "MYR"),
+            **options,
+        )
+        recorded = await self.bus.submit(command)
+        return str(recorded.answer["id"])
+
+    async def approve(self, payout_id: str, *, caller: Caller = FINANCE_KEY) -> Recorded:
+        return await self.bus.submit(
+            ApprovePayout(caller=caller, payout_id=payout_id, payee_id=CREATOR, currency="MYR")
+        )
+
+    async def submit(self, payout_id: str) -> Recorded:
+        return await self.bus.submit(
+            SubmitPayout(caller=by("worker"), payout_id=payout_id, payee_id=CREATOR, currency="MYR")
+        )
+
+    def desk(self, *, automatic: bool = True, rail: Any = None) -> PayoutDesk:
+        return PayoutDesk(
+            bus=self.bus,
+            queue=PayoutTables(self.pool),
+            rails={Rail.SANDBOX: rail or self.rail},
+            ids=lambda prefix: f"{prefix}_test{next(_numbers)}",
+            clock=self.clock,
+            automatic_approval=automatic,
+        )
+
+    async def finish(self, desk: PayoutDesk) -> None:
+        """Run the jobs until nothing is under way, as `colink worker --once` does."""
+        async with asyncio.timeout(20):
+            while True:
+                if await desk.run():
+                    continue
+                if not await desk.under_way():
+                    return
+                await asyncio.sleep(0.02)
+
+    async def rows(self, query: str) -> list[tuple[Any, ...]]:
+        async with self.pool.connection() as connection:
+            return await (await connection.execute(query)).fetchall()  # type: ignore[call-overload]  # test SQL
+
+    async def balances(self) -> dict[str, int]:
+        """Of accounts that are not zero, but for the store's."""
+        rows = await self.rows("select account, amount from colink.balances where account not like 'store:%'")
+        return {account: amount for account, amount in rows if amount}
+
+    async def statuses(self) -> list[str]:
+        return [
+            status for (status,) in await self.rows("select status from colink.payouts order by created_position")
+        ]
+
+    async def held(self) -> list[tuple[int, int]]:
+        """The stretches of payouts that are not released."""
+        rows = await self.rows(
+            "select stretches from colink.payouts where status not in"
+            " ('rejected', 'cancelled', 'failed', 'returned') order by created_position"
+        )
+        return sorted((part["start"], part["end"]) for (text,) in rows for part in json.loads(text))
+
+    async def journals(self) -> list[str]:
+        rows = await self.rows("select distinct kind from colink.entries where kind like 'payout%' order by kind")
+        assert (
+            await self.rows("select journal_id from colink.entries group by journal_id having sum(amount) <> 0") == []
+        )
+        return [kind for (kind,) in rows]
+
+    def at_provider(self, payout_id: str) -> list[tuple[str, int, str]]:
+        """Every payout the provider ever took for this one, oldest first."""
+        answer = httpx.get(
+            f"{self.provider.url}/v1/payouts",
+            params={"limit": 100},
+            headers={"Authorization": f"Bearer {CREDENTIALS.api_key}"},
+        )
+        return [
+            (item["reference"], item["amount"], item["status"])
+            for item in reversed(answer.json()["items"])
+            if item["reference"].startswith(f"{payout_id}.")
+        ]
+
+
+@pytest.fixture(scope="module")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
+    data = tmp_path_factory.mktemp("sandbox") / "book.sqlite"
+    with SandboxProcess.start(data=data, credentials=CREDENTIALS, options=("--fee", "15")) as running:
+        yield running
+
+
+Story = Callable[[Treasury], Awaitable[None]]
+
+
+@pytest.fixture
+def told(database: Any, provider: SandboxProcess) -> Callable[[Story], None]:
+    """Runs a story in a treasury of its own."""
+
+    @asynccontextmanager
+    async def open_treasury() -> AsyncIterator[Treasury]:
+        rail = SandboxRail(provider.url, credentials=CREDENTIALS, timeout=0.5)
+        async with create_pool(database.app_dsn, max_size=6) as pool, Committer(pool, MovingClock()) as bus:
+            await bus.submit(Known(caller=by("test")))
+            yield Treasury(pool, bus, rail, provider)
+        await rail.aclose()
+
+    def run(story: Story) -> None:
+        async def main() -> None:
+            async with open_treasury() as treasury:
+                await story(treasury)
+
+        asyncio.run(main())
+
+    return run
+
+
+# Reserving ----------------------------------------------------------------------------------------------------------
+
+
+def test_32_requests_at_once_never_reserve_more_than_is_available(
+    told: Callable[[Story], None], database: Any
+) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account()
+        for amount in (700, 301):
+            await treasury.move(amount)
+        async with create_pool(database.app_dsn) as pool, Committer(pool, MovingClock()) as second_process:
+            buses = (treasury.bus, second_process)
+            commands = [
+                RequestPayout(
+                    caller=CREATOR_KEY,
+                    payout_id=f"pay_race{number}",
+                    payee_id=CREATOR,
+                    currency="MYR",
+                    amount=Money(90 + number, "MYR"),
+                )
+                for number in range(32)
+            ]
+            results = await asyncio.gather(
+                *(buses[number % 2].submit(command) for number, command in enumerate(commands)),
+                return_exceptions=True,
+            )
+        granted = [result.answer["amount"]["amount"] for result in results if isinstance(result, Recorded)]
+        refused = [result for result in results if not isinstance(result, Recorded)]
+        assert {type(error) for error in refused} == {InsufficientFunds}
+        assert sum(granted) <= 1001
+        assert 1001 - sum(granted) < 121, "a request that would still have fitted was refused"
+        assert await treasury.balances() == {
+            "payee:cre_1:available": 1001 - sum(granted),
+            "payee:cre_1:in_transit": sum(granted),
+        }
+        held = await treasury.held()
+        assert sum(end - start for start, end in held) == sum(granted)
+        assert all(end <= start for (_, end), (start, _) in pairwise(held))
+
+    told(story)
+
+
+def test_cancelling_and_rejecting_give_the_money_back_to_be_reserved_again(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account()
+        await treasury.move(500)
+        cancelled = await treasury.request(200)
+        rejected = await treasury.request(100)
+        kept = await treasury.request(150)
+        assert await treasury.held() == [(0, 200), (200, 300), (300, 450)]
+        await treasury.bus.submit(CancelPayout(caller=CREATOR_KEY, payout_id=cancelled))
+        await treasury.bus.submit(RejectPayout(caller=FINANCE_KEY, payout_id=rejected, reason="a doubt"))
+        assert await treasury.balances() == {"payee:cre_1:available": 350, "payee:cre_1:in_transit": 150}
+        await treasury.request(320)  # the gap first, then the end of the line
+        assert await treasury.held() == [(0, 300), (300, 450), (450, 470)]
+        for _ in range(2):
+            with pytest.raises(PayoutStateError):
+                await treasury.bus.submit(CancelPayout(caller=CREATOR_KEY, payout_id=cancelled))
+        await treasury.bus.submit(CancelPayout(caller=CREATOR_KEY, payout_id=kept))
+        assert await treasury.balances() == {"payee:cre_1:available": 180, "payee:cre_1:in_transit": 320}
+
+    told(story)
+
+
+def test_a_refund_of_reserved_money_is_a_debt_that_the_next_payout_nets(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account()
+        await treasury.move(500)
+        await treasury.request(automatic_approval=True)
+        await treasury.move(-120)
+        assert (await treasury.balances())["payee:cre_1:available"] == -120
+        with pytest.raises(InsufficientFunds):
+            await treasury.request()
+        await treasury.move(200)
+        await treasury.request(automatic_approval=True)
+        await treasury.finish(treasury.desk())
+        assert await treasury.held() == [(0, 500), (500, 700)]
+        assert await treasury.rows("select amount from colink.payouts order by created_position") == [(500,), (80,)]
+        assert await treasury.balances() == {"processor:sandbox:cash": 580 + 30, "platform:expense": -30}
+
+    told(story)
+
+
+def test_what_is_not_reserved(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.move(500)
+        with pytest.raises(NoPayoutAccount):
+            await treasury.request()
+        await treasury.account(minimum=Money(300, "MYR"))
+        with pytest.raises(BelowMinimum):
+            await treasury.request(299)
+        with pytest.raises(InsufficientFunds):
+            await treasury.request(501)
+        with pytest.raises(NotFound):
+            await treasury.request(within_payee="cre_2")
+        with pytest.raises(InvalidInput) as refused:
+            await treasury.bus.submit(
+                RequestPayout(
+                    caller=CREATOR_KEY,
+                    payout_id="pay_usd",
+                    payee_id=CREATOR,
+                    currency="MYR",
+                    amount=Money(400, "USD"),
+                )
+            )
+        assert refused.value.field == "amount.currency"
+        with pytest.raises(InvalidInput):
+            await treasury.account(payee_id="cre_nobody")
+        assert await treasury.statuses() == []
+        assert await treasury.balances() == {"payee:cre_1:available": 500}
+
+    told(story)
+
+
+# The whole way ------------------------------------------------------------------------------------------------------
+
+
+def test_creator_and_seller_are_paid(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        for payee_id, amount in ((CREATOR, 500), (SELLER, 7000)):
+            await treasury.account(payee_id=payee_id, delay_ms=100)
+            await treasury.move(amount, payee_id=payee_id)
+        await treasury.finish(treasury.desk())
+        assert await treasury.statuses() == ["paid", "paid"]
+        assert await treasury.balances() == {"processor:sandbox:cash": 7530, "platform:expense": -30}
+        assert await treasury.journals() == ["payout_fee", "payout_paid", "payout_reserved"]
+        organizations = await treasury.rows(
+            "select distinct payee_id, organization_id from colink.entries where kind = 'payout_reserved' order by 1"
+        )
+        assert organizations == [(CREATOR, None), (SELLER, SELLER)]
+
+    told(story)
+
+
+def test_a_person_approves_and_never_the_one_who_asked(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account()
+        await treasury.move(500)
+        payout_id = await treasury.request()
+        desk = treasury.desk(automatic=False)
+        assert await desk.run() == 0
+        with pytest.raises(SelfApproval):
+            await treasury.approve(payout_id, caller=CREATOR_KEY)
+        assert await treasury.statuses() == ["requested"]
+        await treasury.approve(payout_id)
+        await treasury.bus.submit(HoldPayout(caller=FINANCE_KEY, payout_id=payout_id, reason="a look"))
+        assert await desk.run() == 0
+        assert await treasury.statuses() == ["held"]
+        await treasury.bus.submit(LiftPayoutHold(caller=FINANCE_KEY, payout_id=payout_id))
+        await treasury.approve(payout_id)
+        await treasury.finish(desk)
+        assert await treasury.statuses() == ["paid"]
+
+    told(story)
+
+
+def test_a_payout_the_bank_returns_reopens_the_money(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account(outcome="returned", delay_ms=250)
+        await treasury.move(500)
+        await treasury.finish(treasury.desk())
+        assert await treasury.statuses() == ["returned"]
+        assert await treasury.journals() == ["payout_fee", "payout_paid", "payout_reserved", "payout_returned"]
+        assert await treasury.balances() == {
+            "payee:cre_1:available": 500,
+            "processor:sandbox:cash": 15,
+            "platform:expense": -15,
+        }
+        assert await treasury.held() == []
+
+    told(story)
+
+
+def test_a_failed_payout_is_not_tried_again_until_the_account_is_another(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account(outcome="failed")
+        await treasury.move(500)
+        desk = treasury.desk()
+        await treasury.finish(desk)
+        await treasury.finish(desk)
+        assert await treasury.statuses() == ["failed"]
+        assert await treasury.balances() == {"payee:cre_1:available": 500}
+        await treasury.account(outcome="paid")
+        await treasury.finish(desk)
+        assert await treasury.statuses() == ["failed", "paid"]
+        assert await treasury.balances() == {"processor:sandbox:cash": 515, "platform:expense": -15}
+
+    told(story)
+
+
+def test_an_account_changed_after_approval_gets_nothing_until_it_is_approved(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account()
+        await treasury.move(500)
+        payout_id = await treasury.request(automatic_approval=True)
+        await treasury.account(outcome="failed")
+        await treasury.account()  # changed and changed back is changed
+        answer = (await treasury.submit(payout_id)).answer
+        assert (answer["status"], answer["began"], answer["instruction"]) == ("cancelled", False, None)
+        assert treasury.at_provider(payout_id) == []
+        assert await treasury.balances() == {"payee:cre_1:available": 500}
+
+    told(story)
+
+
+def test_the_schedule_pays_who_has_the_minimum_and_an_account(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account(minimum=Money(501, "MYR"))
+        await treasury.move(500)
+        await treasury.move(500, payee_id=SELLER)
+        desk = treasury.desk(automatic=False)
+        assert await desk.run() == 0
+        await treasury.move(1)
+        assert await desk.run() == 1
+        assert await treasury.rows("select payee_id, amount, status from colink.payouts") == [
+            (CREATOR, 501, "requested")
+        ]
+        assert await desk.run() == 0
+
+    told(story)
+
+
+# What goes wrong ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["timeout", "error_before", "error_after"])
+def test_an_unknown_outcome_is_looked_up_and_paid_once(told: Callable[[Story], None], fault: str) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account(fault=fault)
+        await treasury.move(500)
+        payout_id = await treasury.request(automatic_approval=True)
+        desk = treasury.desk()
+        await desk.submit_approved()
+        assert await treasury.statuses() == ["submitted"], "unknown is neither paid nor failed"
+        await treasury.finish(desk)
+        assert await treasury.statuses() == ["paid"]
+        assert treasury.at_provider(payout_id) == [(f"{payout_id}.1", 500, "paid")]
+
+    told(story)
+
+
+def test_a_passing_failure_is_tried_again_under_a_new_key(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account(fault="channel_down")
+        await treasury.move(500)
+        payout_id = await treasury.request(automatic_approval=True)
+        await treasury.finish(treasury.desk())
+        assert await treasury.statuses() == ["paid"]
+        assert treasury.at_provider(payout_id) == [(f"{payout_id}.1", 500, "failed"), (f"{payout_id}.2", 500, "paid")]
+        assert await treasury.balances() == {"processor:sandbox:cash": 515, "platform:expense": -15}
+
+    told(story)
+
+
+@pytest.mark.parametrize("when", ["before submitting", "after submitting", "after finding"])
+def test_a_worker_killed_in_between_pays_once(told: Callable[[Story], None], when: str) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account(delay_ms=50)
+        await treasury.move(500)
+        payout_id = await treasury.request(automatic_approval=True)
+        killed = treasury.desk(rail=DeadlyRail(treasury.rail, when=when))
+        with pytest.raises(Killed):
+            await treasury.finish(killed)
+        assert (await treasury.balances())["payee:cre_1:in_transit"] == 500
+        await treasury.finish(treasury.desk())
+        assert await treasury.statuses() == ["paid"]
+        assert treasury.at_provider(payout_id) == [(f"{payout_id}.1", 500, "paid")]
+        assert await treasury.balances() == {"processor:sandbox:cash": 515, "platform:expense": -15}
+
+    told(story)
+
+
+def test_workers_side_by_side_pay_everybody_once(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        for payee_id, amount in ((CREATOR, 500), (SELLER, 7000)):
+            await treasury.account(payee_id=payee_id, delay_ms=60)
+            await treasury.move(amount, payee_id=payee_id)
+        await asyncio.gather(*(treasury.finish(treasury.desk()) for _ in range(4)))
+        payouts = await treasury.rows("select payout_id, amount, status from colink.payouts order by amount")
+        assert [(amount, status) for _, amount, status in payouts] == [(500, "paid"), (7000, "paid")]
+        for payout_id, amount, _ in payouts:
+            assert treasury.at_provider(payout_id) == [(f"{payout_id}.1", amount, "paid")]
+        assert await treasury.balances() == {"processor:sandbox:cash": 7530, "platform:expense": -30}
+
+    told(story)
+
+
+def test_late_and_repeated_results_are_recorded_once(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account()
+        await treasury.move(500)
+        payout_id = await treasury.request(automatic_approval=True)
+        await treasury.submit(payout_id)
+
+        def said(outcome: ProviderOutcome) -> RecordPayoutResult:
+            report = ProviderReport(
+                reference=f"{payout_id}.1", outcome=outcome, amount=500, currency="MYR", provider_id="sbx_1"
+            )
+            return RecordPayoutResult(caller=by("callback:sandbox"), payout_id=payout_id, report=report)
+
+        paid, pending = said(ProviderOutcome.PAID), said(ProviderOutcome.PENDING)
+        answers = await asyncio.gather(*(treasury.bus.submit(paid) for _ in range(8)))
+        assert sum(answer.position is not None for answer in answers) == 1
+        assert (await treasury.bus.submit(pending)).position is None
+        returned = said(ProviderOutcome.RETURNED)
+        assert (await treasury.bus.submit(returned)).answer["status"] == "returned"
+        assert (await treasury.bus.submit(paid)).position is None
+        assert await treasury.balances() == {"payee:cre_1:available": 500}
+
+    told(story)
+
+
+def test_a_callback_makes_us_ask_and_records_the_answer(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account(delay_ms=600)
+        await treasury.move(500)
+        payout_id = await treasury.request(automatic_approval=True)
+        await treasury.desk().submit_approved()
+        caller = by("callback:sandbox")
+        assert await confirm_callback(treasury.bus, treasury.rail, f"{payout_id}.1", caller=caller)
+        assert await treasury.statuses() == ["in_transit"], "whatever the callback claimed, it is not paid yet"
+        await asyncio.sleep(0.65)
+        assert await confirm_callback(treasury.bus, treasury.rail, f"{payout_id}.1", caller=caller)
+        assert await treasury.statuses() == ["paid"]
+        assert not await confirm_callback(treasury.bus, treasury.rail, "pay_other.1", caller=caller)
+
+    told(story)
+
+
+class ToldRail:
+    """A provider that says what it is told to, and calls nobody back."""
+
+    outcome = ProviderOutcome.PAID
+
+    async def submit(self, instruction: PayoutInstruction) -> ProviderReport:
+        return ProviderReport(
+            reference=instruction.reference, outcome=self.outcome, amount=instruction.amount, currency="MYR"
+        )
+
+    async def find(self, reference: str) -> ProviderReport | None:
+        return ProviderReport(reference=reference, outcome=self.outcome, amount=500, currency="MYR")
+
+    def callback_reference(self, headers: Any, body: bytes) -> str | None:
+        return None
+
+
+def test_a_return_whose_callback_got_lost_is_found_within_the_hour(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account()
+        await treasury.move(500)
+        rail = ToldRail()
+        desk = treasury.desk(rail=rail)
+        await treasury.finish(desk)
+        assert await treasury.statuses() == ["paid"]
+        rail.outcome = ProviderOutcome.RETURNED
+        assert await desk.run() == 0, "asked less than an hour ago"
+        treasury.clock.time += timedelta(hours=1)
+        assert await desk.run() == 1
+        assert await treasury.statuses() == ["returned"]
+        assert await treasury.balances() == {"payee:cre_1:available": 500}
+
+    told(story)
+
+
+def test_a_provider_that_lost_a_payout_it_had_is_not_handed_it_again(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account()
+        await treasury.move(500)
+        rail = ToldRail()
+        rail.outcome = ProviderOutcome.PENDING
+        await treasury.desk(rail=rail).run()
+        assert await treasury.statuses() == ["in_transit"]
+        empty = treasury.desk()  # the real sandbox, which never heard of it
+        assert await empty.run() == 0
+        [(payout_id,)] = await treasury.rows("select payout_id from colink.payouts")
+        assert treasury.at_provider(payout_id) == []
+        assert await treasury.statuses() == ["in_transit"]
+
+    told(story)
