@@ -1,0 +1,287 @@
+"""The only module that knows everything: it opens the database, wires adapters to the application, and hands the
+whole to the API and the command line. Not responsible for anything that happens after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+
+import psycopg
+from starlette.types import ASGIApp
+
+from colink.adapters.clock import SystemClock
+from colink.adapters.crawlers import KnownCrawlers
+from colink.adapters.ids import Uuid7Ids
+from colink.adapters.postgres import migrate as schema
+from colink.adapters.postgres.append import TRACKING
+from colink.adapters.postgres.committer import Committer
+from colink.adapters.postgres.inbox import PostgresInbox, PostgresRejectionCounter, PostgresStoreDirectory
+from colink.adapters.postgres.lookups import PostgresLookups
+from colink.adapters.postgres.mapper import EventMapper
+from colink.adapters.postgres.orders import PostgresOrders
+from colink.adapters.postgres.pool import AsyncPool, create_pool
+from colink.adapters.postgres.salts import PostgresSalts
+from colink.adapters.postgres.server import APP, OWNER, EmbeddedServer
+from colink.adapters.stores.shopify import ShopifyConnector
+from colink.api.app import create_app
+from colink.api.auth import Authenticator
+from colink.api.metrics import Metrics
+from colink.api.payout_callbacks import PayoutCallbacks
+from colink.api.root import BareRoute, Root
+from colink.api.services import Services
+from colink.api.tracking import TrackingRoutes
+from colink.api.webhooks import Webhooks
+from colink.application.configure.access import CreateApiKey, key_digest
+from colink.application.deliveries import StoreConnector, replay_delivery
+from colink.application.payout_jobs import PayoutDesk
+from colink.application.payout_rails import PayoutRail
+from colink.application.ports import Caller, Clock, Idempotency
+from colink.application.store_directory import CachedStores
+from colink.application.track import RememberedLookups
+from colink.cli.app import run
+from colink.cli.wiring import Wiring
+from colink.config import PayoutApproval, Settings, SettingsError, load_settings
+from colink.domain.access import ApiKeyDetails, Role
+from colink.domain.customers import customer_ref_of
+from colink.domain.organizations import Platform
+from colink.domain.payout_accounts import Rail
+from colink.projections.attribution_report import AttributionReport
+from colink.projections.documents import document_by_key
+from colink.projections.engine import ProjectionEngine
+from colink.projections.leaderboard import Leaderboard
+from colink.projections.payout_queue import PayoutTables
+
+_BATCHES_IN_FLIGHT = 2  # of the commerce log (architecture section 4)
+_CODE_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is misread aloud
+_CODE_LENGTH = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """What makes a database this installation: made with its schema, never changed. `demo`: its clock may move."""
+
+    pepper: bytes
+    cookie_key: bytes
+    demo: bool
+
+
+@dataclass(kw_only=True)
+class Colink:
+    """The opened application. `pool` is for reading; everything is written through `commerce` and `tracking`.
+    `rails` are the payment providers in reach; the worker adds the sandbox it starts."""
+
+    settings: Settings
+    dsn: str
+    installation: Installation
+    pool: AsyncPool
+    commerce: Committer
+    tracking: Committer
+    clock: Clock
+    ids: Uuid7Ids
+    mapper: EventMapper
+    orders: PostgresOrders
+    stores: CachedStores
+    inbox: PostgresInbox
+    salts: PostgresSalts
+    connectors: Mapping[Platform, StoreConnector]
+    engine: ProjectionEngine
+    rails: dict[Rail, PayoutRail] = field(default_factory=dict)
+    generated_admin_key: str | None = None
+
+    def new_secret(self) -> str:
+        """An API key with 256 random bits."""
+        return new_secret()
+
+    def asgi(self) -> ASGIApp:
+        return build_asgi(self)
+
+    def payout_desk(self, *, actor: str = "worker") -> PayoutDesk:
+        """The worker's payout jobs, on the rails there are."""
+        return PayoutDesk(
+            bus=self.commerce,
+            queue=PayoutTables(pool=self.pool),
+            rails=self.rails,
+            ids=self.ids,
+            clock=self.clock,
+            automatic_approval=self.settings.payout_approval is PayoutApproval.AUTO,
+            actor=actor,
+        )
+
+
+@asynccontextmanager
+async def open_colink(settings: Settings) -> AsyncIterator[Colink]:
+    """Acquire the database, migrate it, and open everything; closed in reverse order. Raises SettingsError for
+    settings that do not fit the database."""
+    async with AsyncExitStack() as stack:
+        owner_dsn, dsn = await asyncio.to_thread(stack.enter_context, databases(settings))
+        await asyncio.to_thread(schema.migrate, owner_dsn, demo=settings.demo)
+        installation = await asyncio.to_thread(read_installation, dsn)
+        clock = SystemClock(checked_offset(settings, installation))
+        pool = await stack.enter_async_context(create_pool(dsn))
+        commands = create_pool(dsn, min_size=1, max_size=_BATCHES_IN_FLIGHT)
+        touches = create_pool(dsn, min_size=1, max_size=1)
+        await stack.enter_async_context(commands)
+        await stack.enter_async_context(touches)
+        commerce = await stack.enter_async_context(Committer(commands, clock, in_flight=_BATCHES_IN_FLIGHT))
+        tracking = await stack.enter_async_context(Committer(touches, clock, log=TRACKING))
+        mapper = EventMapper()
+        colink = Colink(
+            settings=settings,
+            dsn=dsn,
+            installation=installation,
+            pool=pool,
+            commerce=commerce,
+            tracking=tracking,
+            clock=clock,
+            ids=Uuid7Ids(clock),
+            mapper=mapper,
+            orders=PostgresOrders(pool, mapper),
+            stores=CachedStores(PostgresStoreDirectory(pool), monotonic=time.monotonic),
+            inbox=PostgresInbox(pool),
+            salts=PostgresSalts(pool),
+            connectors={Platform.SHOPIFY: ShopifyConnector(pepper=installation.pepper)},
+            engine=ProjectionEngine(pool, [AttributionReport(), Leaderboard()], mapper.event),
+        )
+        await colink.engine.register()
+        colink.generated_admin_key = await ensure_admin_key(colink)
+        yield colink
+
+
+@contextmanager
+def databases(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Connection strings of the owner and of the application, while the server is held: COLINK_DATABASE_URL, else
+    the embedded server in the data folder."""
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+        yield url, url
+        return
+    with EmbeddedServer(settings.data_dir) as server:
+        server.provision()
+        yield server.dsn(OWNER), server.dsn(APP)
+
+
+def read_installation(dsn: str) -> Installation:
+    with psycopg.connect(dsn) as connection:
+        values: dict[str, str] = dict(connection.execute("select name, value from colink.installation").fetchall())
+        demo = schema.is_demo_database(connection)
+    return Installation(
+        pepper=bytes.fromhex(values["pepper"]), cookie_key=bytes.fromhex(values["cookie_key"]), demo=demo
+    )
+
+
+def checked_offset(settings: Settings, installation: Installation) -> timedelta:
+    """Raises SettingsError where the clock of a database with real money in it would be moved."""
+    if settings.clock_offset and not installation.demo:
+        msg = (
+            "COLINK_CLOCK_OFFSET: the clock moves only on a database created with COLINK_DEMO=1, which this one was "
+            "not: unset it, or use another database"
+        )
+        raise SettingsError(msg)
+    return settings.clock_offset
+
+
+def new_secret() -> str:
+    return f"ck_{secrets.token_urlsafe(32)}"
+
+
+def new_code() -> str:
+    return "".join(secrets.choice(_CODE_ALPHABET) for _ in range(_CODE_LENGTH))
+
+
+async def ensure_admin_key(colink: Colink) -> str | None:
+    """Make COLINK_ADMIN_KEY usable. Without it, the first opening of a database makes a key and returns it; whichever
+    process opens first, the idempotency key lets only one of them."""
+    given = colink.settings.admin_key
+    secret = given.get_secret_value() if given is not None else new_secret()
+    digest = key_digest(secret)
+    async with colink.pool.connection() as connection:
+        if await document_by_key(connection, ApiKeyDetails, digest) is not None:
+            return None
+    name = f"admin-key:{digest}" if given is not None else "first-admin-key"
+    command = CreateApiKey(
+        caller=Caller(actor="bootstrap", correlation_id=colink.ids("boot")),
+        idempotency=Idempotency(scope="bootstrap", key=name, request_digest=name),
+        id=colink.ids("key"),
+        digest=digest,
+        role=Role.OPERATOR,
+    )
+    recorded = await colink.commerce.submit(command)
+    return None if given is not None or recorded.replayed else secret
+
+
+def build_asgi(colink: Colink) -> ASGIApp:
+    """Everything that HTTP reaches."""
+    metrics = Metrics()
+    public_url = colink.settings.public_url
+
+    async def find_key(digest: str) -> ApiKeyDetails | None:
+        async with colink.pool.connection() as connection:
+            found = await document_by_key(connection, ApiKeyDetails, digest)
+        return found.details(ApiKeyDetails) if found else None
+
+    services = Services(
+        pool=colink.pool,
+        commerce=colink.commerce,
+        clock=colink.clock,
+        ids=colink.ids,
+        orders=colink.orders,
+        authenticator=Authenticator(find_key),
+        public_url=public_url,
+        automatic_approval=colink.settings.payout_approval is PayoutApproval.AUTO,
+        customer_ref=partial(customer_ref_of, pepper=colink.installation.pepper),
+        replay=partial(
+            replay_delivery,
+            inbox=colink.inbox,
+            stores=colink.stores,
+            connectors=colink.connectors,
+            bus=colink.commerce,
+        ),
+        metrics=metrics,
+        new_secret=new_secret,
+        new_code=new_code,
+    )
+    tracking = TrackingRoutes(
+        bus=colink.tracking,
+        lookups=RememberedLookups(PostgresLookups(colink.pool)),
+        salts=colink.salts,
+        crawlers=KnownCrawlers(),
+        ids=colink.ids,
+        clock=colink.clock,
+        public_url=public_url,
+    )
+    webhooks = Webhooks(
+        bus=colink.commerce,
+        stores=colink.stores,
+        connectors=colink.connectors,
+        clock=colink.clock,
+        rejections=PostgresRejectionCounter(colink.pool),
+    )
+    callbacks = PayoutCallbacks(bus=colink.commerce, rails=colink.rails)
+    bare = (
+        BareRoute(template="/webhooks", serves=lambda path: path.startswith("/webhooks/"), app=webhooks),
+        BareRoute(template="/l", serves=tracking.serves, app=tracking),
+        BareRoute(template="/callbacks", serves=lambda path: path.startswith("/callbacks/"), app=callbacks),
+    )
+    return Root(create_app(services), bare=bare, ids=colink.ids, metrics=metrics)
+
+
+def migrate(settings: Settings, report: Callable[[str], None]) -> schema.SchemaStatus:
+    with databases(settings) as (owner_dsn, _):
+        return schema.migrate(owner_dsn, demo=settings.demo, report=report)
+
+
+def schema_state(settings: Settings) -> schema.SchemaStatus:
+    with databases(settings) as (owner_dsn, _):
+        return schema.status(owner_dsn)
+
+
+def main() -> None:
+    """The console script `colink`."""
+    run(Wiring(load_settings=load_settings, open_colink=open_colink, migrate=migrate, schema_state=schema_state))

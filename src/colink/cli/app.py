@@ -1,0 +1,47 @@
+"""The `colink` command: collects the commands of each group and turns errors into words and exit codes.
+
+Exit codes: 0 success, 1 a check found something, 2 wrong use or nothing could be done (contract, command line).
+One module per group of commands, each with `add_to(app, wiring)`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from colink.cli import db, keys, logs, serve
+from colink.cli.output import notes
+from colink.cli.wiring import Wiring
+from colink.config import SettingsError
+from colink.domain.errors import ColinkError
+
+WRONG_USE = 2
+_GROUPS = (serve, keys, db)
+
+
+def build_cli(wiring: Wiring) -> typer.Typer:
+    app = typer.Typer(
+        name="colink",
+        help="An event-sourced ledger and commerce core for sellers and creators who sell together.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    for group in _GROUPS:
+        group.add_to(app, wiring)
+    return app
+
+
+def run(wiring: Wiring, arguments: Sequence[str] | None = None) -> None:
+    """The console script. Ends the process."""
+    logs.configure()
+    try:
+        build_cli(wiring)(args=arguments, standalone_mode=True)
+    except SettingsError as error:
+        notes.print(f"[bold red]error[/] {error}")
+        sys.exit(WRONG_USE)
+    except ColinkError as error:
+        where = f" ({error.field})" if error.field else ""
+        notes.print(f"[bold red]error[/] {error.title}: {error.detail}{where}", markup=True)
+        sys.exit(WRONG_USE)

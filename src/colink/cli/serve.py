@@ -1,0 +1,92 @@
+"""`colink serve`: API, redirects and webhooks in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+import uvicorn
+import uvloop
+
+from colink.cli.output import Json, notes, tell
+from colink.cli.wiring import RunningColink, Wiring
+from colink.domain.errors import ColinkError
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any that is free.")]
+_BACKLOG = 2048
+
+
+class AddressInUse(ColinkError):
+    slug, title = "address-in-use", "The address cannot be listened on"
+
+
+def add_to(app: typer.Typer, wiring: Wiring) -> None:
+    @app.command()
+    def serve(host: Host = "127.0.0.1", port: Port = 8000, json: Json = False) -> None:
+        """Serve the API, tracking links and webhooks until told to stop (Ctrl-C or SIGTERM)."""
+
+        async def run() -> None:
+            async with wiring.open_colink(wiring.load_settings()) as colink:
+                show_admin_key(colink)
+                await serve_until_stopped(colink, host=host, port=port, as_json=json)
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run())
+
+
+def show_admin_key(colink: RunningColink) -> None:
+    """Once in the life of a database, and on stderr: stdout may be kept by whoever reads it."""
+    if colink.generated_admin_key is not None:
+        notes.print(f"operator's API key, shown only now: [bold]{colink.generated_admin_key}[/]", soft_wrap=True)
+
+
+async def serve_until_stopped(colink: RunningColink, *, host: str, port: int, as_json: bool) -> None:
+    """Answer requests until SIGINT or SIGTERM; those under way are finished first."""
+    listener = listen(host, port)
+    config = uvicorn.Config(
+        colink.asgi(),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # who is believed about a caller's address is decided where it matters, in tracking
+    )
+    url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    tell(
+        {"url": url},
+        as_json=as_json,
+        people=lambda console: console.print(f"CoLink at {url} (API docs at {url}/docs); Ctrl-C stops it"),
+    )
+    await _Server(config).serve(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises AddressInUse, saying why."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        msg = f"{host}:{port}: {error.strerror or error}; choose another with --host and --port"
+        raise AddressInUse(msg) from error
+
+
+class _Server(uvicorn.Server):
+    """uvicorn raises the signal that stopped it once more at its end, which would kill the process before the
+    database is let go: here a signal only stops the server."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)

@@ -1,0 +1,63 @@
+"""What the command line is given by the wiring; it knows nothing of adapters itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.types import ASGIApp
+
+from colink.application.ports import Clock, CommandBus, IdFactory
+from colink.config import Settings
+
+
+class SchemaState(Protocol):
+    """Where the database stands; `current` None: CoLink was never set up there."""
+
+    @property
+    def current(self) -> str | None: ...
+
+    @property
+    def head(self) -> str | None: ...
+
+    @property
+    def pending(self) -> Sequence[str]: ...
+
+
+class RunningColink(Protocol):
+    """An opened application."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def commerce(self) -> CommandBus: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def ids(self) -> IdFactory: ...
+
+    @property
+    def generated_admin_key(self) -> str | None:
+        """The operator's key where this opening made it: to be shown, since nobody will know it again."""
+
+    def new_secret(self) -> str:
+        """A fresh API key."""
+
+    def asgi(self) -> ASGIApp:
+        """The whole of HTTP."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring:
+    """How the command line gets at the application. `open_colink` migrates and opens; `migrate` and `schema_state`
+    only look after the database (the first takes a callable that is told what happens)."""
+
+    load_settings: Callable[[], Settings]
+    open_colink: Callable[[Settings], AbstractAsyncContextManager[RunningColink]]
+    migrate: Callable[[Settings, Callable[[str], None]], SchemaState]
+    schema_state: Callable[[Settings], SchemaState]
