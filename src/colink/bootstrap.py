@@ -8,12 +8,13 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
 import psycopg
+import structlog
 from starlette.types import ASGIApp
 
 from colink.adapters.clock import SystemClock
@@ -21,14 +22,15 @@ from colink.adapters.crawlers import KnownCrawlers
 from colink.adapters.ids import Uuid7Ids
 from colink.adapters.postgres import migrate as schema
 from colink.adapters.postgres.append import TRACKING
+from colink.adapters.postgres.binaries import ServerError
 from colink.adapters.postgres.committer import Committer
 from colink.adapters.postgres.inbox import PostgresInbox, PostgresRejectionCounter, PostgresStoreDirectory
 from colink.adapters.postgres.lookups import PostgresLookups
 from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.orders import PostgresOrders
 from colink.adapters.postgres.pool import AsyncPool, create_pool
+from colink.adapters.postgres.provision import Database, open_database
 from colink.adapters.postgres.salts import PostgresSalts
-from colink.adapters.postgres.server import APP, OWNER, EmbeddedServer
 from colink.adapters.stores.shopify import ShopifyConnector
 from colink.api.app import create_app
 from colink.api.auth import Authenticator
@@ -50,6 +52,7 @@ from colink.cli.wiring import Wiring
 from colink.config import PayoutApproval, Settings, SettingsError, load_settings
 from colink.domain.access import ApiKeyDetails, Role
 from colink.domain.customers import customer_ref_of
+from colink.domain.errors import ColinkError
 from colink.domain.organizations import Platform
 from colink.domain.payout_accounts import Rail
 from colink.projections.attribution_report import AttributionReport
@@ -58,9 +61,14 @@ from colink.projections.engine import ProjectionEngine
 from colink.projections.leaderboard import Leaderboard
 from colink.projections.payout_queue import PayoutTables
 
+_log = structlog.get_logger(__name__)
 _BATCHES_IN_FLIGHT = 2  # of the commerce log (architecture section 4)
 _CODE_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is misread aloud
 _CODE_LENGTH = 9
+
+
+def log_progress(message: str) -> None:
+    _log.info(message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +86,7 @@ class Colink:
     `rails` are the payment providers in reach; the worker adds the sandbox it starts."""
 
     settings: Settings
-    dsn: str
+    database: Database
     installation: Installation
     pool: AsyncPool
     commerce: Committer
@@ -115,26 +123,37 @@ class Colink:
         )
 
 
+class DatabaseNotUsable(ColinkError):
+    slug, title, status = "database-not-usable", "The database cannot be used", 503
+
+
 @asynccontextmanager
 async def open_colink(settings: Settings) -> AsyncIterator[Colink]:
-    """Acquire the database, migrate it, and open everything; closed in reverse order. Raises SettingsError for
-    settings that do not fit the database."""
+    """Acquire the database, migrate it, and open everything; closed in reverse order. Raises DatabaseNotUsable, and
+    SettingsError for settings that do not fit the database."""
     async with AsyncExitStack() as stack:
-        owner_dsn, dsn = await asyncio.to_thread(stack.enter_context, databases(settings))
-        await asyncio.to_thread(schema.migrate, owner_dsn, demo=settings.demo)
+        database = await asyncio.to_thread(stack.enter_context, held_database(settings))
+        with in_words():
+            await asyncio.to_thread(schema.migrate, database.owner_dsn, demo=settings.demo)
+        yield await stack.enter_async_context(connect(settings, database))
+
+
+@asynccontextmanager
+async def connect(settings: Settings, database: Database) -> AsyncIterator[Colink]:
+    """Open everything on a migrated database that somebody else holds."""
+    async with AsyncExitStack() as stack:
+        dsn = database.app_dsn
         installation = await asyncio.to_thread(read_installation, dsn)
         clock = SystemClock(checked_offset(settings, installation))
         pool = await stack.enter_async_context(create_pool(dsn))
-        commands = create_pool(dsn, min_size=1, max_size=_BATCHES_IN_FLIGHT)
-        touches = create_pool(dsn, min_size=1, max_size=1)
-        await stack.enter_async_context(commands)
-        await stack.enter_async_context(touches)
+        commands = await stack.enter_async_context(create_pool(dsn, max_size=_BATCHES_IN_FLIGHT, for_commands=True))
+        touches = await stack.enter_async_context(create_pool(dsn, max_size=1, for_commands=True))
         commerce = await stack.enter_async_context(Committer(commands, clock, in_flight=_BATCHES_IN_FLIGHT))
         tracking = await stack.enter_async_context(Committer(touches, clock, log=TRACKING))
         mapper = EventMapper()
         colink = Colink(
             settings=settings,
-            dsn=dsn,
+            database=database,
             installation=installation,
             pool=pool,
             commerce=commerce,
@@ -155,16 +174,22 @@ async def open_colink(settings: Settings) -> AsyncIterator[Colink]:
 
 
 @contextmanager
-def databases(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Connection strings of the owner and of the application, while the server is held: COLINK_DATABASE_URL, else
-    the embedded server in the data folder."""
-    if settings.database_url is not None:
-        url = settings.database_url.get_secret_value()
-        yield url, url
-        return
-    with EmbeddedServer(settings.data_dir) as server:
-        server.provision()
-        yield server.dsn(OWNER), server.dsn(APP)
+def held_database(settings: Settings, report: Callable[[str], None] = log_progress) -> Iterator[Database]:
+    """The provisioned database of the settings, while it is held: the embedded server runs as long as anyone does."""
+    url = settings.database_url.get_secret_value() if settings.database_url is not None else None
+    with ExitStack() as stack:
+        with in_words():
+            database = stack.enter_context(open_database(url, settings.data_dir, report=report))
+        yield database
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """What keeps us from the database is meant for people."""
+    try:
+        yield
+    except (ServerError, schema.MigrationError) as error:
+        raise DatabaseNotUsable(str(error)) from error
 
 
 def read_installation(dsn: str) -> Installation:
@@ -273,13 +298,13 @@ def build_asgi(colink: Colink) -> ASGIApp:
 
 
 def migrate(settings: Settings, report: Callable[[str], None]) -> schema.SchemaStatus:
-    with databases(settings) as (owner_dsn, _):
-        return schema.migrate(owner_dsn, demo=settings.demo, report=report)
+    with held_database(settings, report) as database, in_words():
+        return schema.migrate(database.owner_dsn, demo=settings.demo, report=report)
 
 
 def schema_state(settings: Settings) -> schema.SchemaStatus:
-    with databases(settings) as (owner_dsn, _):
-        return schema.status(owner_dsn)
+    with held_database(settings) as database, in_words():
+        return schema.status(database.owner_dsn)
 
 
 def main() -> None:
