@@ -174,6 +174,19 @@ def test_money_without_lines_does_not_count_when_all_its_transactions_failed() -
     assert played.order.split.cash_refunded == 0
 
 
+def test_cash_in_another_currency_is_a_discrepancy_but_its_lines_count() -> None:
+    foreign = refund(1, {"1": "0.50"}, paid="0.11")
+    foreign = replace(foreign, transactions=(replace(foreign.transactions[0], currency="EUR"),))
+    played = Played(terms())
+    assert lines_after(snapshot({"1": 100}), foreign, played=played)["1"].reversed_base == 50
+    assert played.order is not None
+    assert played.order.split is not None
+    assert played.order.split.cash_refunded == 0
+    assert played.order.split.discrepancies == (
+        "transaction t1 gave back 0.11 EUR, the order is in MYR: its cash is not booked",
+    )
+
+
 def test_refund_lines_count_at_once_whatever_became_of_the_transaction() -> None:
     pending = refund(1, {"1": "0.50"}, paid="0.50", status=TransactionStatus.PENDING)
     assert lines_after(snapshot({"1": 100}), pending)["1"].reversed_base == 50

@@ -47,7 +47,7 @@ def reverse(order: MergedOrder, lines: Sequence[OrderLine], *, currency: str, ta
             discrepancies.append(f"refund {refund.refund_id} is in {refund.currency}, the order in {currency}")
         else:
             refunds.append(refund)
-    cash = sum(_cash_of(refund, currency) for refund in refunds)
+    cash = sum(_cash_of(refund, currency, discrepancies) for refund in refunds)
     if order.everything_reversed:
         return Reversal(by_line=tuple(line.base for line in lines), cash=cash, discrepancies=tuple(discrepancies))
 
@@ -110,13 +110,20 @@ def _reverse_own_lines(
     return excess
 
 
-def _cash_of(refund: Refund, currency: str) -> int:
-    """Only transactions that succeeded moved money."""
-    return sum(
-        minor_units(transaction.amount, currency)
-        for transaction in refund.transactions
-        if transaction.status is TransactionStatus.SUCCESS
-    )
+def _cash_of(refund: Refund, currency: str, discrepancies: list[str]) -> int:
+    """Only transactions that succeeded moved money; what moved in another currency has no exact amount in ours."""
+    cash = 0
+    for transaction in refund.transactions:
+        if transaction.status is not TransactionStatus.SUCCESS:
+            continue
+        if transaction.currency not in (None, currency):
+            discrepancies.append(
+                f"transaction {transaction.transaction_id} gave back {transaction.amount} {transaction.currency}, "
+                f"the order is in {currency}: its cash is not booked"
+            )
+            continue
+        cash += minor_units(transaction.amount, currency)
+    return cash
 
 
 def _amount_only_counts(refund: Refund) -> bool:

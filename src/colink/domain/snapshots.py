@@ -60,11 +60,13 @@ class RefundLine:
 
 @dataclass(frozen=True, kw_only=True)
 class RefundTransaction:
-    """Money given back to the buyer (kind refund only). Major units, above zero."""
+    """Money given back to the buyer (kind refund only). Major units, above zero. `currency` where the body tells it:
+    that of a buyer who paid in another currency than the shop's."""
 
     transaction_id: str
     amount: Decimal
     status: TransactionStatus
+    currency: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

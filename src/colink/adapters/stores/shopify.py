@@ -322,12 +322,12 @@ def _amount_only(adjustment: Reader, amounts: _Amounts) -> Decimal:
 
 
 def _transaction(transaction: Reader, amounts: _Amounts) -> RefundTransaction | None:
-    """Money on its way back; None for other kinds and for nothing. Shopify tells the amount in the currency of the
-    payment: where that is not the shop's, there is no exact amount to book and the delivery waits for a person."""
+    """Money on its way back; None for other kinds and for nothing. Without a `_set` twin Shopify tells the amount in
+    the currency of the payment, which the transaction carries where it is not the shop's."""
     if transaction.loose_text_or_none("kind") != "refund":
         return None
-    if not transaction.has("amount_set"):
-        amounts.check_currency(transaction, "currency")
+    told = transaction.has("currency") and not transaction.has("amount_set")
+    currency = _currency(transaction, "currency") if told else amounts.currency
     amount = amounts.of(transaction, "amount")
     word = transaction.text("status")
     status = _TRANSACTION_STATUS.get(word)
@@ -337,7 +337,12 @@ def _transaction(transaction: Reader, amounts: _Amounts) -> RefundTransaction | 
     transaction_id = transaction.id("id")
     if amount == 0:
         return None
-    return RefundTransaction(transaction_id=transaction_id, amount=amount, status=status)
+    return RefundTransaction(
+        transaction_id=transaction_id,
+        amount=amount,
+        status=status,
+        currency=None if currency == amounts.currency else currency,
+    )
 
 
 def _refund_currency(refund: Reader) -> str | None:
