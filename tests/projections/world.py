@@ -121,19 +121,18 @@ class World:
             )
             await self.record(*Coupon.create(coupon, at=at).new_events())
 
-    async def order(
+    def snapshot_command(
         self,
         number: int,
         *lines: int,
         creator: str | None = AINA,
         placed_at: datetime | None = None,
         currency: str = "MYR",
-        status: FinancialStatus = FinancialStatus.PAID,
         cancelled: bool = False,
         later: timedelta = timedelta(0),
         discount: int = 100,
-    ) -> str:
-        """A paid order whose lines have these bases, by the coupon of a creator. Returns its id."""
+    ) -> RecordOrder:
+        """A paid order whose lines have these bases, by the coupon of a creator."""
         placed = placed_at or MONDAY
         coupons = (CouponUse(code=creator.removeprefix("cre_"), discount=discount),) if creator else ()
         snapshot = OrderSnapshot(
@@ -142,7 +141,7 @@ class World:
             currency=currency,
             placed_at=placed,
             updated_at=placed + later,
-            status=status,
+            status=FinancialStatus.PAID,
             cancelled=cancelled,
             test=False,
             taxes_included=False,
@@ -154,9 +153,13 @@ class World:
             total_outstanding=0,
             keys=OrderKeys(coupons=coupons),
             refunds=(),
-            digest=f"{number:04}{status.value}{later}{cancelled}",
+            digest=f"{number:04}{later}{cancelled}",
         )
-        recorded = await self.commerce.submit(RecordOrder(caller=CALLER, store=self.store, news=snapshot))
+        return RecordOrder(caller=CALLER, store=self.store, news=snapshot)
+
+    async def order(self, number: int, *lines: int, **details: Any) -> str:
+        """Deliver `snapshot_command`; the order's id."""
+        recorded = await self.commerce.submit(self.snapshot_command(number, *lines, **details))
         return str(recorded.answer["order_id"])
 
     async def refund(self, number: int, *, line: int, amount: str, at: datetime | None = None) -> None:

@@ -17,6 +17,7 @@ import structlog
 _log = structlog.get_logger(__name__)
 
 _LONGEST_BACK_OFF = 300.0  # seconds
+_LONGEST_WATCH = 1.0  # seconds: jobs that follow the log also poll it that often
 _TRIES_ONCE = 3  # how often `run_once` tries a job that fails
 
 
@@ -112,20 +113,22 @@ class Worker:
         """Wake the jobs that follow the log; on stopping, all of them."""
         watched = [wake[job.name] for job in self._jobs if job.on_events]
         stopping = asyncio.create_task(stop.wait())
+        watching: asyncio.Future[None] = asyncio.ensure_future(self._watch_log(_LONGEST_WATCH))
         try:
             while not stop.is_set():
-                watching = asyncio.ensure_future(self._watch_log(1.0))
                 await asyncio.wait({stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
-                if not watching.done():
-                    watching.cancel()
-                    await asyncio.wait({watching})
-                elif (error := watching.exception()) is not None:
+                if stop.is_set():
+                    return
+                if (error := watching.exception()) is not None:
                     _log.warning("cannot watch the log, polling", exc_info=error)
-                    await asyncio.wait({stopping}, timeout=1.0)
+                    await asyncio.wait({stopping}, timeout=_LONGEST_WATCH)
                 for event in watched:
                     event.set()
+                watching = asyncio.ensure_future(self._watch_log(_LONGEST_WATCH))
         finally:
-            stopping.cancel()
+            for task in (stopping, watching):
+                task.cancel()
+            await asyncio.wait({stopping, watching})
             for event in wake.values():
                 event.set()
 

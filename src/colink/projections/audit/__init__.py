@@ -1,5 +1,6 @@
 """Reads the log and everything that is compared with it, for auditors: `verify` and `trace`."""
 
+from colink.projections.audit.trace import Trace, trace
 from colink.projections.audit.verify import verify
 
-__all__ = ["verify"]
+__all__ = ["Trace", "trace", "verify"]

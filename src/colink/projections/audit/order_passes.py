@@ -267,12 +267,13 @@ async def check_payouts(v: Verification) -> None:
             chunk, expected = {}, []
     await _finish_payouts(v, chunk, expected)
     for (payee_id, currency), stretches in held.items():
-        for first, second in overlaps(stretches):
+        for pair in overlaps(stretches):
+            earlier, later = sorted(pair, key=lambda payout_id: positions[payout_id])
             result.find(
                 Kind.OVERLAP,
-                max(positions[first], positions[second]),
-                second,
-                f"{second} reserves money of {payee_id} in {currency} that {first} holds",
+                positions[later],
+                later,
+                f"{later} reserves money of {payee_id} in {currency} that {earlier} holds",
             )
     if v.whole_log:
         await _extra_rows(v, Pass.PAYOUTS, "payouts", "payout_id")

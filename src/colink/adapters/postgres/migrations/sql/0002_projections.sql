@@ -80,6 +80,11 @@ create table colink.leaderboard_scores_v1 (
 comment on column colink.leaderboard_scores_v1.quarter is
     'Start of the quarter of an hour; -infinity holds the sum over all time.';
 
+-- What an auditor follows: from a payout to its entries, from an order to the deliveries about it.
+
+create index entries_of_payout on colink.entries (payout_id, position) where payout_id is not null;
+create index inbox_of_order on colink.inbox (order_id, seq) where order_id is not null;
+
 -- Projections are run by the application's role: it may write these tables, and nothing is gained by forging them.
 
 grant select, insert, update, delete on colink.projections, colink.projection_checkpoints,

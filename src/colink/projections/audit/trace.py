@@ -1,0 +1,238 @@
+"""From anything an auditor has in hand - an order, an entry, a payout, an account, a position - back to the events
+and deliveries it came from, and forward to the payouts its money went into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from psycopg.rows import class_row
+
+from colink.domain.errors import NotFound
+from colink.domain.ledger import payee_available, payee_of
+from colink.domain.payouts import Stretch
+from colink.projections.engine import Connection
+from colink.projections.entries import Entry, list_credits
+from colink.projections.payouts import HOLDING, FiledPayout, list_payouts, payout_by_id
+
+LIMIT = 500  # entries and events shown of one subject; more are cut off and said to be
+
+
+class TraceKind(StrEnum):
+    ORDER = "order"
+    ENTRY = "entry"
+    PAYOUT = "payout"
+    ACCOUNT = "account"
+    EVENT = "event"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedEvent:
+    """An event of the commerce log; `payload` is its JSON text."""
+
+    position: int
+    stream_id: str
+    version: int
+    topic: str
+    recorded_at: datetime
+    actor: str
+    correlation_id: str
+    causation_id: str | None
+    payload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedDelivery:
+    """A platform's delivery about one of the orders; its body is in the inbox under (source, delivery_id)."""
+
+    source: str
+    delivery_id: str
+    topic: str
+    received_at: datetime
+    status: str
+    order_id: str | None
+    position: int | None
+
+
+@dataclass(kw_only=True)
+class Trace:
+    """Everything that belongs to `subject`: events by position, deliveries by arrival, ledger entries in log order,
+    and the payouts that hold or paid its money. `cut_off`: there is more than `LIMIT` of something."""
+
+    subject: str
+    kind: TraceKind
+    orders: list[str] = field(default_factory=list)
+    events: list[TracedEvent] = field(default_factory=list)
+    deliveries: list[TracedDelivery] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    payouts: list[FiledPayout] = field(default_factory=list)
+    cut_off: bool = False
+
+
+async def trace(conn: Connection, subject: str) -> Trace:
+    """`subject` is an order id, an entry id (`ent_{position}.{ordinal}`), a payout id, an account name or the
+    position of an event. Raises NotFound when there is no such thing."""
+    if subject.isdecimal():
+        found = await _trace_event(conn, subject)
+    elif subject.startswith("ent_"):
+        found = await _trace_entry(conn, subject)
+    elif ":" in subject:
+        found = await _trace_account(conn, subject)
+    elif await payout_by_id(conn, subject) is not None:
+        found = await _trace_payout(conn, subject)
+    else:
+        found = await _trace_order(conn, subject)
+    if not found.events:
+        msg = (
+            f"nothing in the log is called {subject!r}: give the id of an order, an entry or a payout, an account,"
+            " or the position of an event"
+        )
+        raise NotFound(msg)
+    return found
+
+
+async def _trace_order(conn: Connection, order_id: str) -> Trace:
+    found = Trace(subject=order_id, kind=TraceKind.ORDER, orders=[order_id])
+    found.entries = await _entries(conn, found, "order_id = %s", order_id)
+    found.events = await _events(conn, found, streams=[order_id], positions=[e.position for e in found.entries])
+    found.deliveries = await _deliveries(conn, [order_id])
+    found.payouts = await _payouts_holding(conn, found.entries)
+    return found
+
+
+async def _trace_entry(conn: Connection, entry_id: str) -> Trace:
+    found = Trace(subject=entry_id, kind=TraceKind.ENTRY)
+    position, _, ordinal = entry_id.removeprefix("ent_").partition(".")
+    if not (position.isdecimal() and ordinal.isdecimal()):
+        return found
+    found.entries = await _entries(conn, found, "position = %s AND ordinal = %s", int(position), int(ordinal))
+    if not found.entries:
+        return found
+    [entry] = found.entries
+    found.orders = [entry.order_id] if entry.order_id else []
+    streams = [id_ for id_ in (entry.order_id, entry.payout_id) if id_]
+    found.events = await _events(conn, found, streams=streams, positions=[entry.position])
+    found.deliveries = await _deliveries(conn, found.orders)
+    if entry.payout_id is not None:
+        payout = await payout_by_id(conn, entry.payout_id)
+        found.payouts = [payout] if payout else []
+    elif entry.order_id and entry.payee_id:
+        # What is pending is paid out as what it becomes: follow the line's cleared credits.
+        credits_ = await _entries(
+            conn,
+            found,
+            "order_id = %s AND payee_id = %s AND line_id IS NOT DISTINCT FROM %s AND credited_after IS NOT NULL",
+            entry.order_id,
+            entry.payee_id,
+            entry.line_id,
+        )
+        found.payouts = await _payouts_holding(conn, credits_)
+    return found
+
+
+async def _trace_payout(conn: Connection, payout_id: str) -> Trace:
+    found = Trace(subject=payout_id, kind=TraceKind.PAYOUT)
+    payout = await payout_by_id(conn, payout_id)
+    if payout is None:
+        return found
+    found.payouts = [payout]
+    own = await _entries(conn, found, "payout_id = %s", payout_id)
+    paid: list[Entry] = []
+    for stretch in payout.stretches:
+        paid += await list_credits(
+            conn,
+            account=payee_available(payout.payee_id),
+            currency=payout.currency,
+            start=stretch.start,
+            end=stretch.end,
+            limit=LIMIT,
+        )
+    found.cut_off = found.cut_off or len(paid) >= LIMIT
+    found.entries = sorted([*paid[:LIMIT], *own], key=lambda entry: entry.cursor)
+    found.orders = list(dict.fromkeys(entry.order_id for entry in found.entries if entry.order_id))
+    found.events = await _events(
+        conn, found, streams=[payout_id], positions=[entry.position for entry in found.entries]
+    )
+    found.deliveries = await _deliveries(conn, found.orders)
+    return found
+
+
+async def _trace_account(conn: Connection, account: str) -> Trace:
+    """The newest entries of an account; of a payee's also all payouts."""
+    found = Trace(subject=account, kind=TraceKind.ACCOUNT)
+    found.entries = await _entries(conn, found, "account = %s", account)
+    found.orders = list(dict.fromkeys(entry.order_id for entry in found.entries if entry.order_id))
+    found.events = await _events(conn, found, streams=[], positions=[entry.position for entry in found.entries])
+    found.deliveries = await _deliveries(conn, found.orders)
+    payee_id = payee_of(account)
+    if payee_id is not None:
+        found.payouts = await list_payouts(conn, payee_id=payee_id, limit=LIMIT)
+    return found
+
+
+async def _trace_event(conn: Connection, position: str) -> Trace:
+    """The event's stream; of a journal what it belongs to."""
+    found = Trace(subject=position, kind=TraceKind.EVENT)
+    [*events] = await _events(conn, found, streams=[], positions=[int(position)])
+    if not events:
+        return found
+    entries = await _entries(conn, found, "position = %s", int(position))
+    stream = next((id_ for entry in entries for id_ in (entry.payout_id, entry.order_id) if id_), events[0].stream_id)
+    of_stream = await (
+        _trace_payout(conn, stream) if await payout_by_id(conn, stream) else _trace_order(conn, stream)
+    )
+    return replace(of_stream, subject=position, kind=TraceKind.EVENT)
+
+
+async def _events(
+    conn: Connection, found: Trace, *, streams: Sequence[str], positions: Iterable[int]
+) -> list[TracedEvent]:
+    async with conn.cursor(row_factory=class_row(TracedEvent)) as cursor:
+        await cursor.execute(
+            "SELECT position, stream_id, version, topic, recorded_at, actor, correlation_id, causation_id, payload"
+            " FROM colink.events WHERE stream_id = ANY(%s) OR position = ANY(%s) ORDER BY position LIMIT %s",
+            (list(streams), sorted(set(positions)), LIMIT + 1),
+        )
+        events = await cursor.fetchall()
+    found.cut_off = found.cut_off or len(events) > LIMIT
+    return events[:LIMIT]
+
+
+async def _entries(conn: Connection, found: Trace, condition: str, *values: object) -> list[Entry]:
+    """The newest `LIMIT` entries, in log order."""
+    columns = ", ".join(Entry.__dataclass_fields__)
+    async with conn.cursor(row_factory=class_row(Entry)) as cursor:
+        await cursor.execute(
+            f"SELECT {columns} FROM colink.entries WHERE {condition} ORDER BY position DESC, ordinal DESC LIMIT %s",
+            (*values, LIMIT + 1),
+        )
+        entries = await cursor.fetchall()
+    found.cut_off = found.cut_off or len(entries) > LIMIT
+    return entries[:LIMIT][::-1]
+
+
+async def _deliveries(conn: Connection, orders: Sequence[str]) -> list[TracedDelivery]:
+    async with conn.cursor(row_factory=class_row(TracedDelivery)) as cursor:
+        await cursor.execute(
+            "SELECT source, delivery_id, topic, received_at, status, order_id, position FROM colink.inbox"
+            " WHERE order_id = ANY(%s) ORDER BY seq LIMIT %s",
+            (list(orders), LIMIT),
+        )
+        return await cursor.fetchall()
+
+
+async def _payouts_holding(conn: Connection, entries: Sequence[Entry]) -> list[FiledPayout]:
+    """Live and paid payouts whose stretches reach into the cleared credits among the entries."""
+    places: dict[tuple[str, str], list[Stretch]] = {}
+    for entry in entries:
+        if entry.credited_after is not None and entry.payee_id is not None:
+            place = Stretch(start=entry.credited_after - entry.amount, end=entry.credited_after)
+            places.setdefault((entry.payee_id, entry.currency), []).append(place)
+    return [
+        payout
+        for (payee_id, currency), stretches in places.items()
+        for payout in await list_payouts(conn, payee_id=payee_id, currency=currency, status=HOLDING, limit=LIMIT)
+        if any(held.start < place.end and place.start < held.end for held in payout.stretches for place in stretches)
+    ]
