@@ -264,7 +264,11 @@ def told(database: Any, provider: SandboxProcess) -> Callable[[Story], None]:
     @asynccontextmanager
     async def open_treasury() -> AsyncIterator[Treasury]:
         rail = SandboxRail(provider.url, credentials=CREDENTIALS, timeout=0.5)
-        async with create_pool(database.app_dsn, max_size=6) as pool, Committer(pool, MovingClock()) as bus:
+        async with (
+            create_pool(database.app_dsn) as pool,
+            create_pool(database.app_dsn, for_commands=True) as commands,
+            Committer(commands, MovingClock()) as bus,
+        ):
             await bus.submit(Known(caller=by("test")))
             yield Treasury(pool, bus, rail, provider)
         await rail.aclose()
@@ -289,7 +293,10 @@ def test_32_requests_at_once_never_reserve_more_than_is_available(
         await treasury.account()
         for amount in (700, 301):
             await treasury.move(amount)
-        async with create_pool(database.app_dsn) as pool, Committer(pool, MovingClock()) as second_process:
+        async with (
+            create_pool(database.app_dsn, for_commands=True) as pool,
+            Committer(pool, MovingClock()) as second_process,
+        ):
             buses = (treasury.bus, second_process)
             commands = [
                 RequestPayout(
@@ -496,7 +503,15 @@ def test_the_schedule_pays_who_has_the_minimum_and_an_account(told: Callable[[St
         assert await treasury.rows("select payee_id, amount, status from colink.payouts") == [
             (CREATOR, 501, "requested")
         ]
-        assert await desk.run() == 0
+        await treasury.move(600)
+        assert await desk.run() == 0, "one payout waits at a time"
+        [(payout_id,)] = await treasury.rows("select payout_id from colink.payouts")
+        await treasury.approve(payout_id)
+        await treasury.finish(desk)
+        assert await treasury.rows("select amount, status from colink.payouts order by created_position") == [
+            (501, "paid"),
+            (600, "requested"),
+        ]
 
     told(story)
 

@@ -59,8 +59,9 @@ class PayoutQueue(Protocol):
 
     async def payable(self, *, after: PayoutDue | None, limit: int) -> Sequence[PayoutDue]:
         """Whom the schedule pays now, ordered by (payee_id, currency). Left out: a payee whose newest payout in the
-        currency was rejected, cancelled, failed or returned, until the account is changed after its request: what
-        went wrong once is not tried again and again without a person."""
+        currency was not submitted yet (one waits at a time), and one whose newest was rejected, cancelled, failed or
+        returned, until the account is changed after its request: what went wrong once is not tried again and again
+        without a person."""
 
     async def in_status(
         self, statuses: Collection[PayoutStatus], *, after: int | None, limit: int
@@ -189,13 +190,15 @@ class PayoutDesk:
         )
         changed = recorded.position is not None
         instruction = instruction_in(recorded.answer)
-        self._unsettled.pop(payout.payout_id, None)
         if instruction is None:
+            self._unsettled.pop(payout.payout_id, None)
             return changed
         report = await self._ask(instruction, began=recorded.answer["began"], status=recorded.answer["status"])
         if report is None:
             return changed
-        if not report.settled:
+        if report.settled:
+            self._unsettled.pop(payout.payout_id, None)
+        else:
             self._unsettled[payout.payout_id] = payout
         answer = await record_report(self._bus, report, caller=caller)
         return changed or answer.position is not None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from colink.application.payout_jobs import PayoutDue, PayoutRef
 from colink.domain.payout_accounts import PayoutAccountDetails
-from colink.domain.payouts import RELEASED, PayoutStatus
+from colink.domain.payouts import AT_PROVIDER, RELEASED, PayoutStatus
 from colink.projections.documents import kind_of
 from colink.projections.engine import Pool
 from colink.projections.payouts import list_payouts
@@ -26,7 +26,8 @@ select account.payee_id, account.currency
                       where p.payee_id = account.payee_id and p.currency = account.currency
                       order by p.created_position desc limit 1) newest on true
  where balance.amount >= greatest(account.minimum, 1)
-   and (newest.status is null or newest.status <> all(%(released)s) or account.position > newest.created_position)
+   and (newest.status is null or newest.status = any(%(gone)s)
+        or (newest.status = any(%(released)s) and account.position > newest.created_position))
    and (%(first)s or (account.payee_id, account.currency) > (%(payee_id)s, %(currency)s))
  order by account.payee_id, account.currency
  limit %(limit)s
@@ -46,6 +47,7 @@ class PayoutTables:
     async def payable(self, *, after: PayoutDue | None, limit: int) -> Sequence[PayoutDue]:
         values = {
             "kind": kind_of(PayoutAccountDetails),
+            "gone": [status.value for status in AT_PROVIDER | {PayoutStatus.PAID}],
             "released": [status.value for status in RELEASED],
             "first": after is None,
             "payee_id": after.payee_id if after else "",
