@@ -101,11 +101,18 @@ class Colink:
     connectors: Mapping[Platform, StoreConnector]
     engine: ProjectionEngine
     rails: dict[Rail, PayoutRail] = field(default_factory=dict)
-    generated_admin_key: str | None = None
 
     def new_secret(self) -> str:
         """An API key with 256 random bits."""
         return new_secret()
+
+    async def first_admin_key(self) -> str | None:
+        """The operator's first key, made by the first call in the life of a database, where COLINK_ADMIN_KEY gives
+        none; None ever after. Whoever calls must show it."""
+        if self.settings.admin_key is not None:
+            return None
+        secret = new_secret()
+        return secret if await _create_operator_key(self, secret, once="first-admin-key") else None
 
     def asgi(self) -> ASGIApp:
         return build_asgi(self)
@@ -139,12 +146,12 @@ async def open_colink(settings: Settings) -> AsyncIterator[Colink]:
 
 
 @asynccontextmanager
-async def connect(settings: Settings, database: Database) -> AsyncIterator[Colink]:
-    """Open everything on a migrated database that somebody else holds."""
+async def connect(settings: Settings, database: Database, *, clock: Clock | None = None) -> AsyncIterator[Colink]:
+    """Open everything on a migrated database that somebody else holds. `clock` takes the place of the real one."""
     async with AsyncExitStack() as stack:
         dsn = database.app_dsn
         installation = await asyncio.to_thread(read_installation, dsn)
-        clock = SystemClock(checked_offset(settings, installation))
+        clock = clock or SystemClock(checked_offset(settings, installation))
         pool = await stack.enter_async_context(create_pool(dsn))
         commands = await stack.enter_async_context(create_pool(dsn, max_size=_BATCHES_IN_FLIGHT, for_commands=True))
         touches = await stack.enter_async_context(create_pool(dsn, max_size=1, for_commands=True))
@@ -169,7 +176,7 @@ async def connect(settings: Settings, database: Database) -> AsyncIterator[Colin
             engine=ProjectionEngine(pool, [AttributionReport(), Leaderboard()], mapper.event),
         )
         await colink.engine.register()
-        colink.generated_admin_key = await ensure_admin_key(colink)
+        await ensure_admin_key(colink)
         yield colink
 
 
@@ -220,25 +227,31 @@ def new_code() -> str:
     return "".join(secrets.choice(_CODE_ALPHABET) for _ in range(_CODE_LENGTH))
 
 
-async def ensure_admin_key(colink: Colink) -> str | None:
-    """Make COLINK_ADMIN_KEY usable. Without it, the first opening of a database makes a key and returns it; whichever
-    process opens first, the idempotency key lets only one of them."""
+async def ensure_admin_key(colink: Colink) -> None:
+    """Make COLINK_ADMIN_KEY usable, where it is given."""
     given = colink.settings.admin_key
-    secret = given.get_secret_value() if given is not None else new_secret()
+    if given is not None:
+        await _create_operator_key(
+            colink, given.get_secret_value(), once=f"admin-key:{key_digest(given.get_secret_value())}"
+        )
+
+
+async def _create_operator_key(colink: Colink, secret: str, *, once: str) -> bool:
+    """Whether this call made it. `once` names the making: of any number of processes at once only one does it."""
     digest = key_digest(secret)
     async with colink.pool.connection() as connection:
         if await document_by_key(connection, ApiKeyDetails, digest) is not None:
-            return None
-    name = f"admin-key:{digest}" if given is not None else "first-admin-key"
-    command = CreateApiKey(
-        caller=Caller(actor="bootstrap", correlation_id=colink.ids("boot")),
-        idempotency=Idempotency(scope="bootstrap", key=name, request_digest=name),
-        id=colink.ids("key"),
-        digest=digest,
-        role=Role.OPERATOR,
+            return False
+    recorded = await colink.commerce.submit(
+        CreateApiKey(
+            caller=Caller(actor="bootstrap", correlation_id=colink.ids("boot")),
+            idempotency=Idempotency(scope="bootstrap", key=once, request_digest=once),
+            id=colink.ids("key"),
+            digest=digest,
+            role=Role.OPERATOR,
+        )
     )
-    recorded = await colink.commerce.submit(command)
-    return None if given is not None or recorded.replayed else secret
+    return not recorded.replayed
 
 
 def build_asgi(colink: Colink) -> ASGIApp:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import typer
+from rich.markup import escape
 
 from colink.cli import db, keys, logs, serve
 from colink.cli.output import notes
@@ -39,9 +40,8 @@ def run(wiring: Wiring, arguments: Sequence[str] | None = None) -> None:
     try:
         build_cli(wiring)(args=arguments, standalone_mode=True)
     except SettingsError as error:
-        notes.print(f"[bold red]error[/] {error}")
+        notes.print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(WRONG_USE)
     except ColinkError as error:
-        where = f" ({error.field})" if error.field else ""
-        notes.print(f"[bold red]error[/] {error.title}: {error.detail}{where}", markup=True)
+        notes.print(f"[bold red]error[/] {escape(error.detail)}", soft_wrap=True)
         sys.exit(WRONG_USE)

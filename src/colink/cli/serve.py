@@ -33,17 +33,18 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
 
         async def run() -> None:
             async with wiring.open_colink(wiring.load_settings()) as colink:
-                show_admin_key(colink)
+                await show_admin_key(colink)
                 await serve_until_stopped(colink, host=host, port=port, as_json=json)
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run())
 
 
-def show_admin_key(colink: RunningColink) -> None:
+async def show_admin_key(colink: RunningColink) -> None:
     """Once in the life of a database, and on stderr: stdout may be kept by whoever reads it."""
-    if colink.generated_admin_key is not None:
-        notes.print(f"operator's API key, shown only now: [bold]{colink.generated_admin_key}[/]", soft_wrap=True)
+    key = await colink.first_admin_key()
+    if key is not None:
+        notes.print(f"operator's API key, shown only now: [bold]{key}[/]", soft_wrap=True)
 
 
 async def serve_until_stopped(colink: RunningColink, *, host: str, port: int, as_json: bool) -> None:
@@ -61,7 +62,7 @@ async def serve_until_stopped(colink: RunningColink, *, host: str, port: int, as
     tell(
         {"url": url},
         as_json=as_json,
-        people=lambda console: console.print(f"CoLink at {url} (API docs at {url}/docs); Ctrl-C stops it"),
+        people=lambda console: console.print(f"CoLink at {url} (API docs at {url}/docs)", soft_wrap=True),
     )
     await _Server(config).serve(sockets=[listener])
 

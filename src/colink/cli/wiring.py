@@ -41,9 +41,8 @@ class RunningColink(Protocol):
     @property
     def ids(self) -> IdFactory: ...
 
-    @property
-    def generated_admin_key(self) -> str | None:
-        """The operator's key where this opening made it: to be shown, since nobody will know it again."""
+    async def first_admin_key(self) -> str | None:
+        """The operator's first key where this call made it: to be shown, since nobody will know it again."""
 
     def new_secret(self) -> str:
         """A fresh API key."""
