@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from colink.application.ports import Caller, Decision, Delivery, Facts, Guard, Idempotency, Needs, Request
-from colink.domain.aggregates import Event
+from colink.application.ports import (
+    Caller,
+    Decision,
+    Delivery,
+    DeliveryStatus,
+    Facts,
+    Guard,
+    Idempotency,
+    Needs,
+    Request,
+)
+from colink.domain.aggregates import Aggregate, Event
 from colink.domain.errors import Conflict
 from colink.domain.ledger import Journal, JournalKind, JournalPosted, Posting, Purpose
 from colink.domain.organizations import Organization, OrganizationDetails
@@ -30,6 +40,11 @@ def idempotency(key: str, digest: str = "digest") -> Idempotency:
     return Idempotency(scope="key_1", key=key, request_digest=digest)
 
 
+def our_events(aggregate: Aggregate) -> tuple[Event, ...]:
+    """What the aggregate has to record."""
+    return tuple(event for event in aggregate.collect_events() if isinstance(event, Event))
+
+
 def journal(
     journal_id: str,
     *legs: tuple[str, int],
@@ -49,7 +64,7 @@ def journal(
         at=effective_at,
         payout_id=payout_id,
     )
-    (event,) = posted.collect_events()
+    (event,) = our_events(posted)
     assert isinstance(event, JournalPosted)
     return event
 
@@ -91,10 +106,10 @@ class Register(Request):
             msg = "registered already"
             raise Conflict(msg)
         details = OrganizationDetails(id=self.organization_id, name=self.name, platform_fee_bps=500)
-        events = Organization.register(details, at=facts.now).collect_events()
+        events = our_events(Organization.register(details, at=facts.now))
         return Decision(
             answer={"id": self.organization_id},
-            events=[event for event in events if isinstance(event, Event)],
+            events=events,
             organization_id=self.organization_id,
         )
 
@@ -118,3 +133,16 @@ class Decide(Request):
 
 def nothing(delivery: Delivery | None = None, events: Sequence[Event] = ()) -> Decision:
     return Decision(answer={"ok": True}, events=events, delivery=delivery)
+
+
+def delivery(delivery_id: str, **changes: object) -> Delivery:
+    told = Delivery(
+        source="sto_1",
+        delivery_id=delivery_id,
+        topic="orders/create",
+        headers={"x-topic": "orders/create"},
+        body=b'{"id": 1, "text": "\xff\x00\x1f"}',
+        received_at=NOON,
+        status=DeliveryStatus.ACCEPTED,
+    )
+    return replace(told, **changes)

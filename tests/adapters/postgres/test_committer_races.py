@@ -1,0 +1,228 @@
+"""What a command decided on may move before its append, or its connection break: it decides again, never twice."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import psycopg
+import pytest
+from tests.adapters.postgres.commands import (
+    NOON,
+    Decide,
+    Post,
+    Register,
+    delivery,
+    idempotency,
+    journal,
+    nothing,
+    our_events,
+)
+from tests.adapters.postgres.conftest import Store
+
+from colink.adapters.postgres.committer import ATTEMPTS, Committer
+from colink.adapters.postgres.pool import AsyncPool
+from colink.application.ports import (
+    BalanceUnchanged,
+    Decision,
+    Facts,
+    Needs,
+    TermsUnchanged,
+)
+from colink.domain.errors import (
+    ConcurrentUpdate,
+)
+from colink.domain.ledger import Journal
+from colink.domain.organizations import Organization, OrganizationDetails
+
+AVAILABLE = "payee:cre_1:available"
+
+
+async def _posted_by_another(store: Store, command: Post | Register) -> None:
+    """Another process records something meanwhile."""
+    async with store.committer() as (other, _):
+        await other.submit(command)
+
+
+class _Interrupted:
+    """Facts are read, then somebody else is quicker, then the command is appended. Once."""
+
+    def __init__(self, store: Store, pool: AsyncPool, rival: Post | Register) -> None:
+        self._store, self._pool, self._rival = store, pool, rival
+        self.committer = Committer(pool, store.clock)
+        self._append = self.committer._append
+        self.committer._append = self._late
+
+    async def _late(self, connection: object, decided: list[object]) -> object:
+        rival, self._rival = self._rival, None
+        if rival is not None:
+            await _posted_by_another(self._store, rival)
+        return await self._append(connection, decided)
+
+
+def test_a_command_that_lost_a_race_decides_again_on_what_is_there_now(store: Store) -> None:
+    versions: list[int] = []
+
+    def once(facts: Facts) -> Decision:
+        seen = facts.aggregate(Journal, "jrn_1")
+        versions.append(seen.version if seen else 0)
+        events = [] if seen else [journal("jrn_1", (AVAILABLE, 7), ("platform:revenue", -7))]
+        return nothing(events=events)
+
+    async def story(_: Committer, pool: AsyncPool) -> None:
+        async with _Interrupted(store, pool, Post(journal_id="jrn_1")).committer as bus:
+            recorded = await bus.submit(Decide(make=once, reads=Needs(streams=("jrn_1",))))
+            assert recorded.position is None
+
+    store.run(story)
+    assert versions == [0, 1]
+    assert store.value("select amount from colink.balances where account = %s", AVAILABLE) == 5
+    store.assert_sound()
+
+
+def test_a_guarded_balance_that_moved_is_read_again(store: Store) -> None:
+    versions: list[int] = []
+
+    def take_all(facts: Facts) -> Decision:
+        funds = facts.funds("cre_1", "MYR")
+        versions.append(funds.version)
+        event = journal(
+            "jrn_2", (AVAILABLE, -funds.balance), ("payee:cre_1:in_transit", funds.balance), payout_id="p"
+        )
+        return Decision(
+            answer={"amount": funds.balance},
+            events=[event],
+            guards=[BalanceUnchanged(account=AVAILABLE, currency="MYR", version=funds.version)],
+        )
+
+    async def story(bus: Committer, pool: AsyncPool) -> None:
+        await bus.submit(Post(journal_id="jrn_0"))
+        async with _Interrupted(store, pool, Post(journal_id="jrn_1")).committer as slow:
+            recorded = await slow.submit(Decide(make=take_all, reads=Needs(funds_of=(("cre_1", "MYR"),))))
+            assert recorded.answer == {"amount": 10}
+
+    store.run(story)
+    assert versions == [1, 2]
+    assert store.rows("select amount, credited, version from colink.balances where account = %s", AVAILABLE) == [
+        (0, 10, 3)
+    ]
+    store.assert_sound()
+
+
+def test_terms_that_moved_are_read_again(store: Store) -> None:
+    positions: list[int] = []
+
+    def read_terms(facts: Facts) -> Decision:
+        terms = facts.terms()
+        positions.append(terms.position)
+        guards = [TermsUnchanged(organization_id="org_1", position=terms.position)]
+        return Decision(answer={"name": terms.organization.name}, guards=guards)
+
+    def rename(_: Facts) -> Decision:
+        details = OrganizationDetails(id="org_1", name="Kedai Baru", platform_fee_bps=700)
+        (event,) = our_events(Organization.register(details, at=NOON))
+        # A second event of the stream with new details: what a change of terms looks like.
+        return nothing(events=[replace(event, originator_version=2)])
+
+    reads = Needs(terms_of="org_1")
+
+    async def story(bus: Committer, pool: AsyncPool) -> None:
+        await bus.submit(Register(organization_id="org_1"))
+        interrupted = _Interrupted(store, pool, Decide(make=rename))
+        async with interrupted.committer as slow:
+            assert (await slow.submit(Decide(make=read_terms, reads=reads))).answer == {"name": "Kedai Baru"}
+            assert (await slow.submit(Decide(make=read_terms, reads=reads))).answer == {"name": "Kedai Baru"}
+
+    store.run(story)
+    assert positions == [1, 2, 2]
+
+
+def test_in_one_batch_a_guard_is_not_passed_by_what_the_batch_itself_changes(store: Store) -> None:
+    """Two commands that both take all of the same balance, without telling their keys: one of them decides again."""
+
+    def take_all(facts: Facts, journal_id: str) -> Decision:
+        funds = facts.funds("cre_1", "MYR")
+        if funds.balance <= 0:
+            return Decision(answer={"took": 0})
+        event = journal(
+            journal_id, (AVAILABLE, -funds.balance), ("payee:cre_1:in_transit", funds.balance), payout_id=journal_id
+        )
+        guard = BalanceUnchanged(account=AVAILABLE, currency="MYR", version=funds.version)
+        return Decision(answer={"took": funds.balance}, events=[event], guards=[guard])
+
+    async def story(bus: Committer, _: AsyncPool) -> None:
+        await bus.submit(Post(journal_id="jrn_0"))
+        reads = Needs(funds_of=(("cre_1", "MYR"),))
+        results = await asyncio.gather(
+            *(
+                bus.submit(Decide(make=lambda facts, n=n: take_all(facts, f"jrn_p{n}"), reads=reads))
+                for n in range(32)
+            )
+        )
+        assert sorted(result.answer["took"] for result in results) == [0] * 31 + [5]
+
+    store.run(story)
+    store.assert_sound()
+
+
+def test_who_keeps_losing_is_told_so(store: Store) -> None:
+    guard = BalanceUnchanged(account=AVAILABLE, currency="MYR", version=99)
+    command = Decide(make=lambda _: Decision(answer={}, guards=[guard]))
+
+    async def story(bus: Committer, _: AsyncPool) -> None:
+        with pytest.raises(ConcurrentUpdate):
+            await bus.submit(command)
+
+    store.run(story)
+    assert len(command.seen) == ATTEMPTS
+
+
+def test_a_connection_lost_before_the_append_is_survived(store: Store) -> None:
+    async def story(bus: Committer, _: AsyncPool) -> None:
+        await bus.submit(Post(journal_id="jrn_0"))
+        store.value(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        assert (await bus.submit(Post(journal_id="jrn_1"))).position == 2
+
+    store.run(story)
+
+
+def test_a_connection_lost_after_the_commit_applies_nothing_twice(store: Store) -> None:
+    """The append commits, its answer never arrives. Commands with and without an idempotency key, and one that
+    records nothing but its delivery."""
+
+    async def story(_: Committer, pool: AsyncPool) -> None:
+        bus = Committer(pool, store.clock)
+        append, lost = bus._append, []
+
+        async def losing(connection: object, decided: list[tuple[object, object]]) -> object:
+            if lost:
+                return await append(connection, decided)
+            lost.append(True)
+            kept = [(pending, prepared, pending.answer) for pending, prepared in decided]
+            for pending, _, _ in kept:
+                pending.answer = asyncio.get_running_loop().create_future()
+            await append(connection, decided)
+            for pending, prepared, answer in kept:
+                pending.answer = answer
+                pending.unsure.append(prepared)
+            msg = "server closed the connection unexpectedly"
+            raise psycopg.OperationalError(msg)
+
+        bus._append = losing
+        async with bus:
+            plain, keyed, delivered = await asyncio.gather(
+                bus.submit(Post(journal_id="jrn_1")),
+                bus.submit(Post(journal_id="jrn_2", idempotency=idempotency("k"))),
+                bus.submit(Decide(make=lambda _: nothing(delivery("d_1")), delivery_key=("sto_1", "d_1"))),
+            )
+        assert (plain.position, keyed.position) == (1, 2)
+        assert plain.answer == {"journal_id": "jrn_1"}
+        assert delivered.answer == {"ok": True}
+
+    store.run(story)
+    assert store.value("select count(*) from colink.events") == 2
+    assert store.value("select count(*) from colink.inbox") == 1
+    store.assert_sound()
