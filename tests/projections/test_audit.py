@@ -8,14 +8,14 @@ from random import Random
 from typing import Any
 
 import pytest
+from tests.projections.world import AINA, BUDI, CALLER, MONDAY, ORGANIZATION, STORE, World
+from tests.scenarios.stories import renamed, shuffled, story
 
 from colink.application.clear_order import ClearOrder
 from colink.application.record_order import RecordOrder
 from colink.domain.audit.report import Kind, Pass, Report, Status
 from colink.domain.errors import InvalidInput
 from colink.projections.audit import verify
-from tests.projections.world import AINA, BUDI, CALLER, MONDAY, ORGANIZATION, STORE, World
-from tests.scenarios.stories import renamed, shuffled, story
 
 pytestmark = pytest.mark.anyio
 
@@ -114,8 +114,8 @@ async def test_deleted_and_added_entry_rows(world: World) -> None:
     assert found(await verified(world)) == {(Pass.ENTRIES, Kind.MISSING, position)}
 
     world.tamper(
-        "INSERT INTO colink.entries SELECT position, 99, journal_id, kind, account, payee_id, purpose, amount, currency,"
-        " organization_id, order_id, line_id, payout_id, effective_at, recorded_at, credited_after"
+        "INSERT INTO colink.entries SELECT position, 99, journal_id, kind, account, payee_id, purpose, amount,"
+        " currency, organization_id, order_id, line_id, payout_id, effective_at, recorded_at, credited_after"
         f" FROM colink.entries WHERE position = {position} AND ordinal = 0"
     )
     assert found(await verified(world)) == {
@@ -145,7 +145,7 @@ async def test_a_changed_amount_in_the_log(world: World) -> None:
     """One posting of the sale's journal is raised by a cent; the rows stay as they were."""
     await a_few_orders(world)
     position = await position_of(world, "journal.posted")
-    assert world.tamper(
+    assert world.tamper_with_log(
         f"UPDATE colink.events SET payload = replace(payload, '\"amount\":1000,', '\"amount\":1001,')"
         f" WHERE position = {position}"
     ) == [1]
@@ -162,7 +162,7 @@ async def test_a_forged_split_and_attribution(world: World) -> None:
     await a_few_orders(world)
     split = await position_of(world, "order.split")
     attributed = await position_of(world, "order.attributed", nth=2)
-    assert world.tamper(
+    assert world.tamper_with_log(
         f"UPDATE colink.events SET payload = replace(payload, '\"commission\":1000,', '\"commission\":1100,')"
         f" WHERE position = {split}",
         f'UPDATE colink.events SET payload = replace(payload, \'"creator_id":"{BUDI}"\', \'"creator_id":"{AINA}"\')'
@@ -180,7 +180,7 @@ async def test_a_journal_nothing_led_to(world: World) -> None:
     await a_few_orders(world)
     [(head,)] = await world.rows("SELECT position FROM colink.log_head")
     position = await position_of(world, "journal.posted")
-    world.tamper(
+    world.tamper_with_log(
         "INSERT INTO colink.events SELECT"
         f" {head + 1}, stream_id || '7', version, topic, schema_version, payload, organization_id, recorded_at"
         f" + interval '99 days', actor, correlation_id, causation_id FROM colink.events WHERE position = {position}",
@@ -192,7 +192,7 @@ async def test_a_journal_nothing_led_to(world: World) -> None:
 async def test_a_deleted_event_leaves_a_gap(world: World) -> None:
     await a_few_orders(world)
     position = await position_of(world, "order.attributed")
-    assert world.tamper(f"DELETE FROM colink.events WHERE position = {position}") == [1]
+    assert world.tamper_with_log(f"DELETE FROM colink.events WHERE position = {position}") == [1]
     findings = found(await verified(world))
     assert (Pass.POSITIONS, Kind.GAP, position) in findings
     assert (Pass.STREAMS, Kind.GAP, position + 1) in findings
@@ -201,14 +201,14 @@ async def test_a_deleted_event_leaves_a_gap(world: World) -> None:
 async def test_a_log_cut_short(world: World) -> None:
     await a_few_orders(world)
     [(head,)] = await world.rows("SELECT position FROM colink.log_head")
-    assert world.tamper(f"DELETE FROM colink.events WHERE position = {head}") == [1]
+    assert world.tamper_with_log(f"DELETE FROM colink.events WHERE position = {head}") == [1]
     assert (Pass.POSITIONS, Kind.GAP, head) in found(await verified(world))
 
 
 async def test_an_unreadable_event_is_a_finding_and_no_end(world: World) -> None:
     await a_few_orders(world)
     position = await position_of(world, "order.split", nth=2)
-    assert world.tamper(f"UPDATE colink.events SET payload = '{{' WHERE position = {position}") == [1]
+    assert world.tamper_with_log(f"UPDATE colink.events SET payload = '{{' WHERE position = {position}") == [1]
     report = await verified(world)
     assert (Pass.SPLITS, Kind.UNREADABLE, position) in found(report)
     assert all(result.status is not Status.INCOMPLETE for result in report.passes)

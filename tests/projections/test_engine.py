@@ -127,7 +127,7 @@ async def test_killed_between_batches_it_goes_on_at_its_checkpoint(world: World)
 
 async def test_an_event_that_cannot_be_decoded_parks_too(world: World) -> None:
     [first, *_] = await twelve_orders(world)
-    assert world.tamper(f"UPDATE colink.events SET payload = '{{}}' WHERE position = {first}") == [1]
+    assert world.tamper_with_log(f"UPDATE colink.events SET payload = '{{}}' WHERE position = {first}") == [1]
     engine = world.engine()
 
     await engine.run_until_caught_up()

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import psycopg
+from tests.conftest import TestDatabase
 
 from colink.adapters.postgres.append import TRACKING
 from colink.adapters.postgres.committer import Committer
@@ -75,8 +76,7 @@ class Record(Request):
 class World:
     """What tests do to the shop, and where they look."""
 
-    app_url: str
-    owner_url: str
+    database: TestDatabase
     pool: AsyncPool
     commerce: Committer
     tracking: Committer
@@ -207,14 +207,16 @@ class World:
         )
 
     def tamper(self, *statements: str) -> list[int]:
-        """As the owner, past the triggers that keep the log. How many rows each statement touched."""
-        with psycopg.connect(self.owner_url) as conn:
-            conn.execute("SET session_replication_role = replica")
-            for table in ("events", "tracking_events"):
-                conn.execute(f"ALTER TABLE colink.{table} DISABLE TRIGGER append_only")
-            touched = [conn.execute(statement).rowcount for statement in statements]
-            for table in ("events", "tracking_events"):
-                conn.execute(f"ALTER TABLE colink.{table} ENABLE ALWAYS TRIGGER append_only")
+        """As the owner of the schema. How many rows each statement touched."""
+        with psycopg.connect(self.database.owner_dsn) as conn:
+            return [conn.execute(statement.encode()).rowcount for statement in statements]
+
+    def tamper_with_log(self, *statements: str) -> list[int]:
+        """As a superuser who switches off what keeps the log."""
+        with psycopg.connect(self.database.superuser_dsn) as conn:
+            conn.execute("ALTER TABLE colink.events DISABLE TRIGGER append_only")
+            touched = [conn.execute(statement.encode()).rowcount for statement in statements]
+            conn.execute("ALTER TABLE colink.events ENABLE ALWAYS TRIGGER append_only")
         return touched
 
     async def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
@@ -223,16 +225,14 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(app_url: str, owner_url: str) -> AsyncIterator[World]:
+async def open_world(database: TestDatabase) -> AsyncIterator[World]:
     """The shop on a fresh, migrated database: everything set up, nothing sold yet."""
     clock = SetClock()
-    pool = create_pool(app_url, max_size=8)
+    pool = create_pool(database.app_dsn, max_size=8)
     await pool.open()
     try:
         async with Committer(pool, clock) as commerce, Committer(pool, clock, log=TRACKING) as tracking:
-            world = World(
-                app_url=app_url, owner_url=owner_url, pool=pool, commerce=commerce, tracking=tracking, clock=clock
-            )
+            world = World(database=database, pool=pool, commerce=commerce, tracking=tracking, clock=clock)
             await world.set_up()
             yield world
     finally:

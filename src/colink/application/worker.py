@@ -112,8 +112,8 @@ class Worker:
     async def _watch(self, stop: asyncio.Event, wake: Mapping[str, asyncio.Event]) -> None:
         """Wake the jobs that follow the log; on stopping, all of them."""
         watched = [wake[job.name] for job in self._jobs if job.on_events]
-        stopping = asyncio.create_task(stop.wait())
-        watching: asyncio.Future[None] = asyncio.ensure_future(self._watch_log(_LONGEST_WATCH))
+        stopping: asyncio.Future[object] = asyncio.ensure_future(stop.wait())
+        watching: asyncio.Future[object] = asyncio.ensure_future(self._watch_log(_LONGEST_WATCH))
         try:
             while not stop.is_set():
                 await asyncio.wait({stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -126,9 +126,9 @@ class Worker:
                     event.set()
                 watching = asyncio.ensure_future(self._watch_log(_LONGEST_WATCH))
         finally:
-            for task in (stopping, watching):
-                task.cancel()
-            await asyncio.wait({stopping, watching})
+            stopping.cancel()
+            watching.cancel()
+            await asyncio.gather(stopping, watching, return_exceptions=True)
             for event in wake.values():
                 event.set()
 
