@@ -29,6 +29,14 @@ class PayoutApproval(StrEnum):
     AUTO = "auto"
 
 
+class PayoutSchedule(StrEnum):
+    """When the worker requests payouts by itself, by UTC dates (docs/decisions/0008)."""
+
+    ON_REQUEST = "on_request"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+
+
 def parse_offset(text: str) -> timedelta:
     """`+15d`, `-2h`, `90m`, `45s` or `2w`: a sign (plus where missing), a whole number and one unit.
 
@@ -67,6 +75,10 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = Field(default=None, description="operator's API key; none: generated, shown once")
     public_url: str = Field(default="http://127.0.0.1:8000", description="base of links and webhook URLs")
     payout_approval: PayoutApproval = Field(default=PayoutApproval.MANUAL, description="manual or auto")
+    payout_schedule: PayoutSchedule = Field(
+        default=PayoutSchedule.ON_REQUEST,
+        description="who has the minimum is paid on_request, weekly (Mondays) or monthly (the first), by UTC dates",
+    )
     sandbox_url: str | None = Field(default=None, description="sandbox payment provider; none: the worker starts it")
     clock_offset: Annotated[timedelta, BeforeValidator(_offset)] = Field(
         default=timedelta(0), description="moves the clock (+15d), only on a database created with COLINK_DEMO=1"
@@ -105,9 +117,10 @@ class Settings(BaseSettings):
 
     @field_validator("admin_key")
     @classmethod
-    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < 16:
-            raise ValueError("expected at least 16 characters")
+    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        # It travels in a header; how long it is, is the operator's choice.
+        if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+            raise ValueError("expected visible ASCII characters without spaces")
         return value
 
 

@@ -1,7 +1,7 @@
 """How an order is shown: whole to those who see the seller's numbers, and to a creator only their own part.
 
 Everything comes from the order folded from its stream, so it is what the log says. Amounts are money; the four parts
-are net of refunds, and null while the order is not split (nothing was paid in full yet).
+are net of refunds, and zero while the order is not split (nothing was paid in full yet).
 """
 
 from __future__ import annotations
@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from colink.domain.attribution import Attribution, Candidate
+from colink.domain.attribution import Attribution, Candidate, Reason
+from colink.domain.ids import product_id, sku_id
 from colink.domain.money import Money
 from colink.domain.orders import Order
-from colink.domain.snapshots import OrderLine, OrderSnapshot
-from colink.domain.split import LineSplit, Split
+from colink.domain.snapshots import OrderSnapshot
+from colink.domain.split import LineSplit
 
 Shape = dict[str, Any]
 
+_OF_OTHERS = frozenset({Reason.OTHER_ORGANIZATION, Reason.OTHER_STORE})
 
-def order_view(order: Order) -> Shape | None:
-    """The order as its seller sees it; None while only refunds of it were told."""
+
+def order_view(order: Order, *, whole: bool = True) -> Shape | None:
+    """The order as its seller sees it, or, `whole`, with the touches that turned out to be other sellers' business;
+    None while only refunds of it were told."""
     newest = order.merged.newest
     if newest is None:
         return None
@@ -32,9 +36,11 @@ def order_view(order: Order) -> Shape | None:
         "cash_refunded": Money(split.cash_refunded if split else 0, currency),
         "lines": [_line(line, currency) for line in split.lines if line.line_id is not None]
         if split
-        else [_unsplit_line(line, currency) for line in newest.lines],
-        "attribution": _attribution(order.attribution, order.attribution.candidates) if order.attribution else None,
-        "split": _split(split) if split else None,
+        else [_line(line, currency) for line in _unsplit_lines(order, newest)],
+        "attribution": _attribution(order.attribution, _shown(order.attribution, whole=whole))
+        if order.attribution
+        else None,
+        "split": _split(split.lines if split else (), currency),
         "discrepancies": list(split.discrepancies) if split else [],
     }
 
@@ -60,9 +66,7 @@ def order_view_for_creator(order: Order, creator_id: str) -> Shape | None:
             for line in lines
         ],
         "attribution": _attribution(attribution, own),
-        "split": {"creator_commission": Money(sum(line.net_commission for line in split.lines), split.currency)}
-        if split
-        else None,
+        "split": {"creator_commission": Money(sum(line.net_commission for line in lines), newest.currency)},
     }
 
 
@@ -97,30 +101,38 @@ def _line(line: LineSplit, currency: str) -> Shape:
     }
 
 
-def _unsplit_line(line: OrderLine, currency: str) -> Shape:
-    return {
-        "line_id": line.line_id,
-        "product_id": None,
-        "sku_id": None,
-        "quantity": line.quantity,
-        "subtotal": Money(line.base, currency),
-        "refunded": Money(0, currency),
-        "rule": None,
-        "platform_fee": None,
-        "creator_commission": None,
-        "payment_fee": None,
-        "seller_take": None,
-    }
+def _unsplit_lines(order: Order, newest: OrderSnapshot) -> list[LineSplit]:
+    """The lines of an order that was not paid yet: nothing of them belongs to anybody."""
+    return [
+        LineSplit(
+            line_id=line.line_id,
+            product_id=product_id(order.store_id, line.product_external_id) if line.product_external_id else None,
+            sku_id=sku_id(order.store_id, line.sku_external_id) if line.sku_external_id else None,
+            quantity=line.quantity,
+            base=line.base,
+            platform_fee=0,
+            commission=0,
+            payment_fee=0,
+            rule=None,
+        )
+        for line in newest.lines
+    ]
 
 
-def _split(split: Split) -> Shape:
+def _split(lines: Sequence[LineSplit], currency: str) -> Shape:
     """The four parts, which sum to the subtotal less what was refunded."""
     return {
-        "platform_fee": Money(sum(line.net_platform_fee for line in split.lines), split.currency),
-        "creator_commission": Money(sum(line.net_commission for line in split.lines), split.currency),
-        "payment_fee": Money(sum(line.payment_fee for line in split.lines), split.currency),
-        "seller_take": Money(sum(line.seller_take for line in split.lines), split.currency),
+        "platform_fee": Money(sum(line.net_platform_fee for line in lines), currency),
+        "creator_commission": Money(sum(line.net_commission for line in lines), currency),
+        "payment_fee": Money(sum(line.payment_fee for line in lines), currency),
+        "seller_take": Money(sum(line.seller_take for line in lines), currency),
     }
+
+
+def _shown(attribution: Attribution, *, whole: bool) -> Sequence[Candidate]:
+    if whole:
+        return attribution.candidates
+    return [candidate for candidate in attribution.candidates if candidate.reason not in _OF_OTHERS]
 
 
 def _attribution(attribution: Attribution, candidates: Sequence[Candidate]) -> Shape:

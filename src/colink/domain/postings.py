@@ -1,6 +1,6 @@
 """From two splits to journals: target minus posted, one journal per component of the order (semantics section 6).
 
-Components are posted in the order sale, refund, cash, hold. A payee's leg is divided between `pending` and `available`
+Components are posted in the order sale, refund, cash, hold. A payee's leg is divided into `pending` and `available`
 by walking the claim (N, K) through the components, so that available always holds min(N, K).
 """
 

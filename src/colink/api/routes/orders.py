@@ -66,4 +66,4 @@ async def read_order(order_id: str, session: Reading) -> Response:
 def _view(session: Session, order: Order) -> dict[str, Any] | None:
     if session.within_creator is not None:
         return order_view_for_creator(order, session.within_creator)
-    return order_view(order)
+    return order_view(order, whole=session.within_organization is None)
