@@ -1,0 +1,43 @@
+# make demo | test | lint | bench | docs | lock | clean. The first one that needs it installs what is locked into .venv.
+
+SHELL := /bin/bash
+PYTHON_IN_VENV := .venv/bin/python
+WORKERS ?= 2
+SOURCES := src tests bench
+
+.PHONY: demo test lint bench docs lock clean
+
+demo: .venv/.runtime
+	.venv/bin/colink demo
+
+test: lint
+	$(PYTHON_IN_VENV) -m pytest -n $(WORKERS)
+
+lint: .venv/.dev
+	.venv/bin/ruff check $(wildcard $(SOURCES))
+	.venv/bin/ruff format --check $(wildcard $(SOURCES))
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: .venv/.runtime
+	@if [ -f bench/__main__.py ]; then $(PYTHON_IN_VENV) -m bench; else echo "There are no benchmarks yet."; fi
+
+docs: .venv/.runtime
+	$(PYTHON_IN_VENV) -m colink.api.openapi docs/openapi.json
+
+lock: .venv/.dev
+	command -v uv .venv/bin/uv >/dev/null || $(PYTHON_IN_VENV) -m pip install --quiet uv
+	UV=$$(command -v uv .venv/bin/uv | head -1) requirements/lock.sh $(if $(UPGRADE),--upgrade)
+
+clean:
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Everything of runtime.txt is in dev.txt at the same version, so the larger set serves both.
+.venv/.dev: requirements/dev.txt requirements/install.sh pyproject.toml
+	requirements/install.sh dev
+	touch .venv/.dev .venv/.runtime
+
+.venv/.runtime: requirements/runtime.txt requirements/install.sh pyproject.toml
+	requirements/install.sh runtime
+	touch .venv/.runtime
