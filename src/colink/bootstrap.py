@@ -20,6 +20,9 @@ from starlette.types import ASGIApp
 from colink.adapters.clock import SystemClock
 from colink.adapters.crawlers import KnownCrawlers
 from colink.adapters.ids import Uuid7Ids
+from colink.adapters.payments.sandbox import SandboxRail
+from colink.adapters.payments.sandbox_credentials import SandboxCredentials
+from colink.adapters.payments.sandbox_process import SandboxProcess
 from colink.adapters.postgres import migrate as schema
 from colink.adapters.postgres.append import TRACKING
 from colink.adapters.postgres.binaries import ServerError
@@ -30,7 +33,7 @@ from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.orders import PostgresOrders
 from colink.adapters.postgres.pool import AsyncPool, create_pool
 from colink.adapters.postgres.provision import Database, open_database
-from colink.adapters.postgres.salts import PostgresSalts
+from colink.adapters.postgres.salts import PostgresSalts, destroy_old_salts
 from colink.adapters.stores.shopify import ShopifyConnector
 from colink.api.app import create_app
 from colink.api.auth import Authenticator
@@ -57,8 +60,9 @@ from colink.domain.organizations import Platform
 from colink.domain.payout_accounts import Rail
 from colink.projections.attribution_report import AttributionReport
 from colink.projections.documents import document_by_key
-from colink.projections.engine import ProjectionEngine
+from colink.projections.engine import Decoder, ProjectionEngine
 from colink.projections.leaderboard import Leaderboard
+from colink.projections.log_watch import LogWatch
 from colink.projections.payout_queue import PayoutTables
 
 _log = structlog.get_logger(__name__)
@@ -129,6 +133,43 @@ class Colink:
             actor=actor,
         )
 
+    @property
+    def decode(self) -> Decoder:
+        """How events are read from the log."""
+        return self.mapper.event
+
+    def log_watch(self) -> LogWatch:
+        """Tells when the commerce log moved, on a connection of its own."""
+        return LogWatch(self.database.app_dsn)
+
+    async def destroy_old_salts(self) -> int:
+        """Those that began 48 hours ago or earlier; how many."""
+        return await destroy_old_salts(self.pool, at=self.clock.now())
+
+    @asynccontextmanager
+    async def sandbox(self, *, callback_url: str | None = None) -> AsyncIterator[str]:
+        """The sandbox rail in reach, and its provider's address: that of COLINK_SANDBOX_URL, else of a process that
+        is started here, calls back at `callback_url` and ends with this context. Raises Unavailable."""
+        if self.settings.sandbox_url is not None:
+            yield self.settings.sandbox_url
+            return
+        credentials = sandbox_credentials(self.settings)
+        book = self.settings.data_dir / "sandbox" / "book.sqlite"
+        start = partial(SandboxProcess.start, data=book, credentials=credentials, callback_url=callback_url)
+        async with AsyncExitStack() as stack:
+            process = await asyncio.to_thread(start)
+            stack.push_async_callback(asyncio.to_thread, process.stop)
+            rail = SandboxRail(process.url, credentials=credentials)
+            stack.push_async_callback(rail.aclose)
+            self.rails[Rail.SANDBOX] = rail
+            stack.callback(self.rails.pop, Rail.SANDBOX)
+            yield process.url
+
+
+def sandbox_credentials(settings: Settings) -> SandboxCredentials:
+    """What the sandbox provider and all processes on this data folder share."""
+    return SandboxCredentials.kept_in(settings.data_dir / "sandbox" / "credentials.json")
+
 
 class DatabaseNotUsable(ColinkError):
     slug, title, status = "database-not-usable", "The database cannot be used", 503
@@ -175,6 +216,10 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
             connectors={Platform.SHOPIFY: ShopifyConnector(pepper=installation.pepper)},
             engine=ProjectionEngine(pool, [AttributionReport(), Leaderboard()], mapper.event),
         )
+        if settings.sandbox_url is not None:
+            rail = SandboxRail(settings.sandbox_url, credentials=sandbox_credentials(settings))
+            stack.push_async_callback(rail.aclose)
+            colink.rails[Rail.SANDBOX] = rail
         await colink.engine.register()
         await ensure_admin_key(colink)
         yield colink

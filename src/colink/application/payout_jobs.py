@@ -17,11 +17,11 @@ import structlog
 
 from colink.application.payout_attempts import RecordPayoutResult, SubmitPayout, instruction_in, payout_of
 from colink.application.payout_rails import PayoutInstruction, PayoutRail
-from colink.application.payouts import RequestPayout
+from colink.application.payouts import ApprovePayout, RequestPayout
 from colink.application.ports import Caller, Clock, CommandBus, IdFactory, Recorded
 from colink.domain.errors import ColinkError, ConcurrentUpdate, InsufficientFunds, Unavailable
 from colink.domain.payout_accounts import Rail
-from colink.domain.payouts import AT_PROVIDER, BelowMinimum, PayoutStatus, ProviderOutcome, ProviderReport
+from colink.domain.payouts import AT_PROVIDER, AUTOMATIC, BelowMinimum, PayoutStatus, ProviderOutcome, ProviderReport
 
 T = TypeVar("T")
 
@@ -97,8 +97,19 @@ class PayoutDesk:
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self) -> int:
-        """All that is due now. Raises the first Unavailable or ConcurrentUpdate after everything was tried."""
-        steps = (self.request_due, self.submit_approved, self.follow_up, self.recheck_paid)
+        """All that is due now, what the schedule pays included. Raises the first Unavailable or ConcurrentUpdate
+        after everything was tried."""
+        return await self._all(self.request_due, *self._steps)
+
+    async def advance(self) -> int:
+        """All that is due now of payouts that somebody requested; requests none. Raises as `run` does."""
+        return await self._all(*self._steps)
+
+    @property
+    def _steps(self) -> tuple[Callable[[], Awaitable[int]], ...]:
+        return self.approve_requested, self.submit_approved, self.follow_up, self.recheck_paid
+
+    async def _all(self, *steps: Callable[[], Awaitable[int]]) -> int:
         changed, errors = 0, []
         for step in steps:
             try:
@@ -121,14 +132,20 @@ class PayoutDesk:
             last = due[-1]
         return changed
 
+    async def approve_requested(self) -> int:
+        """With automatic approval, approve what waits for it: requested while approval was still a person's."""
+        if not self._automatic_approval:
+            return 0
+        return await self._each_in_status({PayoutStatus.REQUESTED}, self._approve)
+
     async def submit_approved(self) -> int:
         """Hand approved payouts to their providers."""
-        return await self._each_in_status({PayoutStatus.APPROVED})
+        return await self._each_in_status({PayoutStatus.APPROVED}, self._advance)
 
     async def follow_up(self) -> int:
         """Ask about what is at a provider, and about what was paid but is not settled there."""
         unsettled = list(self._unsettled.values())
-        return await self._each_in_status(AT_PROVIDER) + await self._each(unsettled, self._advance)
+        return await self._each_in_status(AT_PROVIDER, self._advance) + await self._each(unsettled, self._advance)
 
     async def recheck_paid(self) -> int:
         """Ask again about the newest paid payouts, each once an hour: `paid` is not final and callbacks get lost."""
@@ -139,10 +156,12 @@ class PayoutDesk:
         self._asked.update((payout.payout_id, now) for payout in due)
         return await self._each(due, self._advance)
 
-    async def _each_in_status(self, statuses: Collection[PayoutStatus]) -> int:
+    async def _each_in_status(
+        self, statuses: Collection[PayoutStatus], step: Callable[[PayoutRef], Awaitable[bool]]
+    ) -> int:
         changed, last = 0, None
         while payouts := await self._queue.in_status(statuses, after=last, limit=_PAGE):
-            changed += await self._each(payouts, self._advance)
+            changed += await self._each(payouts, step)
             last = payouts[-1].position
         return changed
 
@@ -178,6 +197,17 @@ class PayoutDesk:
             await self._bus.submit(command)
         except (InsufficientFunds, BelowMinimum):
             return False  # another worker, or the payee, was faster
+        return True
+
+    async def _approve(self, payout: PayoutRef) -> bool:
+        await self._bus.submit(
+            ApprovePayout(
+                caller=Caller(actor=AUTOMATIC, correlation_id=payout.payout_id),
+                payout_id=payout.payout_id,
+                payee_id=payout.payee_id,
+                currency=payout.currency,
+            )
+        )
         return True
 
     async def _advance(self, payout: PayoutRef) -> bool:

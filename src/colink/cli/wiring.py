@@ -9,8 +9,11 @@ from typing import Protocol
 
 from starlette.types import ASGIApp
 
+from colink.application.payout_jobs import PayoutDesk
 from colink.application.ports import Clock, CommandBus, IdFactory
 from colink.config import Settings
+from colink.projections.engine import Decoder, Pool, ProjectionEngine
+from colink.projections.log_watch import LogWatch
 
 
 class SchemaState(Protocol):
@@ -40,6 +43,29 @@ class RunningColink(Protocol):
 
     @property
     def ids(self) -> IdFactory: ...
+
+    @property
+    def pool(self) -> Pool:
+        """For reading."""
+
+    @property
+    def engine(self) -> ProjectionEngine: ...
+
+    @property
+    def decode(self) -> Decoder:
+        """How events are read from the log."""
+
+    def payout_desk(self, *, actor: str = "worker") -> PayoutDesk:
+        """The worker's payout jobs, on the rails there are."""
+
+    def sandbox(self, *, callback_url: str | None = None) -> AbstractAsyncContextManager[str]:
+        """The sandbox rail in reach, and its provider's address; where none was given, it is started here."""
+
+    def log_watch(self) -> LogWatch:
+        """Tells when the commerce log moved."""
+
+    async def destroy_old_salts(self) -> int:
+        """Of network hashes, as semantics section 3 asks; how many."""
 
     async def first_admin_key(self) -> str | None:
         """The operator's first key where this call made it: to be shown, since nobody will know it again."""
