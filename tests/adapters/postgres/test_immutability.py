@@ -1,0 +1,145 @@
+"""The log is append-only for everyone, and the application writes to it through the append functions only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import Connection, errors
+from psycopg.rows import TupleRow
+from tests.adapters.postgres.commands import Decide, Post, delivery, idempotency, nothing
+from tests.adapters.postgres.conftest import Store
+
+from colink.adapters.postgres.committer import Committer
+from colink.adapters.postgres.pool import AsyncPool
+
+LOGS = ("events", "tracking_events")
+INLINE = (
+    "log_head",
+    "tracking_head",
+    "entries",
+    "balances",
+    "documents",
+    "terms_heads",
+    "orders",
+    "payouts",
+    "idempotency_keys",
+    "inbox",
+    "private_values",
+    "touches",
+    "installation",
+)
+
+
+@pytest.fixture
+def written(store: Store) -> Store:
+    async def story(bus: Committer, _: AsyncPool) -> None:
+        await bus.submit(Post(journal_id="jrn_1", idempotency=idempotency("k")))
+        await bus.submit(Decide(make=lambda _: nothing(delivery("d_1"))))
+
+    store.run(story)
+    return store
+
+
+@pytest.fixture
+def application(written: Store) -> Iterator[Connection[TupleRow]]:
+    with psycopg.connect(written.app_dsn, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def owner(written: Store) -> Iterator[Connection[TupleRow]]:
+    with psycopg.connect(written.owner_dsn, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("log", LOGS)
+@pytest.mark.parametrize(
+    "change", ["update colink.{} set payload = '{{}}'", "delete from colink.{}", "truncate colink.{}"]
+)
+def test_the_owner_cannot_change_a_log(owner: Connection[TupleRow], log: str, change: str) -> None:
+    with pytest.raises(errors.InsufficientPrivilege, match="append-only"):
+        owner.execute(change.format(log))
+
+
+@pytest.mark.parametrize("log", LOGS)
+def test_a_superuser_who_switches_ordinary_triggers_off_is_refused_too(database: Any, log: str) -> None:
+    with psycopg.connect(database.superuser_dsn, autocommit=True) as connection:
+        connection.execute("set session_replication_role = replica")
+        with pytest.raises(errors.InsufficientPrivilege, match="append-only"):
+            connection.execute(f"delete from colink.{log}")
+
+
+@pytest.mark.parametrize("table", LOGS + INLINE)
+@pytest.mark.parametrize(
+    "change", ["insert into colink.{} default values", "delete from colink.{}", "truncate colink.{}"]
+)
+def test_the_application_cannot_write_rows(application: Connection[TupleRow], table: str, change: str) -> None:
+    with pytest.raises(errors.InsufficientPrivilege, match="permission denied"):
+        application.execute(change.format(table))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update colink.events set payload = '{}'",
+        "update colink.entries set amount = 0",
+        "update colink.balances set amount = 0",
+        "update colink.log_head set position = 0",
+        "update colink.inbox set status = 'accepted'",
+        "update colink.idempotency_keys set answer = '{}'",
+        "update colink.private_values set value = ''",
+    ],
+)
+def test_the_application_cannot_change_rows(application: Connection[TupleRow], change: str) -> None:
+    with pytest.raises(errors.InsufficientPrivilege, match="permission denied"):
+        application.execute(change)
+
+
+def test_the_application_keeps_salts_and_counts_rejections_itself(application: Connection[TupleRow]) -> None:
+    application.execute("insert into colink.tracking_salts values ('2026-03-01', '\\x00')")
+    application.execute("delete from colink.tracking_salts where day = '2026-03-01'")
+    application.execute(
+        "insert into colink.webhook_rejections as r values ('sto_1', 'signature', 1)"
+        " on conflict (source, reason) do update set count = r.count + 1"
+    )
+
+
+def test_the_functions_are_not_for_everyone(written: Store) -> None:
+    public = written.value(
+        "select count(*) from pg_proc p join pg_namespace n on n.oid = p.pronamespace"
+        " where n.nspname = 'colink' and p.proname like 'append%'"
+        " and has_function_privilege('public', p.oid, 'execute')"
+    )
+    assert public == 0
+
+
+def test_the_append_functions_resolve_names_in_their_own_schema_only(written: Store) -> None:
+    settings = written.rows(
+        "select proname, prosecdef, proconfig from pg_proc where proname in ('append_commerce', 'append_tracking')"
+    )
+    assert len(settings) == 2
+    for _, security_definer, config in settings:
+        assert security_definer
+        assert config == ["search_path=colink, pg_temp", "enable_seqscan=off"]
+
+
+def test_columns_of_different_lengths_are_refused(application: Connection[TupleRow]) -> None:
+    sep = "\x1f"
+    events = [f"0{sep}", f"s{sep}", f"1{sep}", f"t{sep}", f"1{sep}", f"{{}}{sep}{{}}{sep}", *[f"a{sep}"] * 4]
+    with pytest.raises(errors.InvalidParameterValue, match="columns of events do not all have 1 rows"):
+        application.execute(
+            "select * from colink.append_tracking(now(), array[1, 0, 0], %s, array['', '', ''],"
+            " array_fill(''::text, array[10]))",
+            (events,),
+        )
+    row = application.execute("select count(*) from colink.tracking_events").fetchone()
+    assert row == (0,)
+
+
+def test_an_installation_has_secrets_of_its_own(written: Store) -> None:
+    secrets = dict(written.rows("select name, value from colink.installation"))
+    assert len({secrets["pepper"], secrets["cookie_key"]}) == 2
+    assert all(len(bytes.fromhex(secrets[name])) == 32 for name in ("pepper", "cookie_key"))
