@@ -86,6 +86,24 @@ async def test_random_stories_verify(world: World) -> None:
     assert report.result(Pass.CLEARINGS).checked > 10
 
 
+async def test_attributions_by_click_verify_without_the_tracking_log(world: World) -> None:
+    await world.touch(AINA, occurred_at=MONDAY - timedelta(days=7), visitor_id="vis_1")
+    await world.touch(BUDI, occurred_at=MONDAY - timedelta(days=7, seconds=1), visitor_id="vis_1")
+    await world.touch(BUDI, occurred_at=MONDAY + timedelta(seconds=1), visitor_id="vis_1")
+    await world.order(1, 10_000, creator=None, clicks=["clk_1"])
+    [(payload,)] = await world.rows("SELECT payload FROM colink.events WHERE topic = 'order.attributed'")
+    assert '"outcome":"click"' in payload
+    world.tamper_with_log("DELETE FROM colink.touches")
+
+    assert (await verified(world)).findings == []
+
+    position = await position_of(world, "order.attributed")
+    moved = "UPDATE colink.events SET payload = replace(payload, '2026-02-23T09:00:00Z', '2026-02-23T08:59:58Z')"
+    assert world.tamper_with_log(f"{moved} WHERE position = {position}") == [1]
+    findings = found(await verified(world))
+    assert (Pass.ATTRIBUTIONS, Kind.DERIVED_DIFFERENTLY, position) in findings, "the click was outside its window"
+
+
 async def test_an_empty_log_verifies(world: World) -> None:
     report = await verified(world)
     assert report.clean

@@ -131,6 +131,7 @@ class World:
         cancelled: bool = False,
         later: timedelta = timedelta(0),
         discount: int = 100,
+        clicks: Sequence[str] = (),
     ) -> RecordOrder:
         """A paid order whose lines have these bases, by the coupon of a creator."""
         placed = placed_at or MONDAY
@@ -151,7 +152,7 @@ class World:
             ),
             total_price=sum(lines),
             total_outstanding=0,
-            keys=OrderKeys(coupons=coupons),
+            keys=OrderKeys(coupons=coupons, click_ids=tuple(clicks)),
             refunds=(),
             digest=f"{number:04}{later}{cancelled}",
         )

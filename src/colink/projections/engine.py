@@ -120,16 +120,7 @@ class ProjectionEngine:
         """Give each projection its checkpoints, and its first version the pointer. Repeatable."""
         async with self._pool.connection() as conn:
             for projection in self._projections.values():
-                await conn.execute(
-                    "INSERT INTO colink.projections (name, live_version) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-                    (projection.name, projection.version),
-                )
-                for log in projection.topics:
-                    await conn.execute(
-                        "INSERT INTO colink.projection_checkpoints (projection, version, log, position)"
-                        " VALUES (%s, %s, %s, 0) ON CONFLICT DO NOTHING",
-                        (projection.name, projection.version, log.value),
-                    )
+                await _register(conn, projection)
 
     async def run_until_caught_up(self) -> int:
         """All projections, until each is at the head of its logs or parked. The number of positions passed. Errors of
@@ -174,7 +165,7 @@ class ProjectionEngine:
         )
         row = await cursor.fetchone()
         if row is None:
-            await self.register()
+            await _register(conn, projection)
             return 0
         old, error_position, head = row
         if error_position is not None or old >= head:
@@ -235,6 +226,19 @@ class ProjectionEngine:
         """How far every projection of this engine is, by name and log."""
         async with self._pool.connection() as conn:
             return [c for c in await checkpoints(conn) if c.projection in self._projections]
+
+
+async def _register(conn: Connection, projection: Projection) -> None:
+    await conn.execute(
+        "INSERT INTO colink.projections (name, live_version) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+        (projection.name, projection.version),
+    )
+    for log in projection.topics:
+        await conn.execute(
+            "INSERT INTO colink.projection_checkpoints (projection, version, log, position)"
+            " VALUES (%s, %s, %s, 0) ON CONFLICT DO NOTHING",
+            (projection.name, projection.version, log.value),
+        )
 
 
 async def checkpoints(conn: Connection) -> list[Checkpoint]:

@@ -110,7 +110,7 @@ class OrderReplay:
                         Kind.DERIVED_DIFFERENTLY,
                         position,
                         order.id,
-                        f"the {what} of {order.id} do not follow from its deliveries and the terms it pinned",
+                        f"not the {what} of {order.id} that follow from its deliveries and the terms it pinned",
                         **_differing(recorded, derived),
                     )
         drafts = journals_between(
