@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -10,6 +11,8 @@ import typer
 from rich.console import Console
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, logs on stderr.")]
+
+_PIPED_WIDTH = 200
 
 notes = Console(stderr=True, highlight=False)
 """For what is said while a command works: never part of its output."""
@@ -20,4 +23,9 @@ def tell(document: Any, *, as_json: bool, people: Callable[[Console], None]) -> 
     if as_json:
         typer.echo(msgspec.json.encode(document).decode())
     else:
-        people(Console(highlight=False))
+        people(output())
+
+
+def output() -> Console:
+    """What people read on stdout. Where no terminal says how wide it is, wide enough that ids are not folded."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)

@@ -14,6 +14,7 @@ import uvicorn
 import uvloop
 
 from colink.cli.output import Json, notes, tell
+from colink.cli.stopping import WithParent, stop_with_parent
 from colink.cli.wiring import RunningColink, Wiring
 from colink.domain.errors import ColinkError
 
@@ -28,8 +29,12 @@ class AddressInUse(ColinkError):
 
 def add_to(app: typer.Typer, wiring: Wiring) -> None:
     @app.command()
-    def serve(host: Host = "127.0.0.1", port: Port = 8000, json: Json = False) -> None:
+    def serve(
+        host: Host = "127.0.0.1", port: Port = 8000, json: Json = False, with_parent: WithParent = False
+    ) -> None:
         """Serve the API, tracking links and webhooks until told to stop (Ctrl-C or SIGTERM)."""
+        if with_parent:
+            stop_with_parent()
 
         async def run() -> None:
             async with wiring.open_colink(wiring.load_settings()) as colink:
@@ -58,13 +63,17 @@ async def serve_until_stopped(colink: RunningColink, *, host: str, port: int, as
         server_header=False,
         proxy_headers=False,  # who is believed about a caller's address is decided where it matters, in tracking
     )
-    url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    url = url_of(host, listener.getsockname()[1])
     tell(
         {"url": url},
         as_json=as_json,
         people=lambda console: console.print(f"CoLink at {url} (API docs at {url}/docs)", soft_wrap=True),
     )
     await _Server(config).serve(sockets=[listener])
+
+
+def url_of(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -89,5 +98,6 @@ class _Server(uvicorn.Server):
         try:
             yield
         finally:
+            # Told once more while the database is let go of, the process would end in the middle of that.
             for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+                loop.add_signal_handler(number, lambda: None)

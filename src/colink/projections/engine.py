@@ -265,6 +265,12 @@ def _checkpoint(row: tuple[Any, ...]) -> Checkpoint:
     )
 
 
+async def head(conn: Connection, log: Log) -> int:
+    """The position of the newest event of a log, 0 for an empty one."""
+    row = await (await conn.execute(f"SELECT position FROM {HEADS[log]}")).fetchone()
+    return int(row[0]) if row is not None else 0
+
+
 async def live_version(conn: Connection, projection: str) -> int:
     """The version whose tables readers use now. Raises NotFound before the projection was registered."""
     cursor = await conn.execute("SELECT live_version FROM colink.projections WHERE name = %s", (projection,))

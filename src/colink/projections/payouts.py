@@ -105,14 +105,18 @@ async def list_payouts(
     payee_id: str | None = None,
     currency: str | None = None,
     status: Sequence[str] | None = None,
+    changed_after: int | None = None,
     after: int | None = None,
     limit: int = 100,
 ) -> list[FiledPayout]:
-    """Payouts that fit everything given, oldest first; `after` is the `created_position` of the last one seen."""
+    """Payouts that fit everything given, oldest first; `after` is the `created_position` of the last one seen,
+    `changed_after` a position of the log behind which something became of them."""
     where = Where()
     where.equals(payee_id=payee_id, currency=currency)
     if status is not None:
         where.add("status = any(%(status)s)", status=[str(word) for word in status])
+    if changed_after is not None:
+        where.add("position > %(changed_after)s", changed_after=changed_after)
     if after is not None:
         where.add("created_position > %(after)s", after=after)
     async with connection.cursor(row_factory=class_row(FiledPayout)) as cursor:

@@ -1,0 +1,84 @@
+"""`colink ledger`: balances of the ledger's accounts."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from colink.cli.amounts import money_text
+from colink.cli.output import Json, tell
+from colink.cli.wiring import Wiring
+from colink.domain.errors import InvalidInput
+from colink.projections.engine import Log, head
+from colink.projections.entries import Balance, list_balances
+
+
+def moment(text: str) -> datetime:
+    """An RFC 3339 time with an offset, as UTC."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        msg = f"{text!r} is no time with an offset, such as 2026-01-31T00:00:00Z"
+        raise typer.BadParameter(msg)
+    return at.astimezone(UTC)
+
+
+def add_to(app: typer.Typer, wiring: Wiring) -> None:
+    ledger = typer.Typer(help="The ledger's accounts.", no_args_is_help=True)
+    app.add_typer(ledger, name="ledger")
+
+    @ledger.command()
+    def balances(
+        as_of: Annotated[
+            datetime | None,
+            typer.Option(parser=moment, metavar="TIME", help="By effective time, that time included (RFC 3339)."),
+        ] = None,
+        at_position: Annotated[
+            int | None, typer.Option(min=0, help="As recorded up to that position of the log.")
+        ] = None,
+        account: Annotated[
+            str | None, typer.Option(metavar="PREFIX", help="Only accounts whose names begin so, like payee:cre_.")
+        ] = None,
+        json: Json = False,
+    ) -> None:
+        """Show balances by account and currency, credit above zero. With neither time nor position: the newest."""
+        found = asyncio.run(_balances(wiring, as_of=as_of, at_position=at_position, prefix=account))
+        document = {
+            "as_of": as_of,
+            "at_position": at_position,
+            "items": [{"account": b.account, "currency": b.currency, "amount": b.amount} for b in found],
+        }
+        tell(document, as_json=json, people=lambda console: _show(console, found))
+
+
+async def _balances(
+    wiring: Wiring, *, as_of: datetime | None, at_position: int | None, prefix: str | None
+) -> list[Balance]:
+    async with wiring.open_colink(wiring.load_settings()) as colink, colink.pool.connection() as connection:
+        if at_position is not None and at_position > (end := await head(connection, Log.COMMERCE)):
+            msg = f"the log ends at position {end}: give --at-position up to that"
+            raise InvalidInput(msg, field="at_position")
+        return await list_balances(connection, prefix=prefix, as_of=as_of, at_position=at_position)
+
+
+def _show(console: Console, balances: list[Balance]) -> None:
+    if not balances:
+        console.print("no balances: nothing was posted to such an account")
+        return
+    table = Table("account", show_edge=False)
+    table.add_column("balance", justify="right")
+    totals: dict[str, int] = {}
+    for balance in balances:
+        table.add_row(balance.account, money_text(balance.amount, balance.currency))
+        totals[balance.currency] = totals.get(balance.currency, 0) + balance.amount
+    table.add_section()
+    for currency, total in sorted(totals.items()):
+        table.add_row(f"sum of these in {currency}", money_text(total, currency))
+    console.print(table)

@@ -1,0 +1,41 @@
+"""The worker's jobs on an opened application: what background work there is, and how often it is looked for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from colink.application.jobs import clearing_job
+from colink.application.payout_schedule import payout_jobs
+from colink.application.worker import Job, Worker
+from colink.cli.wiring import RunningColink
+from colink.projections.orders import due_orders
+
+JOBS = {
+    "projections": "log positions folded into reports",
+    "clearing": "orders cleared",
+    "payout_schedule": "payouts requested on schedule",
+    "payouts": "steps of payouts taken",
+    "salts": "old salts destroyed",
+}
+"""What each job counts, in words."""
+
+
+@asynccontextmanager
+async def opened_worker(colink: RunningColink) -> AsyncIterator[Worker]:
+    """A worker with all jobs. The sandbox should be in reach (`colink.sandbox()`) while it works."""
+    desk = colink.payout_desk()
+
+    async def due(now: datetime, limit: int) -> Sequence[str]:
+        async with colink.pool.connection() as connection:
+            return await due_orders(connection, now=now, limit=limit)
+
+    jobs = [
+        Job(name="projections", run=colink.engine.run_until_caught_up, interval=1.0, on_events=True),
+        Job(name="clearing", run=clearing_job(colink.commerce, due, colink.clock), interval=5.0, on_events=True),
+        *payout_jobs(desk, schedule=colink.settings.payout_schedule, clock=colink.clock),
+        Job(name="salts", run=colink.destroy_old_salts, interval=3600.0),
+    ]
+    async with colink.log_watch() as watch:
+        yield Worker(jobs, watch_log=watch.wait, under_way=desk.under_way)
