@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import psycopg
 import pytest
+from eventsourcing.persistence import MapperDeserialisationError, StoredEvent
 from tests.adapters.postgres.commands import (
+    CALLER,
     NOON,
     Decide,
     Post,
@@ -17,7 +20,7 @@ from tests.adapters.postgres.commands import (
 )
 from tests.adapters.postgres.conftest import Store
 
-from colink.adapters.postgres.append import TRACKING
+from colink.adapters.postgres.append import COMMERCE, TRACKING, Prepared, StampedEvent
 from colink.adapters.postgres.committer import Committer
 from colink.adapters.postgres.pool import AsyncPool
 from colink.application.ports import (
@@ -139,6 +142,44 @@ def test_what_the_database_refuses_fails_its_command_alone(store: Store) -> None
     store.run(story)
     assert store.value("select count(*) from colink.events") == 3
     store.assert_sound()
+
+
+def test_what_cannot_be_read_fails_its_command_alone(store: Store) -> None:
+    def reading(**needs: tuple[object, ...]) -> Decide:
+        return Decide(make=lambda _: nothing(), reads=Needs(**needs))
+
+    async def story(bus: Committer, _: AsyncPool) -> None:
+        results = await asyncio.gather(
+            bus.submit(Post(journal_id="jrn_1")),
+            bus.submit(reading(streams=("a\x00",))),
+            bus.submit(reading(keys=((CreatorDetails, "\ud800"),))),
+            bus.submit(reading(documents=((dict, "cre_1"),))),
+            bus.submit(Post(journal_id="jrn_2")),
+            return_exceptions=True,
+        )
+        assert [type(result) for result in results] == [Recorded, InvalidInput, InvalidInput, KeyError, Recorded]
+
+    store.run(story)
+    store.assert_sound()
+
+
+def test_a_stored_event_that_cannot_be_read_fails_only_who_needs_it(store: Store) -> None:
+    with psycopg.connect(store.app_dsn, autocommit=True) as connection:
+        prepared = Prepared(
+            events=[StampedEvent(StoredEvent("jrn_bad", 1, "journal.posted", b"{}"))],
+            rows=[[]],
+            caller=CALLER,
+            answer="null",
+        )
+        connection.execute(COMMERCE.append, COMMERCE.parameters([prepared], NOON))
+
+    async def story(bus: Committer, _: AsyncPool) -> None:
+        results = await asyncio.gather(
+            bus.submit(Post(journal_id="jrn_bad")), bus.submit(Post(journal_id="jrn_1")), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [MapperDeserialisationError, Recorded]
+
+    store.run(story)
 
 
 def test_an_event_with_a_gap_before_it_is_never_written(store: Store) -> None:

@@ -27,6 +27,7 @@ from colink.application.ports import (
     Decision,
     Facts,
     Needs,
+    Recorded,
     TermsUnchanged,
 )
 from colink.domain.errors import (
@@ -225,4 +226,37 @@ def test_a_connection_lost_after_the_commit_applies_nothing_twice(store: Store) 
     store.run(story)
     assert store.value("select count(*) from colink.events") == 2
     assert store.value("select count(*) from colink.inbox") == 1
+    store.assert_sound()
+
+
+def test_connections_that_break_all_the_time_lose_nothing_and_double_nothing(store: Store) -> None:
+    """Backends are terminated while 1,500 commands are recorded. Each is answered as recorded, by its first try or by
+    being recognised in the log; none is told that it is there already."""
+
+    async def story(bus: Committer, _: AsyncPool) -> None:
+        done = asyncio.Event()
+
+        async def terminate() -> int:
+            killed = 0
+            async with await psycopg.AsyncConnection.connect(store.app_dsn, autocommit=True) as connection:
+                while not done.is_set():
+                    cursor = await connection.execute(
+                        "select count(pg_terminate_backend(pid)) from pg_stat_activity where state = 'active'"
+                        " and datname = current_database() and pid <> pg_backend_pid()"
+                    )
+                    row = await cursor.fetchone()
+                    killed += row[0] if row else 0
+                    await asyncio.sleep(0.02)
+            return killed
+
+        terminator = asyncio.ensure_future(terminate())
+        results: list[Recorded] = []
+        for start in range(0, 1500, 250):
+            submitted = (bus.submit(Post(journal_id=f"jrn_{n}")) for n in range(start, start + 250))
+            results += await asyncio.gather(*submitted)
+        done.set()
+        assert await terminator > 0
+        assert sorted(result.position or 0 for result in results) == list(range(1, 1501))
+
+    store.run(story, in_flight=2, batch_size=32)
     store.assert_sound()

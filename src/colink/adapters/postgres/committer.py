@@ -73,6 +73,14 @@ class _Pending:
             self.answer.set_exception(error)
 
 
+class _Unreadable(Exception):
+    """What a batch needs cannot be read; nothing is wrong with the connection."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 _Decided = tuple[_Pending, Prepared]
 
 
@@ -199,18 +207,29 @@ class Committer(CommandBus):
     async def _attempt(self, batch: Sequence[_Pending]) -> list[_Pending]:
         """Read, decide and append once; returns the commands that must be decided again."""
         batch = [pending for pending in batch if not pending.answer.done()]
-        decided: list[_Decided] = []
-        again: list[_Pending] = []
         try:
             async with self._pool.connection() as connection:
-                facts = await self._reader.load(connection, [pending.command for pending in batch])
+                facts = await self._load(connection, batch)
                 # After the read, so that what it did not see and is not found here collides in the append.
                 open_ = await self._recognise(connection, zip(batch, facts, strict=True))
                 decided, again = _arranged(self._decide(open_))
-                again += await self._append(connection, decided)
+                return again + await self._append(connection, decided)
         except (*_PASSING, PoolClosed) as error:
             return await self._wait_for_database(batch, error)
-        return again
+        except _Unreadable as error:
+            # One of them asks for what cannot be read, such as an id with a NUL: find it, and let the others pass.
+            if len(batch) == 1:
+                batch[0].fail(_translated(error.cause))
+                return []
+            return [pending for one in batch for pending in await self._attempt([one])]
+
+    async def _load(self, connection: Connection, batch: Sequence[_Pending]) -> list[LoadedFacts]:
+        try:
+            return await self._reader.load(connection, [pending.command for pending in batch])
+        except _PASSING:
+            raise
+        except Exception as error:
+            raise _Unreadable(error) from error
 
     async def _wait_for_database(self, batch: Sequence[_Pending], error: Exception) -> list[_Pending]:
         _log.warning("the database cannot be reached or broke off", log=self._log.name, error=str(error))
@@ -288,7 +307,7 @@ class Committer(CommandBus):
                 for pending, lost in decided:
                     pending.unsure.append(lost)
                 raise
-            except (psycopg.Error, InvalidInput, UnicodeEncodeError) as error:
+            except (psycopg.Error, InvalidInput, ValueError) as error:
                 return again + await self._append_one_by_one(connection, decided, error)
             failed = {command: reason for command, reason, _, _ in rows if reason is not None}
             if not failed:

@@ -106,13 +106,24 @@ class _Read:
     """What was read for a whole batch, by the values it was asked with."""
 
     now: datetime
-    streams: dict[str, list[Event]] = field(default_factory=dict)
+    mapper: EventMapper
+    streams: dict[str, list[tuple[int, str, str]]] = field(default_factory=dict)
     documents: dict[tuple[str, str], str] = field(default_factory=dict)
     keyed: dict[tuple[str, str], str] = field(default_factory=dict)
     terms: dict[str, Terms] = field(default_factory=dict)
     tracking_position: int = 0
     balances: dict[tuple[str, str], tuple[int, int, int]] = field(default_factory=dict)
     stretches: dict[tuple[str, str], list[Stretch]] = field(default_factory=dict)
+    decoded: dict[str, list[Event]] = field(default_factory=dict)
+
+    def events(self, stream_id: str) -> list[Event]:
+        """Decoded when they are first asked for: an event that cannot be read fails the command that needs it."""
+        events = self.decoded.get(stream_id)
+        if events is None:
+            rows = self.streams.get(stream_id, ())
+            events = [self.mapper.event(stream_id, version, topic, payload) for version, topic, payload in rows]
+            self.decoded[stream_id] = events
+        return events
 
 
 class LoadedFacts(Facts):
@@ -129,7 +140,7 @@ class LoadedFacts(Facts):
     def aggregate(self, type_: type[A], stream_id: str) -> A | None:
         _check_needed(stream_id, self._needs.streams)
         aggregate: Any = None
-        for event in self._read.streams.get(stream_id, ()):
+        for event in self._read.events(stream_id):
             aggregate = event.mutate(aggregate)
         if aggregate is not None and not isinstance(aggregate, type_):
             msg = f"stream {stream_id!r} holds a {type(aggregate).__name__}, not a {type_.__name__}"
@@ -207,7 +218,7 @@ class FactsReader:
     async def load(self, connection: Connection, commands: Sequence[Command]) -> list[LoadedFacts]:
         """Read what all the commands need, as of one moment."""
         needs = [command.needs() for command in commands]
-        read = _Read(now=self._clock.now())
+        read = _Read(self._clock.now(), self._mapper)
         facts = [LoadedFacts(need, read) for need in needs]
         try:
             await self._load(connection, commands, needs, read, facts)
@@ -240,7 +251,7 @@ class FactsReader:
             stretches = await _ask_pairs(connection, _STRETCHES, asked.funds, list(HOLDING))
 
         for stream_id, version, topic, payload in await _rows(streams):
-            read.streams.setdefault(stream_id, []).append(self._mapper.event(stream_id, version, topic, payload))
+            read.streams.setdefault(stream_id, []).append((version, topic, payload))
         read.documents = {(kind, id_): body for kind, id_, body in await _rows(documents)}
         read.keyed = {(kind, key): body for kind, key, body in await _rows(keyed)}
         read.balances = {(row[0], row[1]): (row[2], row[3], row[4]) for row in await _rows(balances)}
