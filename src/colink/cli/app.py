@@ -12,14 +12,14 @@ from collections.abc import Sequence
 import typer
 from rich.markup import escape
 
-from colink.cli import db, keys, ledger, logs, payouts, projections, serve, up, worker
+from colink.cli import audit, db, keys, ledger, logs, payouts, projections, serve, up, worker
 from colink.cli.output import notes
 from colink.cli.wiring import Wiring
 from colink.config import SettingsError
 from colink.domain.errors import ColinkError
 
 WRONG_USE = 2
-_GROUPS = (up, serve, worker, ledger, payouts, projections, keys, db)
+_GROUPS = (up, serve, worker, audit, ledger, payouts, projections, keys, db)
 
 
 def build_cli(wiring: Wiring) -> typer.Typer:

@@ -1,0 +1,156 @@
+"""`colink audit`: verify the log, and trace what stands in it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from colink.cli.output import Json, notes, tell
+from colink.cli.trace_tree import trace_document, trace_tree
+from colink.cli.wiring import Wiring
+from colink.domain.audit.report import Pass, Report, Status
+from colink.projections.audit import Trace, trace, verify
+from colink.projections.audit.context import Progress as Watched
+
+FOUND_SOMETHING = 1
+_SHOWN = 50  # findings shown to people; --json gives all that are kept
+_STYLES = {
+    Status.PASSED: "green",
+    Status.FAILED: "bold red",
+    Status.INCOMPLETE: "bold red",
+    Status.NOT_IN_RANGE: "dim",
+}
+
+
+def add_to(app: typer.Typer, wiring: Wiring) -> None:
+    audit = typer.Typer(help="Verify the log, and trace what stands in it.", no_args_is_help=True)
+    app.add_typer(audit, name="audit")
+
+    @audit.command("verify")
+    def verify_(
+        from_: Annotated[int, typer.Option("--from", min=1, metavar="P", help="First position.")] = 1,
+        to: Annotated[int | None, typer.Option("--to", min=1, metavar="P", help="Last position; the newest.")] = None,
+        json: Json = False,
+    ) -> None:
+        """Derive everything again from the log and compare it with what is recorded. Exits 1 on any difference.
+
+        Writers need not stop. A part of the log is verified faster, but what compares today's rows with the whole
+        log is left out then, and said to be.
+        """
+        report = asyncio.run(_verify(wiring, first=from_, last=to))
+        tell(_report_document(report), as_json=json, people=lambda console: _show_report(console, report))
+        if not report.clean:
+            raise typer.Exit(FOUND_SOMETHING)
+
+    @audit.command("trace")
+    def trace_(
+        subject: Annotated[
+            str,
+            typer.Argument(metavar="ID", help="An order, entry, payout, account or position."),
+        ],
+        json: Json = False,
+    ) -> None:
+        """Show where something came from, back to its events and deliveries, and the payouts its money went into."""
+        found = asyncio.run(_trace(wiring, subject))
+        tell(trace_document(found), as_json=json, people=lambda console: console.print(trace_tree(found)))
+
+
+async def _verify(wiring: Wiring, *, first: int, last: int | None) -> Report:
+    async with wiring.open_colink(wiring.load_settings()) as colink, colink.pool.connection() as connection:
+        with _watched() as watched:
+            return await verify(connection, colink.decode, from_position=first, to_position=last, progress=watched)
+
+
+async def _trace(wiring: Wiring, subject: str) -> Trace:
+    async with wiring.open_colink(wiring.load_settings()) as colink, colink.pool.connection() as connection:
+        return await trace(connection, subject)
+
+
+@contextmanager
+def _watched() -> Iterator[Watched]:
+    """A progress bar for each pass, where a person is watching."""
+    columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=notes, transient=True, disable=not sys.stderr.isatty()) as bars:
+        bar = bars.add_task("verifying", total=None)
+
+        def watched(audit_pass: Pass, done: int, total: int) -> None:
+            bars.update(bar, description=audit_pass, completed=done, total=total)
+
+        yield watched
+
+
+def _report_document(report: Report) -> dict[str, object]:
+    return {
+        "clean": report.clean,
+        "from": report.from_position,
+        "to": report.to_position,
+        "head": report.head,
+        "passes": [
+            {
+                "pass": result.audit_pass,
+                "status": result.status,
+                "checked": result.checked,
+                "findings": len(result.findings) + result.more,
+                "reason": result.reason,
+            }
+            for result in report.passes
+        ],
+        "findings": [_finding_document(msgspec.to_builtins(finding)) for finding in report.findings],
+    }
+
+
+def _finding_document(finding: dict[str, object]) -> dict[str, object]:
+    return {"pass": finding.pop("audit_pass"), **finding}
+
+
+def _show_report(console: Console, report: Report) -> None:
+    table = Table("pass", show_edge=False)
+    table.add_column("checked", justify="right")
+    table.add_column("findings", justify="right")
+    table.add_column("status")
+    for result in report.passes:
+        status = f"[{_STYLES[result.status]}]{result.status.value.replace('_', ' ')}[/]"
+        reason = f" {escape(result.reason)}" if result.reason else ""
+        found = len(result.findings) + result.more
+        table.add_row(result.audit_pass, f"{result.checked:,}", f"{found:,}" if found else "-", status + reason)
+    console.print(table)
+    for finding in report.findings[:_SHOWN]:
+        sides = "" if finding.recorded is None else f"; recorded {finding.recorded}"
+        sides += "" if finding.derived is None else f"; derived {finding.derived}"
+        console.print(
+            f"[bold red]position {finding.position}[/] {finding.audit_pass}: "
+            f"{escape(finding.message)}{escape(sides)}",
+            soft_wrap=True,
+        )
+    _show_outcome(console, report)
+
+
+def _show_outcome(console: Console, report: Report) -> None:
+    span = f"positions {report.from_position} to {report.to_position} of {report.head}"
+    statuses = Counter(result.status for result in report.passes)
+    if report.clean:
+        console.print(f"[bold green]verified[/] {span}: nothing found")
+        if statuses[Status.NOT_IN_RANGE]:
+            console.print("for the rest, verify the whole log: colink audit verify")
+        return
+    count = sum(len(result.findings) + result.more for result in report.passes)
+    unfinished = statuses[Status.INCOMPLETE]
+    console.print(
+        f"[bold red]not verified[/] {span}: {count} found"
+        + (f", {unfinished} passes could not run to their end" if unfinished else "")
+    )
+    if report.findings:
+        if count > _SHOWN:
+            console.print(f"the first {min(_SHOWN, len(report.findings))} are shown; --json gives more")
+        console.print(f"what belongs to the first: colink audit trace {report.findings[0].position}")
