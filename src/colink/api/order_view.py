@@ -36,7 +36,11 @@ def order_view(order: Order, *, whole: bool = True) -> Shape | None:
         "cash_refunded": Money(split.cash_refunded if split else 0, currency),
         "lines": [_line(line, currency) for line in split.lines if line.line_id is not None]
         if split
-        else [_line(line, currency) for line in _unsplit_lines(order, newest)],
+        else [
+            # What is left of a line belongs to the seller only once it was paid.
+            _line(line, currency) | {"seller_take": Money(0, currency)}
+            for line in _unsplit_lines(order, newest)
+        ],
         "attribution": _attribution(order.attribution, _shown(order.attribution, whole=whole))
         if order.attribution
         else None,
@@ -52,7 +56,7 @@ def order_view_for_creator(order: Order, creator_id: str) -> Shape | None:
     if newest is None or attribution is None or attribution.creator_id != creator_id:
         return None
     own = [candidate for candidate in attribution.candidates if candidate.creator_id == creator_id]
-    lines = [line for line in split.lines if line.line_id is not None] if split else []
+    lines = split.lines if split else _unsplit_lines(order, newest)
     return _head(order, newest) | {
         "lines": [
             {
@@ -64,6 +68,7 @@ def order_view_for_creator(order: Order, creator_id: str) -> Shape | None:
                 "creator_commission": Money(line.net_commission, newest.currency),
             }
             for line in lines
+            if line.line_id is not None
         ],
         "attribution": _attribution(attribution, own),
         "split": {"creator_commission": Money(sum(line.net_commission for line in lines), newest.currency)},
