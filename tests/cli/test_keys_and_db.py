@@ -1,0 +1,92 @@
+"""The promise: the commands say what they did, to people and (`--json`) to machines, and end with the right code."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+from tests.conftest import TestDatabase
+
+from colink.application.configure.access import key_digest
+from colink.bootstrap import migrate, open_colink, schema_state
+from colink.cli.app import run
+from colink.cli.wiring import Wiring
+from colink.config import load_settings
+
+WIRING = Wiring(load_settings=load_settings, open_colink=open_colink, migrate=migrate, schema_state=schema_state)
+
+
+class Terminal:
+    """Runs the command line in this process, on a database that is given."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def run(self, *arguments: str, status: int = 0) -> str:
+        with pytest.raises(SystemExit) as ended:
+            run(WIRING, arguments)
+        said = self._capsys.readouterr()
+        assert (ended.value.code or 0) == status, said
+        return said.out if status == 0 or said.out else said.err
+
+    def json(self, *arguments: str, status: int = 0) -> Any:
+        return json.loads(self.run(*arguments, "--json", status=status))
+
+
+@pytest.fixture
+def terminal(database: TestDatabase, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
+    monkeypatch.setenv("COLINK_DATABASE_URL", url(database.superuser_dsn))
+    return Terminal(capsys)
+
+
+def url(dsn: str) -> str:
+    """The connection string of a socket as a URL, as COLINK_DATABASE_URL has it."""
+    parts = psycopg.conninfo.conninfo_to_dict(dsn)
+    return f"postgresql://{parts['user']}@/{parts['dbname']}?host={parts['host']}&port={parts['port']}"
+
+
+def test_a_key_is_printed_once_and_kept_as_a_digest(terminal: Terminal, database: TestDatabase) -> None:
+    made = terminal.json("keys", "create", "--role", "finance")
+    assert made.keys() == {"id", "key", "role"}
+    assert (made["role"], made["key"][:3], made["id"][:4]) == ("finance", "ck_", "key_")
+    with psycopg.connect(database.app_dsn) as connection:
+        row = connection.execute(
+            "select body::jsonb ->> 'digest' from colink.documents where id = %s", (made["id"],)
+        ).fetchone()
+        log = connection.execute("select string_agg(payload, ' ') from colink.events").fetchone()
+    assert row == (key_digest(made["key"]),)
+    assert log is not None
+    assert made["key"] not in log[0]
+    said = terminal.run("keys", "create", "--role", "operator")
+    assert said.splitlines()[0].startswith("ck_")
+
+
+def test_wrong_use_ends_with_2_and_says_what_is_wrong(terminal: Terminal) -> None:
+    assert "organization" in terminal.run("keys", "create", "--role", "seller", status=2)
+    assert "boss" in terminal.run("keys", "create", "--role", "boss", status=2)
+    assert "payee_id" in terminal.run("keys", "create", "--role", "creator", "--payee", "cre_none", status=2)
+    assert "No such command" in terminal.run("fly", status=2)
+
+
+def test_a_moved_clock_is_refused_outside_demos(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLINK_CLOCK_OFFSET", "+15d")
+    assert "COLINK_CLOCK_OFFSET" in terminal.run("keys", "create", "--role", "auditor", status=2)
+
+
+def test_settings_that_cannot_be_are_named(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLINK_PAYOUT_APPROVAL", "sometimes")
+    assert "COLINK_PAYOUT_APPROVAL" in terminal.run("db", "status", status=2)
+
+
+def test_db_status_and_migrate(terminal: Terminal, make_database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = make_database(migrated=False)
+    monkeypatch.setenv("COLINK_DATABASE_URL", url(empty.superuser_dsn))
+    before = terminal.json("db", "status", status=1)
+    assert before["current"] is None
+    assert before["pending"]
+    after = terminal.json("db", "migrate")
+    assert after == {"current": before["head"], "head": before["head"], "pending": []}
+    assert terminal.json("db", "status") == after
+    assert f"schema version {before['head']}" in terminal.run("db", "status")
