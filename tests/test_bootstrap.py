@@ -1,4 +1,4 @@
-"""The promise: the operator's key is usable from the first opening on and shown at most once; a demo's clock moves."""
+"""The promise: the first operator key is shown at most once and works at once; the clock of a demo moves."""
 
 from __future__ import annotations
 
