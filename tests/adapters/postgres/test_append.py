@@ -11,7 +11,8 @@ from eventsourcing.persistence import StoredEvent
 from tests.adapters.postgres.commands import CALLER, NOON
 from tests.adapters.postgres.conftest import Store
 
-from colink.adapters.postgres.append import COMMERCE, Prepared, StampedEvent
+from colink.adapters.postgres.append import COMMERCE
+from colink.adapters.postgres.prepared import Prepared, StampedEvent
 from colink.projections.inline import DocumentRow, OrderRow, PayoutRow, Row
 
 _ORDER = "select creator_id, claims, clears_at, placed_at, created_position, position from colink.orders"

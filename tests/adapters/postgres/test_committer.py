@@ -20,9 +20,10 @@ from tests.adapters.postgres.commands import (
 )
 from tests.adapters.postgres.conftest import Store
 
-from colink.adapters.postgres.append import COMMERCE, TRACKING, Prepared, StampedEvent
+from colink.adapters.postgres.append import COMMERCE, TRACKING
 from colink.adapters.postgres.committer import Committer
 from colink.adapters.postgres.pool import AsyncPool
+from colink.adapters.postgres.prepared import Prepared, StampedEvent
 from colink.application.ports import (
     Decision,
     Facts,

@@ -19,10 +19,11 @@ import psycopg
 import structlog
 from psycopg_pool import PoolClosed, PoolTimeout
 
-from colink.adapters.postgres.append import COMMERCE, Log, Prepared, StampedEvent
+from colink.adapters.postgres.append import COMMERCE, Log
 from colink.adapters.postgres.facts import Connection, FactsReader, LoadedFacts, Prior
 from colink.adapters.postgres.mapper import EventMapper, encode, schema_version
 from colink.adapters.postgres.pool import AsyncPool
+from colink.adapters.postgres.prepared import Prepared, StampedEvent
 from colink.application.ports import (
     BalanceUnchanged,
     Clock,

@@ -14,8 +14,9 @@ import msgspec
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 
-from colink.adapters.postgres.append import Log, Prepared
+from colink.adapters.postgres.append import Log
 from colink.adapters.postgres.mapper import EventMapper
+from colink.adapters.postgres.prepared import Prepared
 from colink.application.ports import Clock, Command, Facts, Needs, RepeatQuery
 from colink.domain.aggregates import Aggregate, Event
 from colink.domain.campaigns import CampaignDetails

@@ -35,9 +35,10 @@ from eventsourcing.persistence import (
 from eventsourcing.utils import Environment, TopicError, resolve_topic
 from psycopg_pool import PoolClosed, PoolTimeout
 
-from colink.adapters.postgres.append import Log, Prepared, StampedEvent
+from colink.adapters.postgres.append import Log
 from colink.adapters.postgres.mapper import EventMapper, schema_version
 from colink.adapters.postgres.pool import SyncPool
+from colink.adapters.postgres.prepared import Prepared, StampedEvent
 from colink.application.ports import Caller
 from colink.domain.aggregates import Event
 from colink.domain.errors import InvalidInput

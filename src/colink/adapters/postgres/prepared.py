@@ -1,0 +1,55 @@
+"""One command's decision as it will be stored: its events, their inline rows, and what is checked before them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eventsourcing.persistence import StoredEvent
+
+from colink.application.ports import Caller, Delivery, Guard, Idempotency, PrivateValue
+from colink.projections.inline import DocumentRow, EntryRow, Row
+
+
+@dataclass(frozen=True, slots=True)
+class StampedEvent:
+    """An event as it will be stored, with the shape its payload has."""
+
+    stored: StoredEvent
+    schema_version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """One command's decision, ready to be appended. `rows[i]` are the inline rows of `events[i]`."""
+
+    events: Sequence[StampedEvent]
+    rows: Sequence[Sequence[Row]]
+    caller: Caller
+    answer: str
+    organization_id: str | None = None
+    idempotency: Idempotency | None = None
+    delivery: Delivery | None = None
+    guards: Sequence[Guard] = ()
+    private: Sequence[PrivateValue] = ()
+
+    @property
+    def first_versions(self) -> dict[str, int]:
+        """Every stream written, with the version of its first event."""
+        versions: dict[str, int] = {}
+        for event in self.events:
+            versions.setdefault(str(event.stored.originator_id), event.stored.originator_version)
+        return versions
+
+    def accounts(self) -> set[tuple[str, str]]:
+        """(account, currency) of every posting."""
+        return {(row.account, row.currency) for rows in self.rows for row in rows if isinstance(row, EntryRow)}
+
+    def terms_moved(self) -> set[str]:
+        """Organisations whose terms change."""
+        return {
+            row.organization_id or ""
+            for rows in self.rows
+            for row in rows
+            if isinstance(row, DocumentRow) and row.part_of_terms
+        }
