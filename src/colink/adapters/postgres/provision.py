@@ -52,6 +52,8 @@ def provision(server: ServerHandle, database: str = DATABASE, *, template: str =
     with psycopg.connect(server.dsn(SUPERUSER, "postgres"), autocommit=True) as connection:
         connection.execute("select pg_advisory_lock(%s)", [_LOCK])
         roles = {name for (name,) in connection.execute("select rolname from pg_roles")}
+        if APP not in roles:
+            connection.execute("revoke all on database postgres, template1 from public")
         for role in (OWNER, APP):
             if role not in roles:
                 connection.execute(sql.SQL("create role {} login").format(sql.Identifier(role)))

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,13 +24,14 @@ from colink.adapters.postgres.cluster import (
     PORT,
     SUPERUSER,
     Cluster,
+    alone,
     locate,
     open_lock,
     prepare_data_dir,
     try_lock,
     wait_for_lock,
 )
-from colink.adapters.postgres.keeper import ensure_keeper
+from colink.adapters.postgres.keeper import ensure_keeper, wait_for_keeper
 
 _ATTEMPTS = 3
 _POLL_SECONDS = 0.02
@@ -50,7 +50,7 @@ class EmbeddedServer:
     def __init__(
         self, data_dir: Path, *, settings: Mapping[str, str] | None = None, report: Callable[[str], None] = _quiet
     ) -> None:
-        self._data_dir = data_dir.absolute()
+        self.data_dir = data_dir.absolute()
         self._settings = dict(settings or {})
         self._report = report
 
@@ -58,31 +58,21 @@ class EmbeddedServer:
         """A running server that takes connections, until the handle is released. Waits for crash recovery however
         long it takes. Raises ServerError where it cannot start."""
         try:
-            prepare_data_dir(self._data_dir)
-            with self.alone():
-                cluster = locate(self._data_dir)
+            prepare_data_dir(self.data_dir)
+            with alone(self.data_dir, self._report):
+                cluster = locate(self.data_dir)
                 cluster.initialize()
                 users = open_lock(cluster.home / "users.lock")
                 try:
                     wait_for_lock(users, shared=True, report=self._report, reason="waiting for the database to stop")
-                    ensure_keeper(cluster)
+                    ensure_keeper(cluster, self.data_dir)
                     self.ensure_running(cluster)
                 except BaseException:
                     os.close(users)
                     raise
         except PermissionError as error:
-            raise ServerError(f"no access to the data dir {self._data_dir}: {error}") from error
+            raise ServerError(f"no access to the data dir {self.data_dir}: {error}") from error
         return ServerHandle(self, cluster, users)
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """While no other process starts or stops this server."""
-        descriptor = open_lock(self._data_dir / "postgres.lock")
-        try:
-            wait_for_lock(descriptor, report=self._report, reason="waiting for a process that starts the database")
-            yield
-        finally:
-            os.close(descriptor)
 
     def ensure_running(self, cluster: Cluster) -> None:
         """Start the server unless it runs, and wait until it takes connections."""
@@ -124,24 +114,29 @@ class ServerHandle:
         return _dsn(self.cluster, role, database)
 
     def ensure_running(self) -> None:
-        """Start the server again if it was killed meanwhile, and wait for its recovery."""
-        with self._server.alone():
+        """Wait until the server takes connections again, after a crash of it. The keeper starts it by itself soon;
+        this does so at once."""
+        with alone(self._server.data_dir):
             self._server.ensure_running(self.cluster)
 
     def release(self) -> None:
-        """Stop the server if nobody else uses it; returns after it stopped. Repeating it does nothing."""
+        """Stop the server if nobody else uses it; returns after it and its keeper have gone. Repeating it does
+        nothing."""
         users, self._users = self._users, None
         if users is None:
             return
-        try:
-            with self._server.alone():
-                if try_lock(users):
+        with alone(self._server.data_dir):
+            try:
+                last = try_lock(users)
+                if last:
                     self.cluster.stop()
                 else:
                     # Either others use it, or the keeper was quicker and is stopping it: then wait until it has.
                     wait_for_lock(users, shared=True)
-        finally:
-            os.close(users)
+            finally:
+                os.close(users)
+            if last:
+                wait_for_keeper(self.cluster)
 
     def __enter__(self) -> Self:
         return self
