@@ -18,11 +18,8 @@ import structlog
 from starlette.types import ASGIApp
 
 from colink.adapters.clock import SystemClock
-from colink.adapters.crawlers import KnownCrawlers
 from colink.adapters.ids import Uuid7Ids
-from colink.adapters.payments.sandbox import SandboxRail
 from colink.adapters.payments.sandbox_credentials import SandboxCredentials
-from colink.adapters.payments.sandbox_process import SandboxProcess
 from colink.adapters.postgres import migrate as schema
 from colink.adapters.postgres.append import TRACKING
 from colink.adapters.postgres.binaries import ServerError
@@ -35,14 +32,6 @@ from colink.adapters.postgres.pool import AsyncPool, create_pool
 from colink.adapters.postgres.provision import Database, open_database
 from colink.adapters.postgres.salts import PostgresSalts, destroy_old_salts
 from colink.adapters.stores.shopify import ShopifyConnector
-from colink.api.app import create_app
-from colink.api.auth import Authenticator
-from colink.api.metrics import Metrics
-from colink.api.payout_callbacks import PayoutCallbacks
-from colink.api.root import BareRoute, Root
-from colink.api.services import Services
-from colink.api.tracking import TrackingRoutes
-from colink.api.webhooks import Webhooks
 from colink.application.configure.access import CreateApiKey, key_digest
 from colink.application.deliveries import StoreConnector, replay_delivery
 from colink.application.payout_jobs import PayoutDesk
@@ -153,6 +142,9 @@ class Colink:
         if self.settings.sandbox_url is not None:
             yield self.settings.sandbox_url
             return
+        from colink.adapters.payments.sandbox import SandboxRail
+        from colink.adapters.payments.sandbox_process import SandboxProcess
+
         credentials = sandbox_credentials(self.settings)
         book = self.settings.data_dir / "sandbox" / "book.sqlite"
         start = partial(SandboxProcess.start, data=book, credentials=credentials, callback_url=callback_url)
@@ -217,6 +209,8 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
             engine=ProjectionEngine(pool, [AttributionReport(), Leaderboard()], mapper.event),
         )
         if settings.sandbox_url is not None:
+            from colink.adapters.payments.sandbox import SandboxRail
+
             rail = SandboxRail(settings.sandbox_url, credentials=sandbox_credentials(settings))
             stack.push_async_callback(rail.aclose)
             colink.rails[Rail.SANDBOX] = rail
@@ -301,6 +295,17 @@ async def _create_operator_key(colink: Colink, secret: str, *, once: str) -> boo
 
 def build_asgi(colink: Colink) -> ASGIApp:
     """Everything that HTTP reaches."""
+    # FastAPI alone takes as long to import as all the rest: only who serves waits for it.
+    from colink.adapters.crawlers import KnownCrawlers
+    from colink.api.app import create_app
+    from colink.api.auth import Authenticator
+    from colink.api.metrics import Metrics
+    from colink.api.payout_callbacks import PayoutCallbacks
+    from colink.api.root import BareRoute, Root
+    from colink.api.services import Services
+    from colink.api.tracking import TrackingRoutes
+    from colink.api.webhooks import Webhooks
+
     metrics = Metrics()
     public_url = colink.settings.public_url
 

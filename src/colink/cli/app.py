@@ -38,7 +38,7 @@ def run(wiring: Wiring, arguments: Sequence[str] | None = None) -> None:
     """The console script. Ends the process."""
     logs.configure()
     try:
-        build_cli(wiring)(args=arguments, standalone_mode=True)
+        build_cli(wiring)(args=arguments, prog_name="colink", standalone_mode=True)
     except SettingsError as error:
         notes.print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(WRONG_USE)

@@ -1,0 +1,97 @@
+"""Money from a sale to a payout by commands alone, and what an auditor sees of it, intact and damaged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from tests.cli.conftest import Shop
+from tests.projections.world import AINA, ORGANIZATION, STORE
+
+
+def balances(shop: Shop, *options: str) -> dict[str, int]:
+    items: list[dict[str, Any]] = shop.colink.json("ledger", "balances", *options)["items"]
+    assert all(item["currency"] == "MYR" for item in items)
+    return {item["account"]: item["amount"] for item in items}
+
+
+def test_from_sale_to_payout(shop: Shop) -> None:
+    colink = shop.colink
+    work = colink.json("worker", "--once")
+    assert (work["failed"], work["unfinished"], work["parked"]) == ({}, False, [])
+    assert work["done"]["clearing"] == 2
+    assert work["done"]["projections"] > 0
+    assert work["done"]["payouts"] == 0, "nobody asked for a payout"
+    assert balances(shop) == {
+        f"store:{STORE}:clearing": -19_000,
+        "platform:revenue": 950,
+        f"payee:{AINA}:pending": 0,
+        f"payee:{AINA}:available": 1_900,
+        f"payee:{ORGANIZATION}:pending": 0,
+        f"payee:{ORGANIZATION}:available": 16_150,
+    }
+    assert balances(shop, "--as-of", "2019-12-31T23:59:59Z") == {}
+    cleared = colink.run("ledger", "balances", "--account", "payee:").stdout
+    assert "MYR 161.50" in cleared
+    assert "MYR 180.50" in cleared, "the sum"
+
+    requested = colink.json("payouts", "run")["items"]
+    assert {(item["payee_id"], item["status"], item["amount"]["amount"]) for item in requested} == {
+        (AINA, "requested", 1_900),
+        (ORGANIZATION, "requested", 16_150),
+    }
+    ids = [item["id"] for item in requested]
+    assert {item["status"] for item in colink.json("payouts", "approve", *ids)["items"]} == {"approved"}
+    paid = colink.json("worker", "--once")
+    assert (paid["failed"], paid["unfinished"]) == ({}, False), "it waited for the sandbox"
+    listed = colink.run("payouts", "list", "--status", "paid").stdout
+    assert all(id_ in listed for id_ in ids)
+    assert "MYR 19.00" in listed
+    again = colink.json("payouts", "approve", ids[0], code=2)
+    assert (again["items"], again["refused"][0]["type"]) == ([], "payout-state")
+    assert balances(shop, "--account", f"payee:{AINA}") == {
+        f"payee:{AINA}:available": 0,
+        f"payee:{AINA}:in_transit": 0,
+        f"payee:{AINA}:pending": 0,
+    }
+
+    report = colink.json("audit", "verify")
+    assert (report["clean"], report["findings"], report["from"]) == (True, [], 1)
+    assert report["to"] == report["head"] > 0
+    assert {result["status"] for result in report["passes"]} == {"passed"}
+    traced = colink.json("audit", "trace", f"ord_{STORE}.2")
+    assert traced["kind"] == "order"
+    assert {payout["id"] for payout in traced["payouts"]} == set(ids)
+    assert sum(entry["amount"] for entry in traced["entries"]) == 0
+    tree = colink.run("audit", "trace", ids[0]).stdout
+    assert f"ord_{STORE}.1, ord_{STORE}.2" in tree
+    assert "payout.paid" in tree
+
+
+def test_verification_names_the_position_of_what_was_changed(shop: Shop) -> None:
+    with psycopg.connect(shop.database.owner_dsn) as owner:
+
+        def one(query: str) -> tuple[Any, ...]:
+            row = owner.execute(query.encode()).fetchone()
+            assert row is not None
+            return row
+
+        changed, deleted = one("select min(position), max(position) from colink.entries")
+        owner.execute("update colink.entries set amount = amount + 1 where position = %s and ordinal = 0", (changed,))
+        owner.execute("delete from colink.entries where position = %s and ordinal = 1", (deleted,))
+        owner.execute("update colink.balances set amount = amount + 1 where account = 'platform:revenue'")
+        newest = one("select max(position) from colink.entries where account = 'platform:revenue'")[0]
+
+    report = shop.colink.json("audit", "verify", code=1)
+    assert not report["clean"]
+    assert {(found["pass"], found["kind"], found["position"]) for found in report["findings"]} == {
+        ("entries", "changed", changed),
+        ("entries", "missing", deleted),
+        ("balances", "changed", newest),
+    }
+    statuses = {result["pass"]: result["status"] for result in report["passes"]}
+    assert {name for name, status in statuses.items() if status == "failed"} == {"entries", "balances"}
+
+    told = shop.colink.run("audit", "verify", "--to", str(changed), code=1).stdout
+    assert f"position {changed} entries:" in told
+    assert f"colink audit trace {changed}" in told, "what to do next"
