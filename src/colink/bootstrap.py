@@ -36,7 +36,7 @@ from colink.application.configure.access import CreateApiKey, key_digest
 from colink.application.deliveries import StoreConnector, replay_delivery
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.payout_rails import PayoutRail
-from colink.application.ports import Caller, Clock, Idempotency
+from colink.application.ports import Caller, Clock, Idempotency, Recorded
 from colink.application.store_directory import CachedStores
 from colink.application.track import RememberedLookups
 from colink.cli.app import run
@@ -120,6 +120,18 @@ class Colink:
             clock=self.clock,
             automatic_approval=self.settings.payout_approval is PayoutApproval.AUTO,
             actor=actor,
+        )
+
+    async def replay(self, delivery_id: str, *, caller: Caller, idempotency: Idempotency | None = None) -> Recorded:
+        """Read a kept delivery again."""
+        return await replay_delivery(
+            delivery_id,
+            caller=caller,
+            idempotency=idempotency,
+            inbox=self.inbox,
+            stores=self.stores,
+            connectors=self.connectors,
+            bus=self.commerce,
         )
 
     @property
@@ -324,13 +336,7 @@ def build_asgi(colink: Colink) -> ASGIApp:
         public_url=public_url,
         automatic_approval=colink.settings.payout_approval is PayoutApproval.AUTO,
         customer_ref=partial(customer_ref_of, pepper=colink.installation.pepper),
-        replay=partial(
-            replay_delivery,
-            inbox=colink.inbox,
-            stores=colink.stores,
-            connectors=colink.connectors,
-            bus=colink.commerce,
-        ),
+        replay=colink.replay,
         metrics=metrics,
         new_secret=new_secret,
         new_code=new_code,

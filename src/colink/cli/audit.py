@@ -40,13 +40,12 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
     @audit.command("verify")
     def verify_(
         from_: Annotated[int, typer.Option("--from", min=1, metavar="P", help="First position.")] = 1,
-        to: Annotated[int | None, typer.Option("--to", min=1, metavar="P", help="Last position; the newest.")] = None,
+        to: Annotated[int | None, typer.Option("--to", min=1, metavar="P", help="Last position.")] = None,
         json: Json = False,
     ) -> None:
         """Derive everything again from the log and compare it with what is recorded. Exits 1 on any difference.
 
-        Writers need not stop. A part of the log is verified faster, but what compares today's rows with the whole
-        log is left out then, and said to be.
+        Writers need not stop. With only a part of the log, what compares today's rows with all of it is left out.
         """
         report = asyncio.run(_verify(wiring, first=from_, last=to))
         tell(_report_document(report), as_json=json, people=lambda console: _show_report(console, report))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any
 
 import msgspec
@@ -24,6 +25,11 @@ def tell(document: Any, *, as_json: bool, people: Callable[[Console], None]) -> 
         typer.echo(msgspec.json.encode(document).decode())
     else:
         people(output())
+
+
+def busy(doing: str) -> AbstractContextManager[object]:
+    """Shows that work is under way, where a person is watching."""
+    return notes.status(doing) if notes.is_terminal else nullcontext()
 
 
 def output() -> Console:

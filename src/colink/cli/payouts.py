@@ -16,7 +16,7 @@ from colink.application.payouts import ApprovePayout
 from colink.application.ports import Caller
 from colink.application.worker import Job, WorkDone, Worker
 from colink.cli.amounts import money_text
-from colink.cli.output import Json, tell
+from colink.cli.output import Json, busy, tell
 from colink.cli.stopping import stop_signals
 from colink.cli.wiring import RunningColink, Wiring
 from colink.cli.worker import run_unless
@@ -46,8 +46,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
     def run(json: Json = False) -> None:
         """Request a payout for everybody who has the minimum available, and bring all payouts on.
 
-        What was requested is approved by itself only with COLINK_PAYOUT_APPROVAL=auto. Waits for sandbox payouts to
-        be final, 30 seconds at most.
+        Only COLINK_PAYOUT_APPROVAL=auto approves what is requested. Waits 30 seconds at most for sandbox payouts.
         """
         work, changed = asyncio.run(_run(wiring))
         document = {
@@ -91,7 +90,8 @@ async def _run(wiring: Wiring) -> tuple[WorkDone, list[FiledPayout]]:
             # Requested as the worker does, so that the person at the keyboard may approve (semantics section 7).
             desk = colink.payout_desk()
             worker = Worker([Job(name="payouts", run=desk.run, interval=1.0)], under_way=desk.under_way)
-            work = await run_unless(stop, worker)
+            with busy("paying"):
+                work = await run_unless(stop, worker)
             if work is None:
                 raise typer.Abort
             async with colink.pool.connection() as connection:

@@ -10,7 +10,7 @@ from typing import Protocol
 from starlette.types import ASGIApp
 
 from colink.application.payout_jobs import PayoutDesk
-from colink.application.ports import Clock, CommandBus, IdFactory
+from colink.application.ports import Caller, Clock, CommandBus, IdFactory, Recorded
 from colink.config import Settings
 from colink.projections.engine import Decoder, Pool, ProjectionEngine
 from colink.projections.log_watch import LogWatch
@@ -63,6 +63,9 @@ class RunningColink(Protocol):
 
     def log_watch(self) -> LogWatch:
         """Tells when the commerce log moved."""
+
+    async def replay(self, delivery_id: str, *, caller: Caller) -> Recorded:
+        """Read a kept delivery again. Raises NotFound."""
 
     async def destroy_old_salts(self) -> int:
         """Of network hashes, as semantics section 3 asks; how many."""

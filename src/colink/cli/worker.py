@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from colink.application.worker import WorkDone, Worker
-from colink.cli.output import Json, tell
+from colink.cli.output import Json, busy, tell
 from colink.cli.stopping import WithParent, stop_signals, stop_with_parent
 from colink.cli.wiring import RunningColink, Wiring
 from colink.cli.work import JOBS, opened_worker
@@ -30,7 +30,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
     ) -> None:
         """Do background work: reports, clearing, payouts. Stops on Ctrl-C or SIGTERM.
 
-        With --once it waits for sandbox payouts to be final, 30 seconds at most, and exits 1 where a job failed.
+        With --once it waits for sandbox payouts to be final, 30 seconds at most. Exits 1 where a job failed.
         """
         if with_parent:
             stop_with_parent()
@@ -55,7 +55,8 @@ async def _run(wiring: Wiring, *, as_json: bool) -> None:
 async def _run_once(wiring: Wiring, *, as_json: bool) -> None:
     with stop_signals() as stop:
         async with wiring.open_colink(wiring.load_settings()) as colink:
-            outcome = await work_once(colink, stop=stop)
+            with busy("working"):
+                outcome = await work_once(colink, stop=stop)
     if outcome is None:
         raise typer.Abort
     tell(outcome.document(), as_json=as_json, people=lambda console: _show(console, outcome))
