@@ -126,14 +126,14 @@ ABSURD = 10**15 + 1
         ("organizations", {"timezone": "Asia/Nowhere"}, "timezone"),
         ("organizations", {"timezone": "../../etc/passwd"}, "timezone"),
         ("organizations", {"advance": "yes"}, "advance"),
-        ("organizations", {"hold_day": 7}, "hold_day"),
         ("stores", {"organization_id": "org_none"}, "organization_id"),
         ("stores", {"platform": "myshop"}, "platform"),
         ("stores", {"credentials": {}}, "credentials.webhook_secrets"),
         ("stores", {"credentials": {"webhook_secrets": []}}, "credentials.webhook_secrets"),
         ("stores", {"credentials": {"webhook_secrets": [1]}}, "credentials.webhook_secrets"),
         ("stores", {"domain": "https://kedai.example/"}, "domain"),
-        ("stores", {"payment_fee": {"rate_bps": 100, "fixed": 30}}, "payment_fee.fixed"),
+        ("stores", {"payment_fee": {"rate_bps": 100, "fixed": "30"}}, "payment_fee.fixed"),
+        ("stores", {"payment_fee": {"rate_bps": 100, "fixed": -30}}, "payment_fee.fixed"),
         ("stores", {"payment_fee": {"fixed": {"amount": -1, "currency": "MYR"}}}, "payment_fee.fixed.amount"),
         ("products", {"store_id": "sto_none"}, "store_id"),
         ("products", {"skus": [{"external_id": "1", "sku": "A", "price": 5}]}, "skus.0.price"),
@@ -188,6 +188,12 @@ async def test_what_cannot_be_is_refused_naming_the_field(
     problem = await shared_shop.refused("POST", f"/v1/{path}", good[path] | changes, status=422)
     assert problem["field"] == field
     assert len(await events(shared_shop)) == before
+
+
+async def test_fields_we_do_not_know_are_ignored(shared_shop: Shop, good: dict[str, dict[str, Any]]) -> None:
+    body = good["organizations"] | {"name": "Wide", "colour": "green"}
+    made = await shared_shop.post("/v1/organizations", body)
+    assert (made["name"], "colour" in made) == ("Wide", False)
 
 
 async def test_the_same_bodies_without_the_mistakes_are_taken(

@@ -1,8 +1,8 @@
 """Building blocks of request bodies: types that refuse what could be misread.
 
 Integers are no floats, texts or booleans; texts hold no NUL and no lone surrogates; times carry an offset and become
-UTC; unknown fields are refused, because a misspelt optional field would silently mean its default. What values mean
-is checked by the commands, so that the command line has the same rules.
+UTC; fields we do not know are ignored. What values mean is checked by the commands, so that the command line has the
+same rules.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ FreeJson = Annotated[dict[str, Any], AfterValidator(clean_json)]
 class Body(BaseModel):
     """The base of every request body."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
 class MoneyBody(Body):

@@ -65,14 +65,16 @@ def validation_answer(errors: Sequence[Any]) -> Response:
     )
 
 
+_ALTERNATIVES = frozenset({"MoneyBody", "int", "constrained-int"})
+"""Names that the framework puts into the path of a field which may be one of several things."""
+
+
 def _field(loc: Sequence[str | int]) -> str:
     parts = loc[1:] if len(loc) > 1 and loc[0] in {"body", "query", "path", "header"} else loc
-    return ".".join(str(part) for part in parts)
+    return ".".join(str(part) for part in parts if part not in _ALTERNATIVES)
 
 
 def _detail(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        return "there is no such field"
     if error["type"] == "missing":
         return "is missing"
     if tuple(error["loc"]) == ("body",):

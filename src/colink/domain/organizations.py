@@ -60,11 +60,19 @@ class Settlement(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class FeeSchedule:
-    """The payment fee of a store where no better source is known: a rate of the total collected plus a fixed part,
-    which counts only for orders in its own currency."""
+    """The payment fee of a store where no better source is known: a rate of the total collected plus a fixed part.
+
+    The fixed part is money, which counts only for orders in its own currency, or a number of minor units of whatever
+    currency an order is in."""
 
     rate_bps: int = 0
-    fixed: Money | None = None
+    fixed: Money | int | None = None
+
+    def fixed_in(self, currency: str) -> int:
+        """The fixed part of one order, in minor units of its currency."""
+        if isinstance(self.fixed, Money):
+            return self.fixed.amount if self.fixed.currency == currency else 0
+        return self.fixed or 0
 
 
 @dataclass(frozen=True, kw_only=True)

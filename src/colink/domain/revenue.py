@@ -202,8 +202,7 @@ def _payment_fee(order: MergedOrder, money: OrderSnapshot, pinned: PinnedTerms) 
     schedule = pinned.payment_fee
     if schedule is None:
         return 0
-    fixed = schedule.fixed.amount if schedule.fixed and schedule.fixed.currency == money.currency else 0
-    return share_of(order.collected, rate_bps=schedule.rate_bps) + fixed
+    return share_of(order.collected, rate_bps=schedule.rate_bps) + schedule.fixed_in(money.currency)
 
 
 def _with_reversal(line: LineSplit, reversed_base: int, pinned: PinnedTerms) -> LineSplit:

@@ -39,13 +39,15 @@ class OrganizationBody(Body):
 
 
 class FeeScheduleBody(Body):
-    """What the payment provider keeps: a rate of the total collected and a fixed part, which is money."""
+    """What the payment provider keeps: a rate of the total collected and a fixed part, which is money, or minor units
+    of each order's own currency."""
 
     rate_bps: Int = 0
-    fixed: MoneyBody | None = None
+    fixed: MoneyBody | Int | None = None
 
     def schedule(self) -> FeeSchedule:
-        return FeeSchedule(rate_bps=self.rate_bps, fixed=self.fixed.money() if self.fixed else None)
+        fixed = self.fixed.money() if isinstance(self.fixed, MoneyBody) else self.fixed
+        return FeeSchedule(rate_bps=self.rate_bps, fixed=fixed)
 
 
 class StoreBody(Body):

@@ -13,6 +13,7 @@ from colink.application.configure.checks import Setup, check_host, check_money, 
 from colink.application.ports import Decision, Facts, Needs, PrivateValue
 from colink.application.representations import shown
 from colink.domain.errors import Forbidden, InvalidInput
+from colink.domain.money import MAX_AMOUNT, Money
 from colink.domain.organizations import (
     FeeSchedule,
     Organization,
@@ -116,8 +117,10 @@ def check_fee(fee: FeeSchedule | None) -> FeeSchedule | None:
     if fee is None:
         return None
     check_range(fee.rate_bps, field="payment_fee.rate_bps", least=0, most=10_000)
-    if fee.fixed is not None:
+    if isinstance(fee.fixed, Money):
         check_money(fee.fixed, field="payment_fee.fixed")
+    elif fee.fixed is not None:
+        check_range(fee.fixed, field="payment_fee.fixed", least=0, most=MAX_AMOUNT)
     return fee
 
 
