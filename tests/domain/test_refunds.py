@@ -140,7 +140,7 @@ def test_what_exceeds_a_line_spills_to_the_other_lines_of_that_refund_only() -> 
 
 @pytest.mark.parametrize("told", [(0, 1), (1, 0)])
 def test_refunds_take_effect_in_order_of_processing_whatever_came_first(told: tuple[int, int]) -> None:
-    """The earlier refund's excess takes half of line 2, so the later one's spills to its own line 3, not to line 4."""
+    """The earlier refund's excess takes half of line 2, so the later one's spills to its own line 3, not to 4."""
     both = (refund(1, {"1": "1.50", "2": "0"}), refund(2, {"2": "1.00", "3": "0"}))
     lines = lines_after(snapshot({"1": 100, "2": 100, "3": 100, "4": 100}), *(both[index] for index in told))
     assert [lines[id_].reversed_base for id_ in ("1", "2", "3", "4")] == [100, 100, 50, 0]
