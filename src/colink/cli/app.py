@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 
 import typer
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
 from rich.markup import escape
 
 from colink.cli import audit, db, inbox, keys, ledger, logs, payouts, projections, serve, up, worker
@@ -45,4 +47,10 @@ def run(wiring: Wiring, arguments: Sequence[str] | None = None) -> None:
         sys.exit(WRONG_USE)
     except ColinkError as error:
         notes.print(f"[bold red]error[/] {escape(error.detail)}", soft_wrap=True)
+        sys.exit(WRONG_USE)
+    except (OperationalError, PoolTimeout) as error:
+        notes.print(
+            f"[bold red]error[/] the database went away: {escape(str(error))}\nNothing is half done: run it again.",
+            soft_wrap=True,
+        )
         sys.exit(WRONG_USE)

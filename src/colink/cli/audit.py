@@ -138,6 +138,9 @@ def _show_report(console: Console, report: Report) -> None:
 def _show_outcome(console: Console, report: Report) -> None:
     span = f"positions {report.from_position} to {report.to_position} of {report.head}"
     statuses = Counter(result.status for result in report.passes)
+    if report.clean and report.head == 0:
+        console.print("the log is empty: there is nothing to verify")
+        return
     if report.clean:
         console.print(f"[bold green]verified[/] {span}: nothing found")
         if statuses[Status.NOT_IN_RANGE]:
