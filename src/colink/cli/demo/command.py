@@ -47,7 +47,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         stage.clear()
         try:
             played = asyncio.run(_interruptible(play(stage, tell(seed=seed, orders=orders), Chapters(console))))
-        except (KeyboardInterrupt, asyncio.CancelledError):
+        except asyncio.CancelledError:
             console.print("stopped")
             raise typer.Exit(INTERRUPTED) from None
         finally:
@@ -64,9 +64,10 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
 
 
 async def _interruptible(playing: Coroutine[Any, Any, T]) -> T:
-    """SIGTERM ends it as Ctrl-C does: children are stopped, then it is cancelled."""
+    """Ctrl-C and SIGTERM cancel it; children are stopped on the way out, and nothing cuts that short."""
     task = asyncio.ensure_future(playing)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await task
 
 
