@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.conftest import CommandLine
 
-from colink.cli.demo.checks import Check
+from colink.cli.demo.checks import Ending, check_story
 from colink.cli.demo.deliveries import Evidence, deliveries_of
-from colink.cli.demo.expectations import expectations_of
+from colink.cli.demo.expectations import ExpectedOrder, expectations_of
 from colink.cli.demo.scenario import FEWEST_ORDERS, Fate, Scenario, tell
+from colink.cli.demo.shop import Shop
+from colink.cli.demo.shoppers import Traffic
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 EVIDENCE = Evidence(click_id="clk_1", visitor_id="vis_00000001")
@@ -28,6 +31,33 @@ def delivered(scenario: Scenario) -> Counter[str]:
         for delivery in deliveries_of(order, EVIDENCE, placed_at=NOON, seed=scenario.seed):
             topics[delivery.topic] += delivery.copies
     return topics
+
+
+def running_commands() -> list[str]:
+    commands = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended meanwhile
+            commands.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return commands
+
+
+def answered(order: ExpectedOrder, parts: tuple[int, int, int, int]) -> dict[str, Any]:
+    """An order as the API shows it, as far as the story looks at it."""
+
+    def money(amount: int) -> dict[str, Any]:
+        return {"amount": amount, "currency": "MYR"}
+
+    names = ("platform_fee", "creator_commission", "payment_fee", "seller_take")
+    return {
+        "external_id": order.external_id,
+        "number": "#1001",
+        "collected": money(order.collected),
+        "cash_refunded": money(order.cash_refunded),
+        "subtotal": money(order.subtotal),
+        "refunded": money(order.reversed_base),
+        "attribution": {"outcome": order.outcome, "creator_id": f"cre_{order.creator}"},
+        "split": {name: money(part) for name, part in zip(names, parts, strict=True)},
+    }
 
 
 def test_plays_and_verifies(data_dir: Path) -> None:
@@ -76,8 +106,7 @@ def test_an_interrupted_demo_leaves_nothing_behind(data_dir: Path) -> None:
     finally:
         demo.kill()
         demo.wait()
-    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert str(data_dir) not in running
+    assert [command for command in running_commands() if str(data_dir) in command] == []
     assert not (data_dir / "demo").exists()
 
 
@@ -124,6 +153,26 @@ def test_expectations_are_plain_arithmetic() -> None:
     assert untouched.parts == (1_436, 1_935 + 1_581, 906 + 100, 28_710 - 1_436 - 3_516 - 1_006)
 
 
-def test_a_check_compares_both_sides() -> None:
-    assert Check(name="sum", expected=0, found=0).holds
-    assert not Check(name="sum", expected=0, found=1).holds
+@pytest.mark.parametrize("field", ["collected", "cash_refunded", "subtotal", "refunded"])
+def test_one_sen_too_much_is_found(field: str) -> None:
+    scenario = tell(seed=1, orders=FEWEST_ORDERS)
+    kept = replace(scenario, orders=(replace(scenario.showpiece, fate=Fate.KEPT),))
+    expected = expectations_of(kept)
+    [order] = expected.orders.values()
+    assert order.parts is not None
+    shop = Shop(creators={"aina": "cre_aina"}, store_id="sto_1")
+    right, wrong = answered(order, order.parts), answered(order, order.parts)
+    wrong[field]["amount"] += 1
+
+    def differing(document: dict[str, Any]) -> list[str]:
+        ending = Ending(orders=[document], balances=[], payouts=[], own_purchase_statuses=[])
+        checks = check_story(
+            expected=expected, planned_answers={}, traffic=Traffic(), shop=shop, requested=[], ending=ending
+        )
+        [check] = [check for check in checks if check.name.startswith("orders that differ")]
+        assert check.holds is (check.found == [])
+        return list(check.found)
+
+    assert differing(right) == []
+    [difference] = differing(wrong)
+    assert difference.startswith(f"order #1001: {field} should be")

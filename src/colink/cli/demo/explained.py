@@ -41,7 +41,9 @@ def show_order(console: Console, played: Played) -> None:
     console.print(_lines(order, played.shop))
     console.print("\n[bold]Journals.[/] Double entry, credit above zero; each one sums to zero:")
     console.print(_journals(played.order_entries, played.shop))
-    console.print(f"[bold]Payout.[/] After {HOLD_DAYS} days the money cleared and could be asked for. It left with:")
+    console.print(
+        f"\n[bold]Payout.[/] After {HOLD_DAYS} days the money cleared and could be asked for. It left with:"
+    )
     for payout in played.order_payouts:
         who = played.shop.names.get(payout["payee_id"], payout["payee_id"])
         console.print(f"  {who:<12} {payout['id']}  {_amount(payout['amount'])}  [green]{payout['status']}[/]")
@@ -69,7 +71,7 @@ def show_statement(console: Console, played: Played) -> None:
             _moment(order["placed_at"]),
             order["attribution"]["outcome"],
             amount_text(per_order[order["id"]]),
-            statuses.get(order["id"], ""),
+            statuses.get(order["id"], "no money"),
         )
     rest = newest_last[_MOST_ORDERS:]
     if rest:

@@ -78,7 +78,11 @@ async def serving(stage: Stage, *, clock_offset: str | None = None) -> AsyncIter
         if not line:
             msg = f"colink serve did not start:\n{_last(words)}"
             raise DemoFailed(msg)
-        yield RunningServer(url=url)
+        try:
+            yield RunningServer(url=url)
+        except DemoFailed as error:
+            msg = f"{error.detail}\n{_last(words)}"
+            raise DemoFailed(msg) from error
 
 
 async def run_command(

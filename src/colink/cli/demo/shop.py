@@ -96,7 +96,7 @@ class Shop:
     def names(self) -> dict[str, str]:
         """Ids to what people call them."""
         return {
-            self.organization_id: "Batik House",
+            self.organization_id: "seller",
             self.store_id: "shopify",
             self.campaign_id: f"campaign {CAMPAIGN_SLUG}",
             **{id_: handle for handle, id_ in self.creators.items()},

@@ -19,11 +19,11 @@ from colink.cli.demo.story import Played
 
 WIDTH = 100
 _MEANINGS = (
-    ("store:", "collected by the store, not yet settled to us"),
+    ("store:", "collected, not yet settled to us"),
     ("platform:revenue", "platform fees earned"),
     ("processor:sandbox", "paid out through the sandbox"),
     ("processor:", "payment fees withheld"),
-    (":pending", "earned, in the holding period or held"),
+    (":pending", "earned, in its holding period or held"),
     (":in_transit", "reserved by a payout"),
     (":available", "cleared; below zero is owed back"),
 )
