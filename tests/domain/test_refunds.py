@@ -187,6 +187,46 @@ def test_cash_in_another_currency_is_a_discrepancy_but_its_lines_count() -> None
     )
 
 
+def test_what_is_refunded_of_a_gift_card_spills_to_no_other_line() -> None:
+    order = snapshot({"1": 1000, "2": 0}, total=6000)
+    order = replace(order, lines=(order.lines[0], replace(order.lines[1], carries_base=False)))
+    assert lines_after(order, refund(1, {"2": "50.00"}))["1"].reversed_base == 0
+
+
+def test_a_transaction_told_twice_in_one_body_is_one_and_the_same_refund_again_is_no_news() -> None:
+    once = refund(1, {"1": "4.00"}, paid="4.00")
+    other = replace(once.transactions[0], transaction_id="a0", amount=Decimal("1.00"))
+    twice = replace(once, transactions=(*once.transactions, *once.transactions, other))
+    played = Played(terms())
+    lines_after(snapshot({"1": 1000}), twice, played=played)
+    assert played.order is not None
+    assert played.order.split is not None
+    assert played.order.split.cash_refunded == 500
+    version = played.order.version
+    played.receive(StandaloneRefund(order_external_id="1", refund=twice))
+    assert played.order.version == version
+
+
+def test_a_free_order_is_charged_no_payment_fee() -> None:
+    lines = lines_after(snapshot({"1": 0}, total=0, payment_fee=None))
+    assert (lines["1"].payment_fee, lines["1"].seller_take) == (0, 0)
+
+
+@pytest.mark.parametrize("told", [(0, 1), (1, 0)])
+def test_money_is_due_a_holding_period_after_the_first_payment_whatever_came_first(told: tuple[int, int]) -> None:
+    """What an edit added is due a holding period after the edit."""
+    sold = snapshot({"1": 1000})
+    edited = snapshot({"1": 1000, "2": 500}, updated_at=PLACED_AT + timedelta(days=10), digest="b")
+    played = Played(terms())
+    for index in told:
+        played.receive((sold, edited)[index])
+    played.clear(until=PLACED_AT + timedelta(days=14))
+    cleared = {key: amount for key, amount in played.sums().items() if key[1].endswith(":available")}
+    assert cleared == {("1", f"payee:{CREATOR}:available"): 100, ("1", f"payee:{ORGANIZATION}:available"): 850}
+    played.clear(until=PLACED_AT + timedelta(days=24))
+    assert played.sums()["2", f"payee:{CREATOR}:available"] == 50
+
+
 def test_refund_lines_count_at_once_whatever_became_of_the_transaction() -> None:
     pending = refund(1, {"1": "0.50"}, paid="0.50", status=TransactionStatus.PENDING)
     assert lines_after(snapshot({"1": 100}), pending)["1"].reversed_base == 50

@@ -106,7 +106,7 @@ class _Teller:
             self.tell(FinancialStatus.PARTIALLY_PAID)
 
     def wait(self) -> None:
-        self.now += timedelta(minutes=self.random.choice([0, 0, 1, 90]))
+        self.now += timedelta(minutes=self.random.choice([0, 0, 1, 90, 3000]))
 
     def tell(self, status: FinancialStatus) -> None:
         self.wait()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from colink.application.ports import Decision, Facts, Needs, Request
 from colink.application.record_order import order_events
+from colink.domain.aggregates import Event
 from colink.domain.errors import NotFound
 from colink.domain.orders import Order
 
@@ -24,9 +25,13 @@ class ClearOrder(Request):
         if order is None:
             msg = f"no order {self.order_id}"
             raise NotFound(msg)
-        drafts = order.clear(until=facts.now, at=facts.now)
+        events: list[Event] = []
+        cleared = 0
+        while (draft := order.clear(at=facts.now)) is not None:
+            events += order_events(order, [draft], at=facts.now)
+            cleared += 1
         return Decision(
-            answer={"order_id": order.id, "cleared": len(drafts)},
-            events=order_events(order, drafts, at=facts.now),
+            answer={"order_id": order.id, "cleared": cleared},
+            events=events,
             organization_id=order.organization_id,
         )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from colink.application.ports import Decision, Delivery, Facts, Guard, Needs, Request, TermsUnchanged
+from colink.application.ports import Decision, Delivery, Facts, Needs, Request, TermsUnchanged
 from colink.domain.aggregates import Event
 from colink.domain.attribution import decide_attribution, touches_seen
 from colink.domain.ids import order_id
@@ -57,21 +57,20 @@ class RecordOrder(Request):
 
     def decide(self, facts: Facts) -> Decision:
         order = self._receive(facts)
-        terms = facts.terms()
-        guards: list[Guard] = []
-        if order.pinned_position() is None:
-            # From here on the order lives by these terms: they must still stand when it is recorded.
-            guards.append(TermsUnchanged(organization_id=self.store.organization_id, position=terms.position))
-        terms = terms.known_at(order.pinned_position() or terms.position)
+        today = facts.terms()
+        decides_by_today = order.attribution is None or order.terms is None
         if order.needs_attribution():
-            self._attribute(order, facts, terms)
+            self._attribute(order, facts, today)
+        # The terms of the first split serve the order for ever (semantics section 4).
+        terms = today.known_at(order.terms.position) if order.terms else today
         drafts = order.resplit(terms, at=facts.now)
         events = order_events(order, drafts, at=facts.now)
+        guard = TermsUnchanged(organization_id=self.store.organization_id, position=today.position)
         return Decision(
             answer={"status": "accepted", "order_id": order.id},
             events=events,
             organization_id=self.store.organization_id,
-            guards=guards if events else (),
+            guards=(guard,) if events and decides_by_today else (),
             delivery=self.delivery,
         )
 
@@ -106,6 +105,8 @@ class RecordOrder(Request):
     def _attribute(self, order: Order, facts: Facts, terms: Terms) -> None:
         """Decide with what was known when the order was first decided: later touches and coupons do not count."""
         first = order.attribution
+        if first is not None:
+            terms = terms.known_at(first.terms_position)
         touches = list(facts.touches())
         tracking_position = facts.tracking_position()
         if first is not None:
@@ -129,7 +130,7 @@ class RecordOrder(Request):
 
 
 def order_events(order: Order, drafts: Sequence[Draft], *, at: datetime) -> list[Event]:
-    """The order's new events and, named by the order's version, the journals they caused."""
+    """The order's new events and the journals that the last of them caused, named by its version."""
     events = order.new_events()
     for number, draft in enumerate(drafts):
         journal = Journal.post(

@@ -21,19 +21,40 @@ _NO_LONGER_OWED = frozenset({FinancialStatus.PARTIALLY_REFUNDED, FinancialStatus
 _AS_GOOD_AS_CANCELLED = frozenset({FinancialStatus.VOIDED, FinancialStatus.EXPIRED})
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """An amount (minor units) that a fully paid snapshot told, and the earliest time one told as much."""
+
+    at: datetime
+    amount: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class MergedOrder:
     """newest: gives status and cancellation; money: the newest snapshot that implies full payment, gives the lines;
-    paid_at and placed_at: the smallest told; collected: the largest total price of any fully paid snapshot, in minor
-    units; keys: the union; refunds: by id."""
+    placed_at: the smallest told; keys: the union; refunds: by id.
+
+    totals and bases: how the total price, and each line's base, rose over the fully paid snapshots. What was there
+    from the first payment is due a holding period after it, what came later a period after it came.
+    """
 
     newest: OrderSnapshot | None = None
     money: OrderSnapshot | None = None
     placed_at: datetime | None = None
-    paid_at: datetime | None = None
-    collected: int = 0
+    totals: tuple[Reached, ...] = ()
+    bases: Mapping[str, tuple[Reached, ...]] = field(default_factory=dict)
     keys: OrderKeys = field(default_factory=OrderKeys)
     refunds: Mapping[str, Refund] = field(default_factory=dict)
+
+    @property
+    def paid_at(self) -> datetime | None:
+        """The smallest time of a snapshot that implies full payment."""
+        return self.totals[0].at if self.totals else None
+
+    @property
+    def collected(self) -> int:
+        """The largest total price of any fully paid snapshot."""
+        return self.totals[-1].amount if self.totals else 0
 
     @property
     def cancelled(self) -> bool:
@@ -65,15 +86,23 @@ def merge_snapshot(state: MergedOrder, snapshot: OrderSnapshot) -> MergedOrder:
     refunds = dict(state.refunds)
     for refund in snapshot.refunds:
         _add_refund(refunds, refund)
-    paid = implies_full_payment(snapshot)
-    return MergedOrder(
+    merged = replace(
+        state,
         newest=_newer(state.newest, snapshot),
-        money=_newer(state.money, snapshot) if paid else state.money,
         placed_at=_earlier(state.placed_at, snapshot.placed_at),
-        paid_at=_earlier(state.paid_at, snapshot.updated_at) if paid else state.paid_at,
-        collected=max(state.collected, snapshot.total_price) if paid else state.collected,
         keys=merge_keys(state.keys, snapshot.keys),
         refunds=refunds,
+    )
+    if not implies_full_payment(snapshot):
+        return merged
+    bases = dict(state.bases)
+    for line in snapshot.lines:
+        bases[line.line_id] = _reach(bases.get(line.line_id, ()), snapshot.updated_at, line.base)
+    return replace(
+        merged,
+        money=_newer(state.money, snapshot),
+        totals=_reach(state.totals, snapshot.updated_at, snapshot.total_price),
+        bases=bases,
     )
 
 
@@ -93,9 +122,18 @@ def _earlier(known: datetime | None, incoming: datetime) -> datetime:
     return incoming if known is None else min(known, incoming)
 
 
+def _reach(steps: tuple[Reached, ...], at: datetime, amount: int) -> tuple[Reached, ...]:
+    """The steps with one more; what another one tops no later is left out, so times and amounts both rise."""
+    kept: list[Reached] = []
+    for step in sorted((*steps, Reached(at, amount)), key=lambda step: (step.at, -step.amount)):
+        if not kept or step.amount > kept[-1].amount:
+            kept.append(step)
+    return tuple(kept)
+
+
 def _add_refund(refunds: dict[str, Refund], refund: Refund) -> None:
-    known = refunds.get(refund.refund_id)
-    refunds[refund.refund_id] = refund if known is None else _join_refunds(known, refund)
+    # Joined with itself where it is new: a body may name a transaction twice, or in any order.
+    refunds[refund.refund_id] = _join_refunds(refunds.get(refund.refund_id, refund), refund)
 
 
 def _join_refunds(a: Refund, b: Refund) -> Refund:

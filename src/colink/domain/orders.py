@@ -10,6 +10,7 @@ Every method records an event only when something changed, so the same delivery 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ClassVar
@@ -19,9 +20,8 @@ from colink.domain.attribution import Attribution
 from colink.domain.errors import InvalidInput
 from colink.domain.merge import MergedOrder, merge_refund, merge_snapshot
 from colink.domain.organizations import Platform
-from colink.domain.postings import Draft, OrderAccounts, clearing_journal, journals_between
+from colink.domain.postings import ChangeTimes, Draft, OrderAccounts, clearing_journal, journals_between
 from colink.domain.revenue import (
-    ChangeTimes,
     clear_claim,
     clears_by_time,
     next_clearing,
@@ -45,7 +45,7 @@ class OrderPlaced(Created):
     snapshot: OrderSnapshot
 
     def apply(self, aggregate: Order) -> None:
-        before = dict(aggregate.merged.refunds)
+        before = aggregate.merged.refunds
         aggregate.merged = merge_snapshot(aggregate.merged, self.snapshot)
         aggregate.tell(updated_at=self.snapshot.updated_at, refunds_before=before)
 
@@ -62,7 +62,7 @@ class OrderRefundParked(Created):
     refund: Refund
 
     def apply(self, aggregate: Order) -> None:
-        before = dict(aggregate.merged.refunds)
+        before = aggregate.merged.refunds
         aggregate.merged = merge_refund(aggregate.merged, self.refund)
         aggregate.tell(updated_at=None, refunds_before=before)
 
@@ -75,7 +75,7 @@ class OrderUpdated(Event):
     snapshot: OrderSnapshot
 
     def apply(self, aggregate: Order) -> None:
-        before = dict(aggregate.merged.refunds)
+        before = aggregate.merged.refunds
         aggregate.merged = merge_snapshot(aggregate.merged, self.snapshot)
         aggregate.tell(updated_at=self.snapshot.updated_at, refunds_before=before)
 
@@ -86,7 +86,7 @@ class OrderRefundRecorded(Event):
     refund: Refund
 
     def apply(self, aggregate: Order) -> None:
-        before = dict(aggregate.merged.refunds)
+        before = aggregate.merged.refunds
         aggregate.merged = merge_refund(aggregate.merged, self.refund)
         aggregate.tell(updated_at=None, refunds_before=before)
 
@@ -102,16 +102,18 @@ class OrderAttributed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderSplit(Event):
-    """The order's money changed: the whole new split. What was posted before is the split before."""
+    """The order's money changed: the whole new split. What was posted before is the split before. `effective_at`: the
+    latest effective time of the journals posted with it, None where none was (only due times changed)."""
 
     TOPIC: ClassVar[str] = "order.split"
     terms: PinnedTerms
     split: Split
+    effective_at: datetime | None
 
     def apply(self, aggregate: Order) -> None:
         aggregate.terms = self.terms
         aggregate.split = self.split
-        aggregate.told_at = aggregate.refunds_told_at = None
+        aggregate.changed_at = self.effective_at or aggregate.changed_at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,14 +126,25 @@ class OrderCleared(Event):
     clears_at: datetime | None
 
     def apply(self, aggregate: Order) -> None:
-        aggregate.has_cleared = True
+        aggregate.cleared_until = max(aggregate.cleared_until or self.due_at, self.due_at)
         if aggregate.split is not None:
             aggregate.split = replace(aggregate.split, claims=self.claims, clears_at=self.clears_at)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Clearing:
+    """What comes due at one time: the claims afterwards, the next time after it, and the journal that moves it."""
+
+    due_at: datetime
+    claims: tuple[Claim, ...]
+    clears_at: datetime | None
+    draft: Draft
+
+
 @dataclass
 class Order(Aggregate):
-    """One order of one store. `merged` is what was delivered, `split` what is posted (None: nothing yet)."""
+    """One order of one store. merged: what was delivered; split: what is posted (None: nothing yet); terms: those it
+    was first split by; cleared_until: the latest due time that was cleared."""
 
     TOPIC: ClassVar[str] = "order"
 
@@ -143,7 +156,8 @@ class Order(Aggregate):
     attribution: Attribution | None = field(default=None, init=False)
     terms: PinnedTerms | None = field(default=None, init=False)
     split: Split | None = field(default=None, init=False)
-    has_cleared: bool = field(default=False, init=False)
+    changed_at: datetime | None = field(default=None, init=False)
+    cleared_until: datetime | None = field(default=None, init=False)
     told_at: datetime | None = field(default=None, init=False)
     refunds_told_at: datetime | None = field(default=None, init=False)
 
@@ -207,31 +221,25 @@ class Order(Aggregate):
             return False
         if self.attribution is None:
             return True
-        if self.has_cleared:
+        if self.cleared_until is not None:
             return False
         return self.merged.keys != self.attribution.keys or self.merged.placed_at != self.attribution.placed_at
 
     def attribute(self, attribution: Attribution, *, at: datetime) -> None:
         self.trigger_event(OrderAttributed, attribution=attribution, timestamp=at)
 
-    def pinned_position(self) -> int | None:
-        """The log position whose terms serve this order for ever; None while nothing is pinned."""
-        if self.terms is not None:
-            return self.terms.position
-        return self.attribution.terms_position if self.attribution is not None else None
-
     def resplit(self, terms: Terms, *, at: datetime) -> list[Draft]:
         """Recompute the money and record it where it changed; returns the journals that must be posted with it.
 
-        `terms` are those known at `pinned_position`.
+        `terms` are those known at the position the order has pinned, or today's where it has none.
         """
         split = self.next_split(terms)
         if split is None or split == self.split:
             return []
-        times = self.change_times()
         pinned = self.pinned_terms(terms)
-        drafts = journals_between(self.split, split, accounts=self.accounts(pinned), times=times)
-        self.trigger_event(OrderSplit, terms=pinned, split=split, timestamp=at)
+        drafts = journals_between(self.split, split, accounts=self.accounts(pinned), times=self.change_times())
+        effective_at = max((draft.effective_at for draft in drafts), default=None)
+        self.trigger_event(OrderSplit, terms=pinned, split=split, effective_at=effective_at, timestamp=at)
         return drafts
 
     def next_split(self, terms: Terms) -> Split | None:
@@ -249,7 +257,6 @@ class Order(Aggregate):
             pinned=self.pinned_terms(terms),
             terms=terms,
             before=self.split,
-            times=self.change_times(),
         )
 
     def pinned_terms(self, terms: Terms) -> PinnedTerms:
@@ -259,14 +266,18 @@ class Order(Aggregate):
         return pin_terms(terms, store_id=self.store_id, attribution=self.attribution)
 
     def change_times(self) -> ChangeTimes:
-        """Effective times of what changed since the last split: of the first sale `paid_at`, of later changes the
+        """Effective times of what the last delivery changed: of the first sale `paid_at`, of later changes the
         delivery's own time; of refunds the latest processing time newly told, else the delivery's."""
         paid_at = self.merged.paid_at
         if paid_at is None:
             msg = "nothing was paid yet"
             raise ValueError(msg)
         told_at = max(paid_at, self.told_at or paid_at)
-        refunded_at = max(paid_at, self.refunds_told_at) if self.refunds_told_at else told_at
+        refunds_told_at = self.refunds_told_at
+        if self.split is None:
+            processed = [refund.processed_at for refund in self.merged.refunds.values()]
+            refunds_told_at = max(processed, default=None)
+        refunded_at = max(paid_at, refunds_told_at) if refunds_told_at else told_at
         if self.merged.everything_reversed:
             refunded_at = max(refunded_at, told_at)
         return ChangeTimes(sale=paid_at if self.split is None else told_at, refund=refunded_at)
@@ -279,32 +290,42 @@ class Order(Aggregate):
             settlement=pinned.settlement,
         )
 
-    def clear(self, *, until: datetime, at: datetime) -> list[Draft]:
-        """Clear everything that is due no later than `until`: one journal per due time."""
-        drafts = []
-        while self.split is not None and self.terms is not None and self.split.clears_at is not None:
-            due_at = self.split.clears_at
-            if due_at > until:
-                break
-            before = self.split.claims
-            claims = tuple(clear_claim(claim, at=due_at) for claim in before)
-            drafts.append(
-                clearing_journal(
-                    before,
-                    claims,
-                    currency=self.split.currency,
-                    accounts=self.accounts(self.terms),
-                    due_at=due_at,
-                )
-            )
-            self.trigger_event(
-                OrderCleared,
-                due_at=due_at,
-                claims=claims,
-                clears_at=next_clearing(claims, clears=clears_by_time(self.terms)),
-                timestamp=at,
-            )
-        return drafts
+    def next_clearing(self) -> Clearing | None:
+        """What comes due next, and the journal that moves it; None where nothing ever does. Pure."""
+        if self.split is None or self.terms is None or self.split.clears_at is None:
+            return None
+        due_at = self.split.clears_at
+        effective_at = due_at
+        if self.cleared_until is not None and due_at <= self.cleared_until and self.changed_at is not None:
+            # Its time had come already when it was raised or released: it moves when that happened.
+            effective_at = max(due_at, self.changed_at)
+        claims = tuple(clear_claim(claim, at=due_at) for claim in self.split.claims)
+        return Clearing(
+            due_at=due_at,
+            claims=claims,
+            clears_at=next_clearing(claims, clears=clears_by_time(self.terms)),
+            draft=clearing_journal(
+                self.split.claims,
+                claims,
+                currency=self.split.currency,
+                accounts=self.accounts(self.terms),
+                effective_at=effective_at,
+            ),
+        )
+
+    def clear(self, *, at: datetime) -> Draft | None:
+        """Clear what comes due next, if it is due by `at`; returns the journal that must be posted with it."""
+        clearing = self.next_clearing()
+        if clearing is None or clearing.due_at > at:
+            return None
+        self.trigger_event(
+            OrderCleared,
+            due_at=clearing.due_at,
+            claims=clearing.claims,
+            clears_at=clearing.clears_at,
+            timestamp=at,
+        )
+        return clearing.draft
 
     def _check_currency_stays(self, snapshot: OrderSnapshot) -> None:
         known = self.merged.newest
@@ -312,11 +333,14 @@ class Order(Aggregate):
             msg = f"the order is in {known.currency}; a delivery in {snapshot.currency} cannot be about it"
             raise InvalidInput(msg, field="currency")
 
-    def tell(self, *, updated_at: datetime | None, refunds_before: dict[str, Refund]) -> None:
-        """Remember when the news since the last split happened (called by the events)."""
-        if updated_at is not None:
-            self.told_at = max(self.told_at or updated_at, updated_at)
-        for refund_id, refund in self.merged.refunds.items():
-            if refunds_before.get(refund_id) != refund:
-                processed_at = refund.processed_at
-                self.refunds_told_at = max(self.refunds_told_at or processed_at, processed_at)
+    def tell(self, *, updated_at: datetime | None, refunds_before: Mapping[str, Refund]) -> None:
+        """Remember when the news of the last delivery happened (called by the events)."""
+        self.told_at = updated_at
+        self.refunds_told_at = max(
+            (
+                refund.processed_at
+                for refund_id, refund in self.merged.refunds.items()
+                if refunds_before.get(refund_id) != refund
+            ),
+            default=None,
+        )

@@ -14,7 +14,7 @@ from datetime import datetime
 from colink.domain import ledger
 from colink.domain.ledger import JournalKind, Posting, Purpose
 from colink.domain.organizations import Settlement
-from colink.domain.revenue import ChangeTimes, ClaimKey, cash_claims, changes, refund_claims, sale_claims
+from colink.domain.revenue import ClaimKey, cash_claims, changes, refund_claims, sale_claims
 from colink.domain.split import Claim, Split
 
 Leg = tuple[str, str | None, Purpose]  # (account, line id, purpose)
@@ -28,6 +28,14 @@ class OrderAccounts:
     store_id: str
     platform: str
     settlement: Settlement
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeTimes:
+    """Effective times of what changed: `sale` for lines and totals, `refund` for reversals and cash."""
+
+    sale: datetime
+    refund: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +74,7 @@ def journals_between(
 
 
 def clearing_journal(
-    before: Sequence[Claim], after: Sequence[Claim], *, currency: str, accounts: OrderAccounts, due_at: datetime
+    before: Sequence[Claim], after: Sequence[Claim], *, currency: str, accounts: OrderAccounts, effective_at: datetime
 ) -> Draft:
     """Pending to available, per line and payee, for what a clearing moved."""
     legs: dict[Leg, int] = defaultdict(int)
@@ -75,7 +83,7 @@ def clearing_journal(
         key = (claim.line_id, claim.payee_id)
         _move_to_available(key, claim.available - known[key].available, legs, accounts)
     drafts: list[Draft] = []
-    _append(drafts, JournalKind.CLEARING, due_at, legs, currency)
+    _append(drafts, JournalKind.CLEARING, effective_at, legs, currency)
     return drafts[0]
 
 

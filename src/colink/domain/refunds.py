@@ -52,13 +52,23 @@ def reverse(order: MergedOrder, lines: Sequence[OrderLine], *, currency: str, ta
         return Reversal(by_line=tuple(line.base for line in lines), cash=cash, discrepancies=tuple(discrepancies))
 
     remaining = {line.line_id: line.base for line in lines}
+    without_base = frozenset(line.line_id for line in lines if not line.carries_base)
     for line in lines:
         remaining[line.line_id] -= _share_of_removed_units(line, refunds)
     pool = 0
     for refund in refunds:
-        pool += _reverse_own_lines(refund, remaining, discrepancies, currency=currency, taxes_included=taxes_included)
+        pool += _reverse_own_lines(
+            refund,
+            remaining,
+            discrepancies,
+            without_base=without_base,
+            currency=currency,
+            taxes_included=taxes_included,
+        )
         if _amount_only_counts(refund):
             pool += minor_units(refund.amount_only, currency)
+    if cash > order.collected:
+        discrepancies.append(f"more money went back than was collected: {cash} of {order.collected}")
     possible = min(pool, sum(remaining.values()))
     if pool > possible:
         discrepancies.append(f"refunds exceed what was left of the order by {pool - possible}")
@@ -85,12 +95,15 @@ def _reverse_own_lines(
     remaining: dict[str, int],
     discrepancies: list[str],
     *,
+    without_base: frozenset[str],
     currency: str,
     taxes_included: bool,
 ) -> int:
     """Take the refund's lines off `remaining`; returns what found no room in any of them."""
     asked: dict[str, Decimal] = defaultdict(Decimal)
     for part in refund.lines:
+        if part.line_id in without_base:
+            continue  # money for a gift card or a tip goes back, but no base does
         asked[part.line_id] += part.subtotal - (part.tax if taxes_included else 0)
     excess = 0
     own_lines = []

@@ -1,37 +1,29 @@
 """The revenue split: what a paid order amounts to, line by line and payee by payee. Semantics sections 1, 4, 5, 6.
 
     merged order + pinned terms + credited creator  --gross_lines, reverse-->  lines
-    lines + the claims before                       --carry_claims-->          claims (N, K, held, what matures when)
+    lines + merged order + K before                 --_claims-->               claims (N, K, held, what matures when)
 
-Everything is recomputed from the merged order each time; `postings.py` turns the difference between two splits into
-journals.
+Everything but K is recomputed from the merged order each time; `postings.py` turns the difference between two splits
+into journals.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from colink.domain.attribution import Attribution
 from colink.domain.commission import RuleDetails, choose_rule
 from colink.domain.ids import product_id, sku_id
-from colink.domain.merge import MergedOrder
+from colink.domain.merge import MergedOrder, Reached
 from colink.domain.money import allocate, round_half_even, share_of
 from colink.domain.organizations import Settlement
 from colink.domain.refunds import in_line_order, reverse
 from colink.domain.snapshots import OrderLine, OrderSnapshot
 from colink.domain.split import Claim, LineSplit, PinnedTerms, RuleRef, Split, Tranche
 from colink.domain.terms import Terms
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChangeTimes:
-    """Effective times of what changed: `sale` for lines and totals, `refund` for reversals and cash."""
-
-    sale: datetime
-    refund: datetime
 
 
 def pin_terms(terms: Terms, *, store_id: str, attribution: Attribution) -> PinnedTerms:
@@ -60,10 +52,9 @@ def split_order(
     pinned: PinnedTerms,
     terms: Terms,
     before: Split | None,
-    times: ChangeTimes,
 ) -> Split:
     """The split of a paid order; `money` is its money-carrying snapshot, `terms` those known at the pinned position,
-    `before` the split posted so far."""
+    `before` the split posted so far, of which only what has cleared is carried over."""
     ordered = in_line_order(money.lines)
     reversal = reverse(order, ordered, currency=money.currency, taxes_included=money.taxes_included)
     gross = _gross_lines(
@@ -83,14 +74,8 @@ def split_order(
         discrepancies=reversal.discrepancies,
         clears_at=None,
     )
-    claims = _carry_claims(
-        split,
-        before,
-        organization_id=organization_id,
-        pinned=pinned,
-        own_link=attribution.own_link,
-        buyer_is_owed_all=order.everything_reversed,
-        times=times,
+    claims = _claims(
+        order, split, before, organization_id=organization_id, pinned=pinned, own_link=attribution.own_link
     )
     return replace(split, claims=claims, clears_at=next_clearing(claims, clears=clears_by_time(pinned)))
 
@@ -200,8 +185,8 @@ def _payment_fee(order: MergedOrder, money: OrderSnapshot, pinned: PinnedTerms) 
     if money.payment_fee is not None:
         return money.payment_fee
     schedule = pinned.payment_fee
-    if schedule is None:
-        return 0
+    if schedule is None or order.collected == 0:
+        return 0  # where nothing was collected, no provider kept anything
     return share_of(order.collected, rate_bps=schedule.rate_bps) + schedule.fixed_in(money.currency)
 
 
@@ -266,69 +251,88 @@ def changes(before: dict[ClaimKey, int], after: dict[ClaimKey, int]) -> Iterable
             yield key, difference
 
 
-def _carry_claims(
+def _claims(
+    order: MergedOrder,
     split: Split,
     before: Split | None,
     *,
     organization_id: str,
     pinned: PinnedTerms,
     own_link: bool,
-    buyer_is_owed_all: bool,
-    times: ChangeTimes,
 ) -> tuple[Claim, ...]:
-    """The claims after a change: increases start to mature, decreases eat what matured last, holds lower K."""
-    claims = {(claim.line_id, claim.payee_id): claim for claim in before.claims} if before else {}
-    for component, effective_at in (
-        (sale_claims, times.sale),
-        (refund_claims, times.refund),
-        (cash_claims, times.refund),
-    ):
-        old = component(before, organization_id, settlement=pinned.settlement) if before else {}
-        new = component(split, organization_id, settlement=pinned.settlement)
-        for key, difference in changes(old, new):
-            claim = claims.get(key) or Claim(line_id=key[0], payee_id=key[1], net=0)
-            claims[key] = _change_net(claim, difference, due_at=effective_at + timedelta(days=pinned.hold_days))
-    for key, claim in claims.items():
-        held = 0
-        if claim.payee_id == split.creator_id and own_link:
-            held = max(claim.net, 0)
-        elif claim.line_id is None and claim.payee_id == organization_id:
-            owed = claim.net if buyer_is_owed_all else min(claim.net, split.reversed_base - split.cash_refunded)
-            held = max(owed, 0)
-        claims[key] = _change_held(claim, held, released_at=max(times.sale, times.refund))
-    return tuple(claims.values())
-
-
-def _change_net(claim: Claim, difference: int, *, due_at: datetime) -> Claim:
-    maturing = list(claim.maturing)
-    if difference > 0:
-        maturing.append(Tranche(due_at=due_at, amount=difference))
-        maturing.sort(key=lambda tranche: tranche.due_at)
-    left = -difference
-    while left > 0 and maturing:
-        newest = maturing.pop()
-        if newest.amount > left:
-            maturing.append(replace(newest, amount=newest.amount - left))
-        left -= newest.amount
-    return replace(claim, net=claim.net + difference, maturing=tuple(maturing))
-
-
-def _change_held(claim: Claim, held: int, *, released_at: datetime) -> Claim:
-    cleared = min(claim.cleared, claim.net - held) if held else claim.cleared
-    maturing = claim.maturing
-    if held < claim.held and cleared < claim.net - held:
-        # What was held may have come due meanwhile: a clearing looks again at the release.
-        maturing = tuple(
-            sorted((*maturing, Tranche(due_at=released_at, amount=0)), key=lambda tranche: tranche.due_at)
+    """What each payee is owed, and when. All follows from the merged order but K, which clearings have raised."""
+    nets: dict[ClaimKey, int] = defaultdict(int)
+    known = {(claim.line_id, claim.payee_id): claim for claim in before.claims} if before else {}
+    nets.update(dict.fromkeys(known, 0))
+    for component in (sale_claims, refund_claims, cash_claims):
+        for key, amount in component(split, organization_id, settlement=pinned.settlement).items():
+            nets[key] += amount
+    hold = timedelta(days=pinned.hold_days)
+    bases = {line.line_id: line.base for line in split.lines}
+    claims = []
+    for (line_id, payee_id), net in nets.items():
+        if not net and (line_id, payee_id) not in known:
+            continue
+        if line_id is None:
+            held = _owed_to_buyer(order, split, net) if payee_id == organization_id else 0
+            maturing = _pass_through_matures(order, split, net, hold=hold)
+        else:
+            held = net if own_link and payee_id == split.creator_id else 0
+            maturing = _matures(net, bases.get(line_id, 0), order.bases.get(line_id, ()), hold=hold)
+        held = max(held, 0)
+        cleared = known[line_id, payee_id].cleared if (line_id, payee_id) in known else 0
+        claims.append(
+            Claim(
+                line_id=line_id,
+                payee_id=payee_id,
+                net=net,
+                cleared=min(cleared, net - held) if held else cleared,
+                held=held,
+                maturing=maturing,
+            )
         )
-    return replace(claim, held=held, cleared=cleared, maturing=maturing)
+    return tuple(claims)
+
+
+def _owed_to_buyer(order: MergedOrder, split: Split, net: int) -> int:
+    """The part of the pass-through that the buyer has not got back yet; all of it while cancelled or refunded."""
+    return net if order.everything_reversed else min(net, split.reversed_base - split.cash_refunded)
+
+
+def _matures(net: int, whole: int, steps: Sequence[Reached], *, hold: timedelta) -> tuple[Tranche, ...]:
+    """When which part of `net` is due: as much as `whole` had reached by then, a holding period later."""
+    tranches: list[Tranche] = []
+    due = 0
+    for step in steps if net > 0 else ():
+        reached = net if step.amount >= whole else round_half_even(net * step.amount, whole)
+        if reached > due:
+            tranches.append(Tranche(due_at=step.at + hold, amount=reached - due))
+            due = reached
+    return tuple(tranches)
+
+
+def _pass_through_matures(order: MergedOrder, split: Split, net: int, *, hold: timedelta) -> tuple[Tranche, ...]:
+    """Reversed bases that joined the pass-through are due a holding period after the refund that reversed them."""
+    joined = max(min(net, split.reversed_base - split.cash_refunded), 0)
+    tranches = _matures(net - joined, order.collected, order.totals, hold=hold)
+    if not joined:
+        return tranches
+    times = [refund.processed_at for refund in order.refunds.values()]
+    if order.newest is not None and (order.everything_reversed or not times):
+        times.append(order.newest.updated_at)
+    joined_at = max(order.totals[0].at, *times)
+    late = Tranche(due_at=joined_at + hold, amount=joined)
+    return tuple(sorted((*tranches, late), key=lambda tranche: tranche.due_at))
 
 
 def clear_claim(claim: Claim, *, at: datetime) -> Claim:
     """The claim after a clearing at `at`: K rises to N less what is held or not due yet, and never falls."""
-    later = tuple(tranche for tranche in claim.maturing if tranche.due_at > at)
-    blocked = max(sum(tranche.amount for tranche in later), claim.held)
-    return replace(claim, cleared=max(claim.cleared, claim.net - blocked), maturing=later)
+    return replace(claim, cleared=_cleared_at(claim, at))
+
+
+def _cleared_at(claim: Claim, at: datetime) -> int:
+    not_due = sum(tranche.amount for tranche in claim.maturing if tranche.due_at > at)
+    return max(claim.cleared, claim.net - max(not_due, claim.held))
 
 
 def next_clearing(claims: Sequence[Claim], *, clears: bool) -> datetime | None:
@@ -338,7 +342,8 @@ def next_clearing(claims: Sequence[Claim], *, clears: bool) -> datetime | None:
     dues = [
         tranche.due_at
         for claim in claims
+        if claim.pending > claim.held
         for tranche in claim.maturing
-        if clear_claim(claim, at=tranche.due_at).available > claim.available
+        if min(claim.net, _cleared_at(claim, tranche.due_at)) > claim.available
     ]
     return min(dues, default=None)

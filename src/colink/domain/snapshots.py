@@ -37,6 +37,8 @@ class TransactionStatus(StrEnum):
 class OrderLine:
     """`base` is minor units, as ordered: price x quantity - discounts - tax included; 0 for gift cards and tips.
 
+    carries_base: false for gift cards and tips: what is refunded of them touches no line.
+
     `current_quantity`: units still in the order; None where the platform does not say.
     """
 
@@ -46,6 +48,7 @@ class OrderLine:
     product_external_id: str | None = None
     sku_external_id: str | None = None
     current_quantity: int | None = None
+    carries_base: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,7 +55,7 @@ class LineSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class Tranche:
-    """An increase of what a payee is owed that has not come due yet."""
+    """A part of what a payee is owed, and when it comes due."""
 
     due_at: datetime
     amount: int
@@ -64,7 +64,8 @@ class Tranche:
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """What one payee is owed on one order line (line_id None: the pass-through line). Semantics section 6:
-    `net` is N, `cleared` K; available holds min(N, K), pending the rest. `held` of N may not clear."""
+    `net` is N, `cleared` K; available holds min(N, K), pending the rest. `held` of N may not clear; `maturing` says
+    when which part of N is due."""
 
     line_id: str | None
     payee_id: str

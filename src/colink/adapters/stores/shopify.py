@@ -116,9 +116,6 @@ class ShopifyConnector:
         readers = order.objects("line_items", required=True)
         lines = tuple(_line(reader, amounts, currency, taxes_included=taxes_included) for reader in readers)
         _check_lines(order, readers, lines)
-        without_base = frozenset(
-            line.line_id for reader, line in zip(readers, lines, strict=True) if _carries_no_base(reader)
-        )
         external_id = order.id("id")
         return OrderSnapshot(
             external_id=external_id,
@@ -139,7 +136,7 @@ class ShopifyConnector:
                 coupons=_coupons(order, amounts, currency),
                 customer_ref=customer_ref_of(_email(order), pepper=self._pepper),
             ),
-            refunds=tuple(_refund(reader, amounts, without_base) for reader in order.objects("refunds")),
+            refunds=tuple(_refund(reader) for reader in order.objects("refunds")),
             digest=hashlib.sha256(body).hexdigest(),
         )
 
@@ -221,6 +218,7 @@ def _line(line: Reader, amounts: _Amounts, currency: str, *, taxes_included: boo
         product_external_id=line.id_or_none("product_id"),
         sku_external_id=line.id_or_none("variant_id"),
         current_quantity=line.count_or_none("current_quantity"),
+        carries_base=not _carries_no_base(line),
     )
 
 
@@ -277,7 +275,7 @@ def _email(order: Reader) -> str | None:
 def _standalone_refund(refund: Reader, _body: bytes) -> StandaloneRefund:
     return StandaloneRefund(
         order_external_id=refund.id("order_id"),
-        refund=_refund(refund, _Amounts(_refund_currency(refund)), frozenset()),
+        refund=_refund(refund),
     )
 
 
@@ -285,8 +283,10 @@ def _edit(_edit: Reader, _body: bytes) -> Ignored:
     return Ignored(reason="an edit carries only the differences; orders/updated brings the money")
 
 
-def _refund(refund: Reader, amounts: _Amounts, without_base: frozenset[str]) -> Refund:
-    """One refund, alone or inside an order. `without_base`: the order's gift-card and tip lines."""
+def _refund(refund: Reader) -> Refund:
+    """One refund. The same content gives the same refund, alone or inside an order: only so can deliveries be merged
+    in any order."""
+    amounts = _Amounts(_refund_currency(refund))
     lines = refund.objects("refund_line_items")
     adjustments = refund.objects("order_adjustments")
     shipping = refund.objects("refund_shipping_lines")
@@ -294,7 +294,7 @@ def _refund(refund: Reader, amounts: _Amounts, without_base: frozenset[str]) -> 
     return Refund(
         refund_id=refund.id("id"),
         processed_at=refund.time_or_none("processed_at") or refund.time("created_at"),
-        lines=tuple(_refund_line(line, amounts, without_base) for line in lines),
+        lines=tuple(_refund_line(line, amounts) for line in lines),
         amount_only=sum((_amount_only(adjustment, amounts) for adjustment in adjustments), _ZERO),
         transactions=tuple(transaction for transaction in transactions if transaction is not None),
         detail=len(lines) + len(adjustments) + len(shipping),
@@ -303,14 +303,13 @@ def _refund(refund: Reader, amounts: _Amounts, without_base: frozenset[str]) -> 
     )
 
 
-def _refund_line(line: Reader, amounts: _Amounts, without_base: frozenset[str]) -> RefundLine:
-    """A line that carries no base has none to give back: its amount must not spill over to other lines."""
-    line_id = line.id("line_item_id")
-    subtotal, tax = amounts.of(line, "subtotal"), amounts.of(line, "total_tax", default=_ZERO)
-    line_item = line.object_or_none("line_item")
-    if line_id in without_base or (line_item is not None and _carries_no_base(line_item)):
-        subtotal = tax = _ZERO
-    return RefundLine(line_id=line_id, quantity=line.count("quantity"), subtotal=subtotal, tax=tax)
+def _refund_line(line: Reader, amounts: _Amounts) -> RefundLine:
+    return RefundLine(
+        line_id=line.id("line_item_id"),
+        quantity=line.count("quantity"),
+        subtotal=amounts.of(line, "subtotal"),
+        tax=amounts.of(line, "total_tax", default=_ZERO),
+    )
 
 
 def _amount_only(adjustment: Reader, amounts: _Amounts) -> Decimal:
@@ -323,11 +322,11 @@ def _amount_only(adjustment: Reader, amounts: _Amounts) -> Decimal:
 
 def _transaction(transaction: Reader, amounts: _Amounts) -> RefundTransaction | None:
     """Money on its way back; None for other kinds and for nothing. Without a `_set` twin Shopify tells the amount in
-    the currency of the payment, which the transaction carries where it is not the shop's."""
+    the currency of the payment, which the transaction then carries."""
     if transaction.loose_text_or_none("kind") != "refund":
         return None
     told = transaction.has("currency") and not transaction.has("amount_set")
-    currency = _currency(transaction, "currency") if told else amounts.currency
+    currency = _currency(transaction, "currency") if told else None
     amount = amounts.of(transaction, "amount")
     word = transaction.text("status")
     status = _TRANSACTION_STATUS.get(word)
@@ -341,12 +340,12 @@ def _transaction(transaction: Reader, amounts: _Amounts) -> RefundTransaction | 
         transaction_id=transaction_id,
         amount=amount,
         status=status,
-        currency=None if currency == amounts.currency else currency,
+        currency=currency,
     )
 
 
 def _refund_currency(refund: Reader) -> str | None:
-    """The shop's currency, as far as a refund on its own tells it; the currency of a payment as the last resort."""
+    """The shop's currency, as far as a refund on its own tells it. A payment may be in another."""
     told = [
         *((line, "subtotal_set") for line in refund.objects("refund_line_items")),
         *((adjustment, "amount_set") for adjustment in refund.objects("order_adjustments")),
@@ -357,9 +356,6 @@ def _refund_currency(refund: Reader) -> str | None:
         shop_money = _shop_money(reader, key)
         if shop_money is not None and shop_money.has("currency_code"):
             return _currency(shop_money, "currency_code")
-    for transaction in refund.objects("transactions"):
-        if transaction.has("currency"):
-            return _currency(transaction, "currency")
     return None
 
 
