@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -57,6 +58,8 @@ def run_as_one(blocks: list[str], folder: Path) -> list[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    # The tour finds `colink` in .venv; where the tests run in another environment, in that.
+    environment["PATH"] += os.pathsep + str(Path(sys.executable).parent)
     environment |= {"PORT": str(port), "COLINK_DATA_DIR": str(folder / "tour")}
     script = "\n".join(f"echo '{_BLOCK}'\n{block}" for block in blocks)
     bash = subprocess.Popen(
