@@ -160,7 +160,7 @@ def test_nothing_found_credits_nobody() -> None:
         pytest.param(WEEK + timedelta(microseconds=999_999), "winner", id="a started second does not count"),
         pytest.param(WEEK + SECOND, "outside_window", id="one second more"),
         pytest.param(-SECOND, "after_order", id="after the order"),
-        pytest.param(-timedelta(microseconds=1), "after_order", id="hardly after the order"),
+        pytest.param(-timedelta(microseconds=999_999), "winner", id="in the order's own second"),
     ],
 )
 def test_click_window(ago: timedelta, reason: str) -> None:

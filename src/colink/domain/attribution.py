@@ -98,6 +98,11 @@ class Candidate:
     window_hours: int | None = None
     discount: int | None = None
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is a touch that is none of this order's business, whatever else bars it."""
+        return self.kind is not Outcome.COUPON and self.window_hours is None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attribution:
@@ -273,7 +278,7 @@ def _touch_found(
         reason = foreign
     elif seen.position > tracking_position:
         reason = Reason.RECORDED_LATE
-    elif touch.occurred_at > placed_at:
+    elif touch.occurred_at.replace(microsecond=0) > placed_at:  # shops tell whole seconds
         reason = Reason.AFTER_ORDER
     elif window_hours is not None and not _inside_window(touch.occurred_at, placed_at, hours=window_hours):
         reason = Reason.OUTSIDE_WINDOW
