@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from colink.domain import ledger
@@ -51,7 +51,7 @@ def journals_between(
     before: Split | None, after: Split, *, accounts: OrderAccounts, times: ChangeTimes
 ) -> list[Draft]:
     """The journals that lead from one split to the next; none for a component where nothing changed."""
-    walk = _ClaimWalk(before, accounts)
+    walk = _ClaimWalk(before)
     held_at = max(times.sale, times.refund)
     drafts: list[Draft] = []
     for kind, legs_of, claims_of, effective_at in (
@@ -68,7 +68,7 @@ def journals_between(
             walk.change_net(key, difference, legs, purpose=_purpose_of(key, accounts, kind))
         _append(drafts, kind, effective_at, legs, after.currency)
     legs = defaultdict(int)
-    walk.change_cleared(after.claims, legs)
+    walk.change_cleared(after.claims, legs, accounts)
     _append(drafts, JournalKind.HOLD, held_at, legs, after.currency)
     return drafts
 
@@ -88,27 +88,25 @@ def clearing_journal(
 
 
 class _ClaimWalk:
-    """The claims between two splits, component by component: N moves first, K last."""
+    """The claims (N, K) between two splits, component by component: N moves first, K last."""
 
-    def __init__(self, before: Split | None, accounts: OrderAccounts) -> None:
-        self._claims = {(claim.line_id, claim.payee_id): claim for claim in before.claims} if before else {}
-        self._accounts = accounts
+    def __init__(self, before: Split | None) -> None:
+        claims = before.claims if before else ()
+        self._claims = {(claim.line_id, claim.payee_id): (claim.net, claim.cleared) for claim in claims}
 
     def change_net(self, key: ClaimKey, difference: int, legs: dict[Leg, int], *, purpose: Purpose) -> None:
         line_id, payee_id = key
-        known = self._claims.get(key) or Claim(line_id=line_id, payee_id=payee_id, net=0)
-        changed = replace(known, net=known.net + difference)
-        self._claims[key] = changed
-        to_available = changed.available - known.available
+        net, cleared = self._claims.get(key, (0, 0))
+        self._claims[key] = (net + difference, cleared)
+        to_available = min(net + difference, cleared) - min(net, cleared)
         legs[ledger.payee_available(payee_id), line_id, purpose] += to_available
         legs[ledger.payee_pending(payee_id), line_id, purpose] += difference - to_available
 
-    def change_cleared(self, after: Sequence[Claim], legs: dict[Leg, int]) -> None:
+    def change_cleared(self, after: Sequence[Claim], legs: dict[Leg, int], accounts: OrderAccounts) -> None:
         for claim in after:
             key = (claim.line_id, claim.payee_id)
-            known = self._claims.get(key)
-            if known is not None:
-                _move_to_available(key, claim.available - known.available, legs, self._accounts)
+            if key in self._claims:
+                _move_to_available(key, claim.available - min(self._claims[key]), legs, accounts)
 
 
 def _move_to_available(key: ClaimKey, amount: int, legs: dict[Leg, int], accounts: OrderAccounts) -> None:
