@@ -293,6 +293,45 @@ async def test_a_refund_reverses_and_a_rejected_payout_frees_again(sale: Sale) -
     assert problem["type"] == "urn:colink:problem:payout-state"
 
 
+async def test_money_taken_back_before_a_payout_is_not_paid_by_netting_it(sale: Sale) -> None:
+    """A payout first takes the oldest credits to net the debits with: here those of the refunded order itself."""
+    shop, creator = sale.shop, sale.creator
+    await pay_by(shop, ProviderOutcome.PAID)
+    await shop.hold_ends(sale.order_id)
+    await refund_all(sale)
+    assert await sale.statuses(creator) == {"11": "reversed", "12": "reversed"}
+    assert await sale.balances(payee_id=creator["id"]) == {}
+    second = await another_order(sale, cleared=600)
+    assert await payout(sale, creator) == 600
+    assert await sale.statuses(creator) == {"11": "reversed", "12": "reversed"}
+    (entry,) = await entries_of_pending(shop, second, creator)
+    assert entry["status"] == "paid"
+
+
+async def test_money_taken_back_after_its_payout_stays_paid(sale: Sale) -> None:
+    shop, creator = sale.shop, sale.creator
+    await pay_by(shop, ProviderOutcome.PAID)
+    await shop.hold_ends(sale.order_id)
+    assert await payout(sale, creator) == 1423
+    await refund_all(sale)
+    assert await sale.statuses(creator) == {"11": "paid", "12": "paid"}
+    assert await sale.balances(payee_id=creator["id"]) == {f"payee:{creator['id']}:available": -1423}
+    await another_order(sale, cleared=2000)
+    assert await payout(sale, creator) == 577
+    assert await sale.statuses(creator) == {"11": "paid", "12": "paid"}
+
+
+async def test_money_taken_back_while_it_is_reserved_is_paid_once_the_payout_is(sale: Sale) -> None:
+    shop, creator = sale.shop, sale.creator
+    await pay_by(shop, ProviderOutcome.PAID)
+    await shop.hold_ends(sale.order_id)
+    requested = await request_payout(sale, creator)
+    await refund_all(sale)
+    assert await sale.statuses(creator) == {"11": "reversed", "12": "reversed"}
+    await finish_payout(sale, requested)
+    assert await sale.statuses(creator) == {"11": "paid", "12": "paid"}
+
+
 async def test_a_creators_own_purchase_is_held(shop: Shop) -> None:
     organization = await shop.organization()
     store, creator = await shop.store(organization), await shop.creator(email="Aina@example.com")
@@ -406,6 +445,51 @@ async def test_the_inbox_lists_deliveries_and_reads_one_again(sale: Sale) -> Non
     assert still["status"] == "rejected"
     for unknown in ("dlv_none", "dlv_none.none", "x"):
         await shop.refused("POST", f"/v1/inbox/{unknown}/replay", status=404)
+
+
+async def refund_all(sale: Sale) -> None:
+    everything = [RefundedItem(item=TSHIRT, quantity=2), RefundedItem(item=MUG)]
+    await sale.shop.refund(sale.store, items=everything)
+    assert (await sale.order())["split"]["creator_commission"] == myr(0)
+
+
+async def another_order(sale: Sale, *, cleared: int) -> str:
+    """The id of an order by the same link that earned the creator `cleared`, its hold at an end."""
+    shop = sale.shop
+    item = Item(line_id=21, title="Sarong", price=str(cleared // 10), product_id=73, variant_id=83)
+    click_id = await shop.follow(sale.link)
+    shop.clock.time += timedelta(hours=1)
+    told = await shop.order(sale.store, order_id=4508, items=[item], click_id=click_id)
+    await shop.hold_ends(told["order_id"])
+    return str(told["order_id"])
+
+
+async def entries_of_pending(shop: Shop, order_id: str, payee: Any) -> list[Any]:
+    """What an order earned a payee, as first posted."""
+    entries = (await shop.get("/v1/ledger/entries", order_id=order_id, payee_id=payee["id"]))["items"]
+    return [entry for entry in entries if entry["kind"] == "sale"]
+
+
+async def request_payout(sale: Sale, payee: Any) -> Any:
+    shop = sale.shop
+    account = {"payee_id": payee["id"], "rail": "sandbox", "currency": "MYR", "details": {}}
+    await shop.post("/v1/payout-accounts", account)
+    return await shop.post("/v1/payouts", {"payee_id": payee["id"], "currency": "MYR"})
+
+
+async def finish_payout(sale: Sale, requested: Any) -> None:
+    shop = sale.shop
+    finance = await shop.key("finance")
+    await shop.post(f"/v1/payouts/{requested['id']}/approve", key=finance, status=200)
+    await shop.colink.payout_desk().run()
+    assert (await shop.get(f"/v1/payouts/{requested['id']}"))["status"] == "paid"
+
+
+async def payout(sale: Sale, payee: Any) -> int:
+    """The amount of a payout of all that is available, paid."""
+    requested = await request_payout(sale, payee)
+    await finish_payout(sale, requested)
+    return int(requested["amount"]["amount"])
 
 
 class CertainRail:

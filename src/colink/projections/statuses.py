@@ -2,13 +2,18 @@
 
 Derived when read from three things that are written inline: the order's claims, the places of its cleared credits on
 the payee's line of credits, and the stretches of that line which payouts hold. Nothing here is stored.
+
+A payout also takes credits that were reversed before it: with them it nets the debits of the reversals, and nobody is
+paid (domain.payouts). So of a claim that came to nothing something was paid only by payouts that were requested while
+it had money: a credit carries the log position of the entry that left its claim with nothing, a payout's stretch that
+of the request.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import msgspec
@@ -17,6 +22,9 @@ from colink.domain import ledger
 from colink.domain.payouts import RELEASED, PayoutStatus, Stretch
 from colink.domain.split import Claim
 from colink.projections.engine import Connection
+
+ClaimKey = tuple[str, str | None, str]  # (order, line, payee)
+Move = tuple[int, int, int | None]  # (log position, amount, length of the line after it where it lengthens it)
 
 
 class EntryStatus(StrEnum):
@@ -29,19 +37,34 @@ class EntryStatus(StrEnum):
     POSTED = "posted"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place(Stretch):
+    """Where on the payee's line a cleared credit of a claim is. `void_from`: the log position of the entry with which
+    the claim had no money available any more (refunded, or held again), None while it has."""
+
+    void_from: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken(Stretch):
+    """What a payout holds of the payee's line. `requested`: the log position of its request, which reserved it."""
+
+    requested: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdings:
     """The stretches of one payee's line of credits that live payouts have reserved and paid payouts have used."""
 
-    reserved: tuple[Stretch, ...] = ()
-    paid: tuple[Stretch, ...] = ()
+    reserved: tuple[Taken, ...] = ()
+    paid: tuple[Taken, ...] = ()
 
 
-def claim_status(claim: Claim, *, places: Sequence[Stretch], holdings: Holdings) -> EntryStatus:
+def claim_status(claim: Claim, *, places: Sequence[Place], holdings: Holdings) -> EntryStatus:
     """The first that fits of: reversed (nothing is owed and nothing was paid), held, pending, reserved (a live payout
     holds some of it), paid (paid payouts hold all of it), cleared. `places`: where on the payee's line the
     claim's cleared credits are."""
-    if claim.net == 0 and not _any_overlap(places, holdings.paid):
+    if claim.net == 0 and not _was_paid(places, holdings.paid):
         return EntryStatus.REVERSED
     if claim.held > 0:
         return EntryStatus.HELD
@@ -58,6 +81,15 @@ def _overlap(a: Stretch, b: Stretch) -> int:
     return max(0, min(a.end, b.end) - max(a.start, b.start))
 
 
+def _was_paid(places: Sequence[Place], paid: Sequence[Taken]) -> bool:
+    """Whether a paid payout was requested on some of the credits before they came to nothing."""
+    return any(
+        _overlap(credit, stretch) > 0 and (credit.void_from is None or stretch.requested < credit.void_from)
+        for credit in places
+        for stretch in paid
+    )
+
+
 def _any_overlap(places: Sequence[Stretch], stretches: Sequence[Stretch]) -> bool:
     return any(_overlap(credit, stretch) for credit in places for stretch in stretches)
 
@@ -71,8 +103,8 @@ def _covered(credit: Stretch, stretches: Sequence[Stretch]) -> bool:
 class Statuses:
     """The statuses of all claims of some orders, for entries of these orders."""
 
-    claims: Mapping[tuple[str, str | None, str], Claim] = field(default_factory=dict)
-    places: Mapping[tuple[str, str | None, str], Sequence[Stretch]] = field(default_factory=dict)
+    claims: Mapping[ClaimKey, Claim] = field(default_factory=dict)
+    places: Mapping[ClaimKey, Sequence[Place]] = field(default_factory=dict)
     holdings: Mapping[tuple[str, str], Holdings] = field(default_factory=dict)
 
     def of_entry(self, *, account: str, currency: str, order_id: str | None, line_id: str | None) -> EntryStatus:
@@ -105,7 +137,7 @@ async def statuses_of(conn: Connection, order_ids: Collection[str]) -> Statuses:
     return Statuses(claims=claims, places=places, holdings=await _holdings_of(conn, payees))
 
 
-async def _claims_of(conn: Connection, orders: Sequence[str]) -> dict[tuple[str, str | None, str], Claim]:
+async def _claims_of(conn: Connection, orders: Sequence[str]) -> dict[ClaimKey, Claim]:
     cursor = await conn.execute(
         "SELECT order_id, claims FROM colink.orders WHERE order_id = ANY(%s) AND claims IS NOT NULL", (orders,)
     )
@@ -116,30 +148,47 @@ async def _claims_of(conn: Connection, orders: Sequence[str]) -> dict[tuple[str,
     }
 
 
-async def _places_of(conn: Connection, orders: Sequence[str]) -> dict[tuple[str, str | None, str], list[Stretch]]:
+async def _places_of(conn: Connection, orders: Sequence[str]) -> dict[ClaimKey, list[Place]]:
     cursor = await conn.execute(
-        "SELECT order_id, line_id, payee_id, credited_after - amount, credited_after FROM colink.entries"
-        " WHERE order_id = ANY(%s) AND credited_after IS NOT NULL AND payee_id IS NOT NULL"
-        " ORDER BY position, ordinal",
+        "SELECT order_id, line_id, payee_id, account, position, amount, credited_after FROM colink.entries"
+        " WHERE order_id = ANY(%s) AND payee_id IS NOT NULL ORDER BY position, ordinal",
         (orders,),
     )
-    places: dict[tuple[str, str | None, str], list[Stretch]] = defaultdict(list)
-    for order_id, line_id, payee_id, start, end in await cursor.fetchall():
-        places[order_id, line_id, payee_id].append(Stretch(start=start, end=end))
-    return places
+    moves: dict[ClaimKey, list[Move]] = defaultdict(list)
+    for order_id, line_id, payee_id, account, position, amount, credited_after in await cursor.fetchall():
+        if account == ledger.payee_available(payee_id):
+            moves[order_id, line_id, payee_id].append((position, amount, credited_after))
+    return {key: places_after(claim_moves) for key, claim_moves in moves.items()}
+
+
+def places_after(moves: Iterable[Move]) -> list[Place]:
+    """The places of a claim's cleared credits, from all that moved its available money, in the order of the log."""
+    void: list[Place] = []
+    live: list[Place] = []
+    available = 0
+    for position, amount, credited_after in moves:
+        available += amount
+        if credited_after is not None:
+            live.append(Place(start=credited_after - amount, end=credited_after))
+        if available <= 0:
+            void += [replace(place, void_from=position) for place in live]
+            live = []
+    return void + live
 
 
 async def _holdings_of(conn: Connection, payees: Sequence[str]) -> dict[tuple[str, str], Holdings]:
     cursor = await conn.execute(
-        "SELECT payee_id, currency, status, stretches FROM colink.payouts"
+        "SELECT payee_id, currency, status, stretches, created_position FROM colink.payouts"
         " WHERE payee_id = ANY(%s) AND status <> ALL(%s) ORDER BY created_position",
         (payees, [status.value for status in RELEASED]),
     )
-    reserved: dict[tuple[str, str], list[Stretch]] = defaultdict(list)
-    paid: dict[tuple[str, str], list[Stretch]] = defaultdict(list)
-    for payee_id, currency, status, stretches in await cursor.fetchall():
+    reserved: dict[tuple[str, str], list[Taken]] = defaultdict(list)
+    paid: dict[tuple[str, str], list[Taken]] = defaultdict(list)
+    for payee_id, currency, status, stretches, requested in await cursor.fetchall():
         held = paid if status == PayoutStatus.PAID else reserved
-        held[payee_id, currency] += _STRETCHES.decode(stretches)
+        held[payee_id, currency] += (
+            Taken(start=part.start, end=part.end, requested=requested) for part in _STRETCHES.decode(stretches)
+        )
     return {
         key: Holdings(reserved=tuple(reserved[key]), paid=tuple(paid[key])) for key in reserved.keys() | paid.keys()
     }
