@@ -132,11 +132,9 @@ class Shop:
         made = await self.post("/v1/keys", {"role": role} | bound)
         return str(made["key"])
 
-    async def follow(self, link: Any) -> str:
+    async def follow(self, link: Any, *, agent: str = "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0") -> str:
         """A shopper follows a link; the click id that reaches the shop."""
-        answer = await self.http.get(
-            f"/l/{link['code']}", headers={"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"}
-        )
+        answer = await self.http.get(f"/l/{link['code']}", headers={"User-Agent": agent})
         assert answer.status_code == 302, answer.text
         return httpx.URL(answer.headers["location"]).params["colink_ref"]
 

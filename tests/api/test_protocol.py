@@ -286,6 +286,7 @@ async def test_openapi_describes_every_route(shared_shop: Shop) -> None:
         "/v1/payouts/{payout_id}/approve",
         "/v1/reports/attribution",
         "/v1/leaderboards",
+        "/v1/events",
         "/healthz",
         "/readyz",
         "/metrics",

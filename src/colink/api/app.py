@@ -10,6 +10,7 @@ from colink.api.errors import add_error_handlers
 from colink.api.routes import (
     campaigns,
     catalog,
+    events,
     health,
     inbox,
     keys,
@@ -48,6 +49,7 @@ def create_app(services: Services) -> FastAPI:
         payouts,
         reports,
         inbox,
+        events,
         health,
     ):
         app.include_router(module.router)

@@ -34,6 +34,7 @@ class Permission(StrEnum):
     READ_REPORTS = "read reports"
     READ_LEADERBOARDS = "read leaderboards"
     READ_INBOX = "read deliveries"
+    READ_EVENTS = "read the event log"
     REPLAY_INBOX = "replay deliveries"
 
 

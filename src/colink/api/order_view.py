@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from colink.domain.attribution import Attribution, Candidate, Reason
+from colink.domain.attribution import Attribution, Candidate
 from colink.domain.ids import product_id, sku_id
 from colink.domain.money import Money
 from colink.domain.orders import Order
@@ -17,8 +17,6 @@ from colink.domain.snapshots import OrderSnapshot
 from colink.domain.split import LineSplit
 
 Shape = dict[str, Any]
-
-_OF_OTHERS = frozenset({Reason.OTHER_ORGANIZATION, Reason.OTHER_STORE})
 
 
 def order_view(order: Order, *, whole: bool = True) -> Shape | None:
@@ -137,7 +135,7 @@ def _split(lines: Sequence[LineSplit], currency: str) -> Shape:
 def _shown(attribution: Attribution, *, whole: bool) -> Sequence[Candidate]:
     if whole:
         return attribution.candidates
-    return [candidate for candidate in attribution.candidates if candidate.reason not in _OF_OTHERS]
+    return [candidate for candidate in attribution.candidates if not candidate.is_foreign]
 
 
 def _attribution(attribution: Attribution, candidates: Sequence[Candidate]) -> Shape:

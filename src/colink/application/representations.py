@@ -12,12 +12,13 @@ from colink.domain.tracking import LinkDetails
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_HIDDEN = frozenset({"customer_ref", "creator_customer_ref", "digest"})
+HIDDEN = frozenset({"customer_ref", "creator_customer_ref", "digest"})
+"""Names of fields that hold keyed hashes and digests."""
 
 
 def shown(details: DataclassInstance) -> dict[str, Any]:
     """The public fields of a details class, values as they are (dataclasses, Money and times are encoded later)."""
-    answer = {field.name: getattr(details, field.name) for field in fields(details) if field.name not in _HIDDEN}
+    answer = {field.name: getattr(details, field.name) for field in fields(details) if field.name not in HIDDEN}
     if isinstance(details, LinkDetails):
         answer["utm"] = dict(details.utm)
     return answer

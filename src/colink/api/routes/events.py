@@ -1,0 +1,79 @@
+"""The commerce log, in order. Who sees everything gets payloads as recorded; a seller those of its organisation,
+without keyed hashes and without the touches that turned out to be other sellers' business."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Query
+from starlette.responses import Response
+
+from colink.api.answers import json_answer
+from colink.api.auth import Permission
+from colink.api.pages import Page, numbers_after, page
+from colink.api.session import Session, may
+from colink.application.representations import HIDDEN
+from colink.domain.attribution import Outcome
+from colink.projections.log_pages import LoggedEvent, list_events
+
+router = APIRouter(prefix="/v1", tags=["events"])
+
+
+@router.get("/events")
+async def read_events(
+    session: Annotated[Session, Depends(may(Permission.READ_EVENTS))],
+    page: Annotated[Page, Depends(page)],
+    after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
+) -> Response:
+    """Events after a log position. `next_cursor` leads through what is there; `after` of the answer is the position
+    to go on from later. `type` is the stable name of what happened, `schema_version` the payload's shape."""
+    cursor = numbers_after(page, count=1)
+    after = cursor[0] if cursor else after
+    whole = session.within_organization is None
+    async with session.services.pool.connection() as conn:
+        events = await list_events(
+            conn, organization_id=session.within_organization, after=after, limit=page.limit + 1
+        )
+    answer = page.answer(
+        events, key=lambda event: (event.position,), show=lambda event: _event_view(event, whole=whole)
+    )
+    shown = answer["items"]
+    return json_answer(answer | {"after": shown[-1]["position"] if shown else after})
+
+
+def _event_view(event: LoggedEvent, *, whole: bool) -> dict[str, Any]:
+    recorded = event.payload.encode()
+    return {
+        "position": event.position,
+        "stream_id": event.stream_id,
+        "version": event.version,
+        "type": event.topic,
+        "schema_version": event.schema_version,
+        "organization_id": event.organization_id,
+        "recorded_at": event.recorded_at,
+        "actor": event.actor,
+        "correlation_id": event.correlation_id,
+        "causation_id": event.causation_id,
+        "payload": msgspec.Raw(recorded) if whole else _of_the_seller(msgspec.json.decode(recorded)),
+    }
+
+
+def _of_the_seller(value: Any) -> Any:
+    """A payload, or a part of it, without what is hidden from a seller."""
+    if isinstance(value, list):
+        return [_of_the_seller(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: _of_the_seller(
+            [candidate for candidate in part if not _is_foreign(candidate)] if name == "candidates" else part
+        )
+        for name, part in value.items()
+        if name not in HIDDEN
+    }
+
+
+def _is_foreign(candidate: dict[str, Any]) -> bool:
+    """`Candidate.is_foreign`, of one as recorded."""
+    return candidate["kind"] != Outcome.COUPON and candidate.get("window_hours") is None
