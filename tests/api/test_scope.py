@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from tests.api.shop import Shop
 
-from colink.cli.shopify_traffic import Item
+from colink.cli.shopify_traffic import Item, order_body
 
 pytestmark = pytest.mark.anyio
 
@@ -240,3 +241,69 @@ async def test_finance_and_auditors_see_everything(shared_shop: Shop, ours: Part
             for address in addresses(owner):
                 answer = await shared_shop.send("GET", address, key=key)
                 assert answer.status_code == 200, address
+
+
+async def test_a_seller_key_makes_no_money_that_can_be_paid_out(shop: Shop) -> None:
+    """Who holds the webhook secret can tell of sales that never were, and a short hold pays before anybody looks."""
+    organization = await shop.organization()
+    org = organization["id"]
+    key = await shop.key("seller", organization_id=org)
+    store = {
+        "organization_id": org,
+        "platform": "shopify",
+        "name": "Own",
+        "settlement": "platform_collected",
+        "credentials": {"webhook_secrets": ["s"]},
+    }
+    problem = await shop.refused("POST", "/v1/stores", store, status=403, key=key)
+    assert (problem["type"], problem["field"]) == ("urn:colink:problem:forbidden", "settlement")
+    assert "ask the operator" in problem["detail"]
+    assert (await shop.get("/v1/stores", organization_id=org))["items"] == []
+    own = await shop.post("/v1/stores", store | {"settlement": "seller_collected"}, key=key)
+    assert own["settlement"] == "seller_collected"
+
+    campaign = {"organization_id": org, "name": "Fast"}
+    assert organization["hold_days"] == 14
+    for days in (0, 13):
+        body = campaign | {"slug": f"hold-{days}", "hold_days": days}
+        problem = await shop.refused("POST", "/v1/campaigns", body, status=403, key=key)
+        assert (problem["type"], problem["field"]) == ("urn:colink:problem:forbidden", "hold_days")
+        assert (await shop.post("/v1/campaigns", body))["hold_days"] == days  # the operator may
+    for days in (14, 30):
+        made = await shop.post("/v1/campaigns", campaign | {"slug": f"h{days}", "hold_days": days}, key=key)
+        assert made["hold_days"] == days
+    body = campaign | {"slug": "hold-366", "hold_days": 366}
+    assert (await shop.refused("POST", "/v1/campaigns", body, status=422, key=key))["field"] == "hold_days"
+
+
+async def test_a_seller_does_not_learn_of_touches_on_other_sellers_links(shop: Shop) -> None:
+    """An order carries the click ids of all links its buyer followed. Also where something else bars the touch first:
+    crawlers are set aside before anybody asks whose link they followed."""
+    ours, theirs = await party(shop, "ours"), await party(shop, "theirs")
+    foreign = await shop.follow(theirs.link)
+    crawled = await shop.follow(theirs.link, agent="Googlebot/2.1 (+http://www.google.com/bot.html)")
+    elsewhere = await shop.link(theirs.creator, destination="https://elsewhere.example/")
+    other = await shop.follow(elsewhere)
+    own = await shop.follow(ours.link)
+    shop.clock.time += timedelta(minutes=1)
+    body = order_body(order_id=4600, number=1100, currency="MYR", placed_at=shop.clock.now(), items=[TSHIRT])
+    clicks = [{"name": "colink_ref", "value": click} for click in (foreign, crawled, other, own)]
+    told = await shop.deliver(ours.store, "orders/paid", body | {"note_attributes": clicks})
+
+    order = await shop.get(f"/v1/orders/{told['order_id']}")
+    reasons = {each["touch_id"]: each["reason"] for each in order["attribution"]["candidates"]}
+    expected = {foreign: "other_organization", crawled: "bot", other: "other_store", own: "winner"}
+    assert {click: reasons[click] for click in expected} == expected
+    seen = await shop.get(f"/v1/orders/{told['order_id']}", key=ours.seller_key)
+    assert {each["creator_id"] for each in seen["attribution"]["candidates"]} == {ours.creator["id"]}
+    assert own in {each["touch_id"] for each in seen["attribution"]["candidates"]}
+    logged = (await shop.get("/v1/events", key=ours.seller_key, limit=200))["items"]
+    (decided,) = [
+        event["payload"]["attribution"]
+        for event in logged
+        if event["stream_id"] == told["order_id"] and event["type"] == "order.attributed"
+    ]
+    assert [each["touch_id"] for each in decided["candidates"]] == [
+        each["touch_id"] for each in seen["attribution"]["candidates"]
+    ]
+    assert theirs.creator["id"] not in str(decided)

@@ -10,7 +10,7 @@ from colink.application.ports import Decision, Facts, Needs
 from colink.application.representations import shown
 from colink.domain.campaigns import Campaign, CampaignDetails
 from colink.domain.catalog import ProductDetails
-from colink.domain.errors import Conflict, InvalidInput
+from colink.domain.errors import Conflict, Forbidden, InvalidInput
 from colink.domain.organizations import OrganizationDetails
 
 LONGEST_WINDOW_HOURS = 24 * 365
@@ -20,7 +20,8 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 
 @dataclass(frozen=True, kw_only=True)
 class CreateCampaign(Setup):
-    """Answers with the campaign. Raises Conflict for a slug that is taken (slugs are public, so unique over all)."""
+    """Answers with the campaign. Raises Conflict for a slug that is taken (slugs are public, so unique over all), and
+    Forbidden where a caller bound to the organisation would let money clear earlier than the organisation's terms."""
 
     id: str
     organization_id: str
@@ -41,7 +42,7 @@ class CreateCampaign(Setup):
         )
 
     def decide(self, facts: Facts) -> Decision:
-        self.organization(facts, self.organization_id)
+        organization = self.organization(facts, self.organization_id)
         self._check_products(facts)
         if not _SLUG.fullmatch(self.slug):
             msg = "slug must be 1 to 100 lower-case letters, digits, dashes or underscores"
@@ -49,6 +50,10 @@ class CreateCampaign(Setup):
         if facts.keyed(CampaignDetails, self.slug) is not None:
             msg = f"the slug {self.slug!r} is taken"
             raise Conflict(msg, field="slug")
+        hold_days = None
+        if self.hold_days is not None:
+            hold_days = check_range(self.hold_days, field="hold_days", least=0, most=365)
+            self._check_holds_long_enough(hold_days, least=organization.hold_days)
         details = CampaignDetails(
             id=self.id,
             organization_id=self.organization_id,
@@ -61,13 +66,16 @@ class CreateCampaign(Setup):
                 self.view_window_hours, field="view_window_hours", least=0, most=LONGEST_WINDOW_HOURS
             ),
             coupon_first=self.coupon_first,
-            hold_days=None
-            if self.hold_days is None
-            else check_range(self.hold_days, field="hold_days", least=0, most=365),
+            hold_days=hold_days,
             product_ids=tuple(dict.fromkeys(self.product_ids)),
         )
         campaign = Campaign.create(details, at=facts.now)
         return Decision(answer=shown(details), events=campaign.new_events(), organization_id=self.organization_id)
+
+    def _check_holds_long_enough(self, hold_days: int, *, least: int) -> None:
+        if self.within is not None and hold_days < least:
+            msg = f"a key bound to an organization holds money for its {least} days or longer, not {hold_days}"
+            raise Forbidden(msg, field="hold_days")
 
     def _check_products(self, facts: Facts) -> None:
         if len(self.product_ids) > MOST_PRODUCTS:

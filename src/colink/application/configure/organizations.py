@@ -63,7 +63,10 @@ class RegisterOrganization(Setup):
 @dataclass(frozen=True, kw_only=True)
 class ConnectStore(Setup):
     """Answers with the store, without its credentials: those are kept as private values of the store, one a name,
-    each as JSON. Shopify's are `webhook_secrets`, a list of texts (a list, because a rotated secret signs on)."""
+    each as JSON. Shopify's are `webhook_secrets`, a list of texts (a list, because a rotated secret signs on).
+
+    Who knows the secret can tell of sales that never were. So a caller bound to an organisation connects only stores
+    whose money the seller collects itself; Forbidden for another."""
 
     id: str
     organization_id: str
@@ -79,6 +82,11 @@ class ConnectStore(Setup):
 
     def decide(self, facts: Facts) -> Decision:
         self.organization(facts, self.organization_id)
+        if self.within is not None and self.settlement is not Settlement.SELLER_COLLECTED:
+            msg = (
+                f"a key bound to an organization connects no {self.settlement} store: ask the operator to connect it"
+            )
+            raise Forbidden(msg, field="settlement")
         details = StoreDetails(
             id=self.id,
             organization_id=self.organization_id,
