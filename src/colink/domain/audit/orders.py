@@ -6,17 +6,15 @@ deliveries merged so far, the touches a decision looked at, the terms known at t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from colink.domain.aggregates import Event
 from colink.domain.attribution import rederive
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.ledger import JournalPosted
 from colink.domain.orders import Order, OrderAttributed, OrderCleared, OrderSplit
-from colink.domain.postings import Draft, clearing_journal, journals_between
-from colink.domain.revenue import clear_claim, clears_by_time, next_clearing
+from colink.domain.postings import Draft, journals_between
 from colink.domain.terms import Terms
 
 
@@ -29,16 +27,6 @@ class ExpectedJournal:
     draft: Draft
 
 
-@dataclass(kw_only=True)
-class _Command:
-    """Order events that one append recorded, as far as they caused journals: named by the last one's version."""
-
-    version: int
-    position: int
-    decided_at: datetime
-    drafts: list[tuple[int, Draft]]
-
-
 class OrderReplay:
     """Feed it the events of one stream in order; it writes what it finds into the results."""
 
@@ -49,7 +37,7 @@ class OrderReplay:
         self._results = results
         self._in_range = in_range
         self._order: Order | None = None
-        self._commands: list[_Command] = []
+        self._journals: list[ExpectedJournal] = []
 
     def feed(self, position: int, event: Event) -> None:
         """Raises whatever an event that fits no order deserves."""
@@ -68,11 +56,16 @@ class OrderReplay:
 
     def journals(self) -> list[ExpectedJournal]:
         """All journals that must have followed from the events fed so far."""
-        order_id = self._order.id if self._order is not None else ""
-        return [
-            ExpectedJournal(journal_id=f"jrn_{order_id}.{command.version}.{number}", position=position, draft=draft)
-            for command in self._commands
-            for number, (position, draft) in enumerate(command.drafts)
+        return self._journals
+
+    def _expect(self, position: int, event: Event, drafts: Iterable[Draft]) -> None:
+        self._journals += [
+            ExpectedJournal(
+                journal_id=f"jrn_{event.originator_id}.{event.originator_version}.{number}",
+                position=position,
+                draft=draft,
+            )
+            for number, draft in enumerate(drafts)
         ]
 
     def _check_attribution(self, position: int, order: Order, event: OrderAttributed) -> None:
@@ -95,15 +88,19 @@ class OrderReplay:
             )
 
     def _check_split(self, position: int, order: Order, event: OrderSplit) -> None:
-        result = self._results[Pass.SPLITS]
-        pinned_at = order.pinned_position()
-        terms = self._terms_of(order.organization_id)
-        terms = terms.known_at(terms.position if pinned_at is None else pinned_at)
+        terms = self._terms_of(order.organization_id).known_at(event.terms.position)
+        drafts = journals_between(
+            order.split, event.split, accounts=order.accounts(event.terms), times=order.change_times()
+        )
         if self._in_range(position):
+            result = self._results[Pass.SPLITS]
             result.checked += 1
+            self._check_pin(position, order, event, terms)
+            effective_at = max((draft.effective_at for draft in drafts), default=None)
             for what, recorded, derived in (
                 ("terms", event.terms, order.pinned_terms(terms)),
                 ("split", event.split, order.next_split(terms)),
+                ("effective time", event.effective_at, effective_at),
             ):
                 if recorded != derived:
                     result.find(
@@ -113,33 +110,32 @@ class OrderReplay:
                         f"not the {what} of {order.id} that follow from its deliveries and the terms it pinned",
                         **_differing(recorded, derived),
                     )
-        drafts = journals_between(
-            order.split, event.split, accounts=order.accounts(event.terms), times=order.change_times()
-        )
-        self._commands.append(
-            _Command(
-                version=event.originator_version,
-                position=position,
-                decided_at=event.timestamp,
-                drafts=[(position, draft) for draft in drafts],
+        self._expect(position, event, drafts)
+
+    def _check_pin(self, position: int, order: Order, event: OrderSplit, pinned: Terms) -> None:
+        """A first split pins the terms that stood when it was recorded; later ones keep them."""
+        if order.terms is not None:
+            stands = event.terms.position == order.terms.position
+        else:
+            then = self._terms_of(order.organization_id).known_at(position)
+            stands = event.terms.position < position and replace(then, position=pinned.position) == pinned
+        if not stands:
+            self._results[Pass.SPLITS].find(
+                Kind.DERIVED_DIFFERENTLY,
+                position,
+                order.id,
+                f"{order.id} is split by terms of position {event.terms.position}, not by those it had to be",
             )
-        )
 
     def _check_clearing(self, position: int, order: Order, event: OrderCleared) -> None:
-        split, terms = order.split, order.terms
         result = self._results[Pass.CLEARINGS]
-        if split is None or terms is None:
-            result.find(Kind.DERIVED_DIFFERENTLY, position, order.id, f"{order.id} was cleared before it was split")
+        clearing = order.next_clearing()
+        if clearing is None:
+            result.find(Kind.DERIVED_DIFFERENTLY, position, order.id, f"{order.id} was cleared with nothing due")
             return
-        claims = tuple(clear_claim(claim, at=event.due_at) for claim in split.claims)
         if self._in_range(position):
             result.checked += 1
-            derived = replace(
-                event,
-                due_at=split.clears_at or event.due_at,
-                claims=claims,
-                clears_at=next_clearing(claims, clears=clears_by_time(terms)),
-            )
+            derived = replace(event, due_at=clearing.due_at, claims=clearing.claims, clears_at=clearing.clears_at)
             if event != derived or event.due_at > event.timestamp:
                 result.find(
                     Kind.DERIVED_DIFFERENTLY,
@@ -148,28 +144,7 @@ class OrderReplay:
                     f"the clearing of {order.id} does not follow from what was due then",
                     **_differing(event, derived),
                 )
-        draft = clearing_journal(
-            split.claims, event.claims, currency=split.currency, accounts=order.accounts(terms), due_at=event.due_at
-        )
-        last = self._commands[-1] if self._commands else None
-        together = (
-            last is not None
-            and last.version == event.originator_version - 1
-            and last.decided_at == event.timestamp
-            and all(kept.kind == draft.kind for _, kept in last.drafts)
-        )
-        if together and last is not None:
-            last.version = event.originator_version
-            last.drafts.append((position, draft))
-        else:
-            self._commands.append(
-                _Command(
-                    version=event.originator_version,
-                    position=position,
-                    decided_at=event.timestamp,
-                    drafts=[(position, draft)],
-                )
-            )
+        self._expect(position, event, [clearing.draft])
 
 
 def journal_matches(draft: Draft, journal: JournalPosted) -> bool:
@@ -181,6 +156,8 @@ def _differing(recorded: object, derived: object) -> dict[str, object]:
     """The fields that differ, on both sides."""
     if derived is None:
         return {"recorded": recorded, "derived": None}
+    if not hasattr(recorded, "__dict__"):
+        return {"recorded": recorded, "derived": derived}
     names = [name for name in vars(recorded) if getattr(recorded, name) != getattr(derived, name, None)]
     return {
         "recorded": {name: getattr(recorded, name) for name in names},
