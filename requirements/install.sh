@@ -34,11 +34,28 @@ make_venv() {
     "$python" -m venv --clear .venv
 }
 
+# The README's tour, which a test runs, uses these.
+need_programs() {
+    local missing=()
+    for program in curl openssl; do
+        command -v "$program" >/dev/null || missing+=("$program")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "colink: installing ${missing[*]}"
+        apt-get update -qq </dev/null
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null
+    else
+        fail "the tests need ${missing[*]}: install them first"
+    fi
+}
+
 if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     python=$(find_python)
     echo "colink: creating .venv with $("$python" --version)"
     make_venv "$python"
 fi
+if [ "$set_name" = dev ]; then need_programs; fi
 echo "colink: installing requirements/$set_name.txt into .venv"
 pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps)
 "${pip[@]}" --require-hashes --only-binary :all: -r "requirements/$set_name.txt"
