@@ -72,6 +72,44 @@ def test_a_superuser_who_switches_ordinary_triggers_off_is_refused_too(database:
             connection.execute(f"delete from colink.{log}")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update colink.inbox set body = 'other'",
+        "update colink.inbox set headers = '[]'",
+        "update colink.inbox set source = 'sto_2'",
+        "update colink.inbox set delivery_id = 'd_2'",
+        "update colink.inbox set topic = 'other'",
+        "update colink.inbox set received_at = received_at - interval '1 day'",
+        "update colink.inbox set recorded_at = recorded_at - interval '1 day'",
+        "update colink.inbox set seq = default",
+        "delete from colink.inbox",
+        "truncate colink.inbox",
+    ],
+)
+@pytest.mark.parametrize("role", ["owner_dsn", "superuser_dsn"])
+def test_nobody_changes_or_removes_a_delivery(written: Store, database: Any, role: str, change: str) -> None:
+    before = written.rows("select * from colink.inbox")
+    with psycopg.connect(getattr(database, role), autocommit=True) as connection:
+        if role == "superuser_dsn":
+            connection.execute("set session_replication_role = replica")
+        with pytest.raises(errors.InsufficientPrivilege, match="deliveries stay as they came"):
+            connection.execute(change.encode())
+    assert written.rows("select * from colink.inbox") == before
+
+
+def test_what_became_of_a_delivery_moves_until_it_is_accepted(owner: Connection[TupleRow]) -> None:
+    """What a replay writes; the append function is tested with it elsewhere."""
+    owner.execute(
+        "insert into colink.inbox (source, delivery_id, topic, headers, body, received_at, status, answer,"
+        " recorded_at) values ('sto_1', 'd_2', 'orders/paid', '{}', '', now(), 'rejected', '{}', now())"
+    )
+    moved = "update colink.inbox set status = 'accepted', order_id = 'o', position = 1 where delivery_id = 'd_2'"
+    assert owner.execute(moved).rowcount == 1
+    with pytest.raises(errors.InsufficientPrivilege, match="deliveries stay as they came"):
+        owner.execute("update colink.inbox set status = 'rejected' where delivery_id = 'd_2'")
+
+
 @pytest.mark.parametrize("table", LOGS + INLINE)
 @pytest.mark.parametrize(
     "change", ["insert into colink.{} default values", "delete from colink.{}", "truncate colink.{}"]
