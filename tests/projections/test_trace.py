@@ -5,17 +5,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 from tests.projections.world import AINA, CALLER, MONDAY, STORE, World
 
 from colink.application.clear_order import ClearOrder
-from colink.application.ports import Delivery, DeliveryStatus
+from colink.application.deliveries import inbox_id
+from colink.application.ports import Caller, Delivery, DeliveryStatus
 from colink.domain.aggregates import Event
 from colink.domain.errors import NotFound
 from colink.domain.payout_accounts import PayoutAccountDetails, Rail
 from colink.domain.payout_journals import journals_of
 from colink.domain.payouts import Funds, Payout, PayoutChanged, PayoutRequested
+from colink.domain.snapshots import OrderSnapshot
 from colink.projections.audit import Trace, trace, verify
 from colink.projections.audit.trace import TraceKind
 
@@ -32,6 +35,12 @@ async def traced(world: World, subject: str) -> Trace:
 async def a_paid_creator(world: World) -> None:
     """Order 1 came by a delivery, both orders cleared, and the commission of order 1 (15.00) is reserved."""
     command = world.snapshot_command(1, 10_000, 5_000)
+    assert isinstance(command.news, OrderSnapshot)
+    command = replace(
+        command,
+        caller=Caller(actor=f"webhook:{STORE}", correlation_id=inbox_id(STORE, "dlv-1")),
+        news=replace(command.news, digest=sha256(b"{}").hexdigest()),
+    )
     delivery = Delivery(
         source=STORE,
         delivery_id="dlv-1",

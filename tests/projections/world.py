@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from tests.conftest import TestDatabase
@@ -48,6 +48,12 @@ from colink.projections.leaderboard import Leaderboard
 ORGANIZATION, STORE, CAMPAIGN = "org_1", "sto_1", "cmp_1"
 AINA, BUDI = "cre_aina", "cre_budi"
 CALLER = Caller(actor="test", correlation_id="cor_1")
+KEEPERS: tuple[tuple[LiteralString, LiteralString], ...] = (
+    ("events", "append_only"),
+    ("tracking_events", "append_only"),
+    ("inbox", "stays"),
+    ("inbox", "stays_as_it_came"),
+)
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)  # 17:00 in Kuala Lumpur
 
 
@@ -213,11 +219,13 @@ class World:
             return [conn.execute(statement.encode()).rowcount for statement in statements]
 
     def tamper_with_log(self, *statements: str) -> list[int]:
-        """As a superuser who switches off what keeps the log."""
+        """As a superuser who switches off what keeps the logs and the inbox."""
         with psycopg.connect(self.database.superuser_dsn) as conn:
-            conn.execute("ALTER TABLE colink.events DISABLE TRIGGER append_only")
+            for table, trigger in KEEPERS:
+                conn.execute(f"ALTER TABLE colink.{table} DISABLE TRIGGER {trigger}")
             touched = [conn.execute(statement.encode()).rowcount for statement in statements]
-            conn.execute("ALTER TABLE colink.events ENABLE ALWAYS TRIGGER append_only")
+            for table, trigger in KEEPERS:
+                conn.execute(f"ALTER TABLE colink.{table} ENABLE ALWAYS TRIGGER {trigger}")
         return touched
 
     async def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:

@@ -128,7 +128,7 @@ def _show_report(console: Console, report: Report) -> None:
         sides = "" if finding.recorded is None else f"; recorded {finding.recorded}"
         sides += "" if finding.derived is None else f"; derived {finding.derived}"
         console.print(
-            f"[bold red]position {finding.position}[/] {finding.audit_pass}: "
+            f"[bold red]position {finding.position or '-'}[/] {finding.audit_pass}: "
             f"{escape(finding.message)}{escape(sides)}",
             soft_wrap=True,
         )
@@ -155,4 +155,6 @@ def _show_outcome(console: Console, report: Report) -> None:
     if report.findings:
         if count > _SHOWN:
             console.print(f"the first {min(_SHOWN, len(report.findings))} are shown; --json gives more")
-        console.print(f"what belongs to the first: colink audit trace {report.findings[0].position}")
+        traceable = [f.position for f in report.findings if f.position and f.audit_pass is not Pass.TRACKING]
+        if traceable:
+            console.print(f"what belongs to the first: colink audit trace {traceable[0]}")

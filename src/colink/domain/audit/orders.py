@@ -1,7 +1,7 @@
 """One order derived again from its events: attribution, split, clearing and the journals that must have followed.
 
 The replay trusts nothing an event says about a decision: it makes the decision again from the recorded inputs (the
-deliveries merged so far, the touches a decision looked at, the terms known at the pinned position) and compares.
+deliveries merged so far, the touches a decision looked at, the terms that stood when it was first made) and compares.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from colink.domain.aggregates import Event
 from colink.domain.attribution import rederive
 from colink.domain.audit.report import Kind, Pass, PassResult
+from colink.domain.audit.terms import TermsBook
 from colink.domain.ledger import JournalPosted
 from colink.domain.orders import Order, OrderAttributed, OrderCleared, OrderSplit
 from colink.domain.postings import Draft, journals_between
-from colink.domain.terms import Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +31,9 @@ class OrderReplay:
     """Feed it the events of one stream in order; it writes what it finds into the results."""
 
     def __init__(
-        self, terms_of: Callable[[str], Terms], results: Mapping[Pass, PassResult], *, in_range: Callable[[int], bool]
+        self, book: TermsBook, results: Mapping[Pass, PassResult], *, in_range: Callable[[int], bool]
     ) -> None:
-        self._terms_of = terms_of
+        self._book = book
         self._results = results
         self._in_range = in_range
         self._order: Order | None = None
@@ -58,6 +58,10 @@ class OrderReplay:
         """All journals that must have followed from the events fed so far."""
         return self._journals
 
+    def _today(self, order: Order, position: int) -> int:
+        """Where the terms stood when the event at `position` was the first to decide by them."""
+        return self._book.moved_before(order.organization_id, position)
+
     def _expect(self, position: int, event: Event, drafts: Iterable[Draft]) -> None:
         self._journals += [
             ExpectedJournal(
@@ -73,9 +77,15 @@ class OrderReplay:
             return
         result = self._results[Pass.ATTRIBUTIONS]
         result.checked += 1
-        recorded = event.attribution
-        terms = self._terms_of(order.organization_id)
-        again = rederive(recorded, store=terms.stores[order.store_id], terms=terms)
+        recorded, first = event.attribution, order.attribution
+        terms = self._book.of(order.organization_id)
+        # However often it is made again, a decision knows what the first one knew.
+        knowing = replace(
+            recorded,
+            terms_position=self._today(order, position) if first is None else first.terms_position,
+            tracking_position=recorded.tracking_position if first is None else first.tracking_position,
+        )
+        again = rederive(knowing, store=terms.stores[order.store_id], terms=terms)
         # The keys and the time must be those of the deliveries, not whatever the decision says they were.
         again = replace(again, keys=order.merged.keys, placed_at=order.merged.placed_at or again.placed_at)
         if recorded != again:
@@ -88,14 +98,15 @@ class OrderReplay:
             )
 
     def _check_split(self, position: int, order: Order, event: OrderSplit) -> None:
-        terms = self._terms_of(order.organization_id).known_at(event.terms.position)
+        # A first split pins the terms that stood when it was recorded; later ones keep them.
+        pinned_at = self._today(order, position) if order.terms is None else order.terms.position
+        terms = self._book.of(order.organization_id).known_at(pinned_at)
         drafts = journals_between(
             order.split, event.split, accounts=order.accounts(event.terms), times=order.change_times()
         )
         if self._in_range(position):
             result = self._results[Pass.SPLITS]
             result.checked += 1
-            self._check_pin(position, order, event, terms)
             effective_at = max((draft.effective_at for draft in drafts), default=None)
             for what, recorded, derived in (
                 ("terms", event.terms, order.pinned_terms(terms)),
@@ -107,25 +118,10 @@ class OrderReplay:
                         Kind.DERIVED_DIFFERENTLY,
                         position,
                         order.id,
-                        f"not the {what} of {order.id} that follow from its deliveries and the terms it pinned",
+                        f"not the {what} of {order.id} that follows from its deliveries and the terms it had to pin",
                         **_differing(recorded, derived),
                     )
         self._expect(position, event, drafts)
-
-    def _check_pin(self, position: int, order: Order, event: OrderSplit, pinned: Terms) -> None:
-        """A first split pins the terms that stood when it was recorded; later ones keep them."""
-        if order.terms is not None:
-            stands = event.terms.position == order.terms.position
-        else:
-            then = self._terms_of(order.organization_id).known_at(position)
-            stands = event.terms.position < position and replace(then, position=pinned.position) == pinned
-        if not stands:
-            self._results[Pass.SPLITS].find(
-                Kind.DERIVED_DIFFERENTLY,
-                position,
-                order.id,
-                f"{order.id} is split by terms of position {event.terms.position}, not by those it had to be",
-            )
 
     def _check_clearing(self, position: int, order: Order, event: OrderCleared) -> None:
         result = self._results[Pass.CLEARINGS]

@@ -24,6 +24,9 @@ class Pass(StrEnum):
     DERIVATION = "derivation"
     PAYOUTS = "payouts"
     DOCUMENTS = "documents"
+    TERMS_HEADS = "terms_heads"
+    INBOX = "inbox"
+    TRACKING = "tracking"
     REFERENCES = "references"
 
 
@@ -55,8 +58,9 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A difference, and the position of the commerce log where it starts. `subject` names the row, stream or account;
-    `recorded` and `derived` are the two sides as text, where there are two."""
+    """A difference, and the position of the commerce log where it starts (pass `tracking`: of the tracking log; 0: it
+    is about a row that names no position). `subject` names the row, stream or account; `recorded` and `derived` are
+    the two sides as text, where there are two."""
 
     audit_pass: Pass
     kind: Kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ TOPICS: tuple[str, ...] = tuple(
 @dataclass(kw_only=True)
 class _Known:
     organization: OrganizationDetails
-    position: int
+    moved: list[int]
     stores: dict[str, StoreDetails] = field(default_factory=dict)
     campaigns: dict[str, KnownCampaign] = field(default_factory=dict)
     rules: list[KnownRule] = field(default_factory=list)
@@ -38,13 +39,13 @@ class TermsBook:
     def add(self, position: int, event: Event) -> None:
         """Events come in order of position. Raises KeyError for an event of an organisation nobody registered."""
         if isinstance(event, OrganizationRegistered):
-            known = _Known(organization=event.details, position=position)
+            known = _Known(organization=event.details, moved=[position])
             self._organizations[event.details.id] = known
             return
         if not isinstance(event, StoreConnected | CampaignCreated | RuleAdded | RuleRevised | CouponCreated):
             return
         known = self._organizations[event.details.organization_id]
-        known.position = position
+        known.moved.append(position)
         match event:
             case StoreConnected(details=store):
                 known.stores[store.id] = store
@@ -60,7 +61,7 @@ class TermsBook:
         if organization_id not in self._terms:
             known = self._organizations[organization_id]
             self._terms[organization_id] = Terms(
-                position=known.position,
+                position=known.moved[-1],
                 organization=known.organization,
                 stores=known.stores,
                 campaigns=known.campaigns,
@@ -68,6 +69,15 @@ class TermsBook:
                 coupons=tuple(known.coupons),
             )
         return self._terms[organization_id]
+
+    def moved_before(self, organization_id: str, position: int) -> int:
+        """Where the terms last moved before an event, 0 where they were not there yet. An append that decides by the
+        terms is refused when they moved since they were read, so these are the ones that were read.
+
+        Raises KeyError for an unknown organisation."""
+        moved = self._organizations[organization_id].moved
+        before = bisect_left(moved, position)
+        return moved[before - 1] if before else 0
 
     @property
     def organizations(self) -> Sequence[str]:

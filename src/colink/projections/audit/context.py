@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, LiteralString
+
+from psycopg.rows import TupleRow
 
 from colink.domain.aggregates import Event
 from colink.domain.audit.report import Kind, Pass, PassResult
@@ -43,25 +46,34 @@ class Verification:
     ) -> AsyncIterator[Seen]:
         """The events of these topics up to `last`, by position or stream after stream. One that cannot be read is a
         finding of the pass and left out."""
-        result = self.results[audit_pass]
         order = "stream_id, version" if by_stream else "position"
+        rows = self.rows(
+            audit_pass,
+            "SELECT position, stream_id, version, topic, payload FROM colink.events"
+            f" WHERE topic = ANY(%s) AND position BETWEEN %s AND %s ORDER BY {order}",
+            (list(topics), 1 if from_start else self.first, self.last),
+            total=self.last,
+        )
+        async for position, *stored in rows:
+            event = self.decoded(self.results[audit_pass], position, stored)
+            if event is not None:
+                yield Seen(position, event)
+
+    async def rows(
+        self, audit_pass: Pass, query: LiteralString, values: Sequence[object], *, total: int
+    ) -> AsyncIterator[TupleRow]:
+        """The rows of a query, a few thousand in memory at a time. `total`: how many there may be, for progress."""
         read = 0
         async with self.conn.cursor(name=f"audit_{audit_pass.value}") as cursor:
             cursor.itersize = _ROWS_A_TRIP
-            await cursor.execute(
-                "SELECT position, stream_id, version, topic, payload FROM colink.events"
-                f" WHERE topic = ANY(%s) AND position BETWEEN %s AND %s ORDER BY {order}",
-                (list(topics), 1 if from_start else self.first, self.last),
-            )
-            async for position, stream_id, version, topic, payload in cursor:
+            await cursor.execute(query, values)
+            async for row in cursor:
                 read += 1
                 if read % _ROWS_A_TRIP == 0:
-                    self.progress(audit_pass, read, self.last)
-                event = self.decoded(result, position, (stream_id, version, topic, payload))
-                if event is not None:
-                    yield Seen(position, event)
+                    self.progress(audit_pass, read, total)
+                yield row
 
-    def decoded(self, result: PassResult, position: int, stored: tuple[str, int, str, str]) -> Event | None:
+    def decoded(self, result: PassResult, position: int, stored: Sequence[Any]) -> Event | None:
         """The event of a row (stream id, version, topic, payload); None, and a finding, where it cannot be read."""
         stream_id, version, topic, payload = stored
         try:

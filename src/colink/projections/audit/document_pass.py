@@ -1,4 +1,5 @@
-"""The pass over documents: what commands read as configuration is exactly what the log says was configured."""
+"""Passes over documents and the heads of terms: what commands read as configuration is exactly what the log says was
+configured, and when."""
 
 from __future__ import annotations
 
@@ -80,6 +81,36 @@ async def check_documents(v: Verification) -> None:
             recorded=rows,
             derived=result.checked,
         )
+
+
+async def check_terms_heads(v: Verification) -> None:
+    """What guards orders against terms that move: each organisation's last event that moved them, both ways."""
+    result = v.results[Pass.TERMS_HEADS]
+    if not v.whole_log:
+        result.needs_whole_log()
+        return
+    heads: dict[str, int] = {}
+    async for seen in v.events(Pass.TERMS_HEADS, [event.TOPIC for event in _EVENTS]):
+        for row in project(seen.event):
+            if isinstance(row, DocumentRow) and row.part_of_terms and row.organization_id is not None:
+                heads[row.organization_id] = seen.position
+    result.checked = len(heads)
+    cursor = await v.conn.execute("SELECT organization_id, position FROM colink.terms_heads ORDER BY 1")
+    for organization_id, position in await cursor.fetchall():
+        derived = heads.pop(organization_id, None)
+        if derived is None:
+            result.find(Kind.EXTRA, position, organization_id, f"{organization_id} has terms that no event made")
+        elif derived != position:
+            result.find(
+                Kind.CHANGED,
+                derived,
+                organization_id,
+                f"the terms of {organization_id} last moved at {derived}",
+                recorded=position,
+                derived=derived,
+            )
+    for organization_id, derived in heads.items():
+        result.find(Kind.MISSING, derived, organization_id, f"nothing says when the terms of {organization_id} moved")
 
 
 async def _compare(v: Verification, chunk: dict[Key, tuple[int, DocumentRow]]) -> None:

@@ -131,7 +131,7 @@ async def check_orders(v: Verification) -> None:
 
 
 def _replay(v: Verification, book: TermsBook, stream: Sequence[Seen]) -> list[ExpectedJournal]:
-    replay = OrderReplay(book.of, v.results, in_range=v.in_range)
+    replay = OrderReplay(book, v.results, in_range=v.in_range)
     for seen in stream:
         try:
             replay.feed(seen.position, seen.event)

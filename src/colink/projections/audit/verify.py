@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from colink.domain.audit.report import Pass, Report, new_results
 from colink.domain.errors import InvalidInput
 from colink.projections.audit.context import Progress, Verification
-from colink.projections.audit.document_pass import check_documents
+from colink.projections.audit.document_pass import check_documents, check_terms_heads
+from colink.projections.audit.inbox_pass import check_inbox
 from colink.projections.audit.ledger_passes import check_ledger
 from colink.projections.audit.log_passes import check_positions, check_references, check_streams
 from colink.projections.audit.order_passes import check_orders, check_payouts, check_unexplained
+from colink.projections.audit.tracking_pass import check_tracking
 from colink.projections.engine import Connection, Decoder
 
 Check = Callable[[Verification], Awaitable[None]]
@@ -22,6 +24,9 @@ _CHECKS: Sequence[tuple[Check, tuple[Pass, ...]]] = (
     (check_orders, (Pass.ATTRIBUTIONS, Pass.SPLITS, Pass.CLEARINGS, Pass.ORDER_ROWS, Pass.DERIVATION)),
     (check_payouts, (Pass.PAYOUTS, Pass.DERIVATION)),
     (check_documents, (Pass.DOCUMENTS,)),
+    (check_terms_heads, (Pass.TERMS_HEADS,)),
+    (check_inbox, (Pass.INBOX,)),
+    (check_tracking, (Pass.TRACKING,)),
     (check_references, (Pass.REFERENCES,)),
 )
 

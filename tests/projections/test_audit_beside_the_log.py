@@ -1,0 +1,250 @@
+"""Verification of what is kept beside the commerce log: deliveries, the tracking log and its touches, heads of terms,
+answers of idempotent commands. Each thing changed behind its keeper's back is found where it is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.adapters.stores.shopify_bodies import TSHIRT, a_refund, an_order
+from tests.projections.test_audit import found, position_of, verified
+from tests.projections.world import AINA, BUDI, CALLER, MONDAY, ORGANIZATION, STORE, World
+
+from colink.adapters.postgres.inbox import PostgresInbox
+from colink.adapters.stores.shopify import ShopifyConnector
+from colink.application.configure.organizations import RegisterOrganization
+from colink.application.deliveries import Arrival, Translated, receive_delivery, replay_delivery
+from colink.application.ports import Idempotency
+from colink.application.store_directory import StoreAccess
+from colink.cli.shopify_traffic import encoded
+from colink.domain.audit.report import Kind, Pass, Status
+from colink.domain.errors import InvalidInput
+from colink.domain.organizations import Platform
+
+pytestmark = pytest.mark.anyio
+
+SHOPIFY = ShopifyConnector(pepper=b"a pepper")
+
+
+class OneStore:
+    """A StoreDirectory of the world's store."""
+
+    def __init__(self, world: World) -> None:
+        self._access = StoreAccess(details=world.store, webhook_secrets=())
+
+    async def store(self, store_id: str) -> StoreAccess | None:
+        return self._access if store_id == STORE else None
+
+
+class NotYetUnderstood(ShopifyConnector):
+    def translate(self, topic: str, body: bytes) -> Translated:
+        raise InvalidInput(f"{topic} of {len(body)} bytes is more than is understood so far")
+
+
+async def deliver(
+    world: World,
+    topic: str,
+    body: dict[str, Any] | bytes,
+    *,
+    id_: str,
+    connector: ShopifyConnector = SHOPIFY,
+) -> None:
+    raw = body if isinstance(body, bytes) else encoded(body)
+    arrival = Arrival(topic=topic, delivery_id=id_, headers={}, body=raw, received_at=MONDAY)
+    await receive_delivery(arrival, store=world.store, connector=connector, bus=world.commerce)
+
+
+async def deliveries(world: World) -> None:
+    """A snapshot, one that tells nothing new, a refund by itself, one that is ignored, one that is rejected, and a
+    snapshot of another order."""
+    await deliver(world, "orders/paid", an_order(code="AINA"), id_="wh.1")
+    await deliver(world, "orders/paid", an_order(code="AINA"), id_="wh.2")
+    await deliver(world, "refunds/create", a_refund(), id_="wh.3")
+    await deliver(world, "carts/update", {}, id_="wh.4")
+    await deliver(world, "orders/paid", b"{", id_="wh.5")
+    await deliver(world, "orders/paid", an_order(items=(TSHIRT,), order_id=4508), id_="wh.6")
+
+
+def of_inbox(id_: str) -> str:
+    return f"dlv_{STORE}.{id_.replace('.', '%2E')}"
+
+
+async def subjects(world: World) -> set[tuple[Kind, int, str]]:
+    """The findings of the pass `inbox`; there are no others."""
+    report = await verified(world)
+    assert {finding.audit_pass for finding in report.findings} <= {Pass.INBOX}
+    return {(finding.kind, finding.position, finding.subject) for finding in report.findings}
+
+
+async def test_deliveries_as_they_came_have_no_findings(world: World) -> None:
+    await deliveries(world)
+    assert await world.rows("SELECT delivery_id, status, position IS NULL FROM colink.inbox ORDER BY seq") == [
+        ("wh.1", "accepted", False),
+        ("wh.2", "accepted", True),
+        ("wh.3", "accepted", False),
+        ("wh.4", "ignored", True),
+        ("wh.5", "rejected", True),
+        ("wh.6", "accepted", False),
+    ]
+    report = await verified(world)
+    assert report.findings == []
+    assert report.clean
+    assert report.result(Pass.INBOX).checked == 3
+
+
+async def test_a_changed_body(world: World) -> None:
+    await deliveries(world)
+    placed = await position_of(world, "order.placed", nth=2)
+    assert world.tamper_with_log("UPDATE colink.inbox SET body = body || ' ' WHERE delivery_id = 'wh.6'") == [1]
+
+    assert await subjects(world) == {(Kind.CHANGED, placed, of_inbox("wh.6"))}
+
+    report = await verified(world, to_position=placed - 1)
+    assert report.clean, "what happened before is as it was"
+
+
+async def test_a_deleted_snapshot_and_a_deleted_refund(world: World) -> None:
+    await deliveries(world)
+    placed = await position_of(world, "order.placed")
+    refunded = await position_of(world, "order.refund_recorded")
+    assert world.tamper_with_log("DELETE FROM colink.inbox WHERE delivery_id IN ('wh.1', 'wh.3')") == [2]
+    assert await subjects(world) == {
+        (Kind.MISSING, placed, of_inbox("wh.1")),
+        (Kind.MISSING, refunded, of_inbox("wh.3")),
+    }
+
+
+async def test_deliveries_that_name_other_events_and_orders(world: World) -> None:
+    await deliveries(world)
+    placed = await position_of(world, "order.placed")
+    [(last,)] = await world.rows("SELECT position FROM colink.inbox WHERE delivery_id = 'wh.1'")
+    world.tamper_with_log(
+        "UPDATE colink.inbox SET position = position - 1 WHERE delivery_id = 'wh.1'",
+        "UPDATE colink.inbox SET order_id = 'ord_none' WHERE delivery_id = 'wh.2'",
+        f"UPDATE colink.inbox SET position = {placed} WHERE delivery_id = 'wh.3'",
+        "UPDATE colink.inbox SET status = 'rejected' WHERE delivery_id = 'wh.6'",
+    )
+    assert await subjects(world) == {
+        (Kind.CHANGED, last - 1, of_inbox("wh.1")),
+        (Kind.DANGLING, 0, of_inbox("wh.2")),
+        (Kind.DANGLING, placed, of_inbox("wh.3")),
+        (Kind.CHANGED, await position_of(world, "order.placed", nth=2), of_inbox("wh.6")),
+    }
+
+
+async def test_a_delivery_that_was_read_again_is_verified_too(world: World) -> None:
+    await deliver(world, "orders/paid", an_order(), id_="wh.1", connector=NotYetUnderstood(pepper=b"a pepper"))
+    assert await world.rows("SELECT status FROM colink.inbox") == [("rejected",)]
+    recorded = await replay_delivery(
+        of_inbox("wh.1"),
+        caller=CALLER,
+        inbox=PostgresInbox(world.pool),
+        stores=OneStore(world),
+        connectors={Platform.SHOPIFY: SHOPIFY},
+        bus=world.commerce,
+    )
+    assert recorded.answer["status"] == "accepted"
+    report = await verified(world)
+    assert (report.findings, report.result(Pass.INBOX).checked) == ([], 1)
+
+    placed = await position_of(world, "order.placed")
+    assert world.tamper_with_log("UPDATE colink.inbox SET body = '{}'") == [1]
+    assert await subjects(world) == {(Kind.CHANGED, placed, of_inbox("wh.1"))}
+
+
+async def test_the_inbox_gone(world: World) -> None:
+    await deliveries(world)
+    world.tamper("ALTER TABLE colink.inbox RENAME TO inbox_gone")
+    report = await verified(world)
+    assert report.result(Pass.INBOX).status is Status.INCOMPLETE
+    assert report.result(Pass.SPLITS).status is Status.PASSED
+    assert not report.clean
+
+
+async def three_clicks(world: World) -> None:
+    for number in range(3):
+        await world.touch(AINA, occurred_at=MONDAY + timedelta(minutes=number), visitor_id="vis_1")
+
+
+async def test_touches_as_they_were_recorded_have_no_findings(world: World) -> None:
+    await three_clicks(world)
+    report = await verified(world)
+    assert report.clean
+    assert report.result(Pass.TRACKING).checked == 3
+    part = await verified(world, to_position=2)
+    assert part.result(Pass.TRACKING).status is Status.NOT_IN_RANGE
+
+
+@pytest.mark.parametrize(
+    ("change", "findings"),
+    [
+        (f"UPDATE colink.touches SET creator_id = '{BUDI}' WHERE position = 2", {(Kind.CHANGED, 2)}),
+        ("UPDATE colink.touches SET occurred_at = now() WHERE position = 3", {(Kind.CHANGED, 3)}),
+        ("UPDATE colink.touches SET position = 7 WHERE position = 3", {(Kind.CHANGED, 3)}),
+        ("DELETE FROM colink.touches WHERE position = 1", {(Kind.MISSING, 1)}),
+        (
+            "INSERT INTO colink.touches VALUES ('clk_9', 'click', '', '', '', '', '', now(), '', 2)",
+            {(Kind.EXTRA, 2)},
+        ),
+        ("DELETE FROM colink.tracking_events WHERE position = 2", {(Kind.GAP, 2), (Kind.EXTRA, 2)}),
+        ("DELETE FROM colink.tracking_events WHERE position = 3", {(Kind.GAP, 3), (Kind.EXTRA, 3)}),
+        ("UPDATE colink.tracking_head SET position = 2", {(Kind.HEAD_DIFFERS, 3)}),
+        (
+            "UPDATE colink.tracking_events SET recorded_at = recorded_at - interval '1 s' WHERE position = 2",
+            {(Kind.TIME_GOES_BACK, 2)},
+        ),
+        ("UPDATE colink.tracking_events SET version = 2 WHERE position = 2", {(Kind.GAP, 2)}),
+        ("UPDATE colink.tracking_events SET payload = '{' WHERE position = 2", {(Kind.UNREADABLE, 2)}),
+        (
+            f"UPDATE colink.tracking_events SET payload = replace(payload, '{AINA}', '{BUDI}') WHERE position = 2",
+            {(Kind.CHANGED, 2)},
+        ),
+    ],
+)
+async def test_a_changed_tracking_log_or_touch(world: World, change: str, findings: set[tuple[Kind, int]]) -> None:
+    await three_clicks(world)
+    assert world.tamper_with_log(change) == [1]
+    assert found(await verified(world)) == {(Pass.TRACKING, kind, position) for kind, position in findings}
+
+
+async def test_a_tracking_log_that_cannot_be_read_is_incomplete(world: World) -> None:
+    await three_clicks(world)
+    world.tamper("ALTER TABLE colink.touches RENAME TO touches_gone")
+    report = await verified(world)
+    assert report.result(Pass.TRACKING).status is Status.INCOMPLETE
+    assert not report.clean
+
+
+async def test_changed_heads_of_terms(world: World) -> None:
+    last = await position_of(world, "coupon.created", nth=2)
+    where = f"WHERE organization_id = '{ORGANIZATION}'"
+    assert world.tamper(f"UPDATE colink.terms_heads SET position = position - 1 {where}") == [1]
+    assert found(await verified(world)) == {(Pass.TERMS_HEADS, Kind.CHANGED, last)}
+
+    assert world.tamper(f"DELETE FROM colink.terms_heads {where}") == [1]
+    assert found(await verified(world)) == {(Pass.TERMS_HEADS, Kind.MISSING, last)}
+
+    world.tamper("INSERT INTO colink.terms_heads VALUES ('org_x', 3)")
+    assert found(await verified(world)) == {
+        (Pass.TERMS_HEADS, Kind.MISSING, last),
+        (Pass.TERMS_HEADS, Kind.EXTRA, 3),
+    }
+
+
+async def test_changed_answers_of_idempotent_commands(world: World) -> None:
+    for number, id_ in enumerate(("org_8", "org_9")):
+        key = Idempotency(scope="key_1", key=f"k{number}", request_digest="d")
+        await world.commerce.submit(
+            RegisterOrganization(caller=CALLER, idempotency=key, id=id_, name="Kedai", platform_fee_bps=500)
+        )
+    assert (await verified(world)).clean
+    first = await position_of(world, "organization.registered", nth=2)
+    world.tamper(
+        "UPDATE colink.idempotency_keys SET answer = replace(answer, 'org_8', 'org_9') WHERE key = 'k0'",
+        "UPDATE colink.idempotency_keys SET answer = '{' WHERE key = 'k1'",
+    )
+    assert found(await verified(world)) == {
+        (Pass.REFERENCES, Kind.DANGLING, first),
+        (Pass.REFERENCES, Kind.UNREADABLE, first + 1),
+    }
