@@ -1,7 +1,7 @@
 """Who calls, and what their role may do: the one table of permissions, and API keys by the digest of their secret.
 
 What a key may not do at all is Forbidden (403). What it may do, but not to this thing because the thing belongs to
-another, is NotFound (404): see `scope.py`.
+another, is NotFound (404): see `session.py`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,15 @@ from colink.application.payouts import ApprovePayout, RequestPayout
 from colink.application.ports import Caller, Clock, CommandBus, IdFactory, Recorded
 from colink.domain.errors import ColinkError, ConcurrentUpdate, InsufficientFunds, Unavailable
 from colink.domain.payout_accounts import Rail
-from colink.domain.payouts import AT_PROVIDER, AUTOMATIC, BelowMinimum, PayoutStatus, ProviderOutcome, ProviderReport
+from colink.domain.payouts import (
+    AT_PROVIDER,
+    AUTOMATIC,
+    PAYOUT_ID,
+    BelowMinimum,
+    PayoutStatus,
+    ProviderOutcome,
+    ProviderReport,
+)
 
 T = TypeVar("T")
 
@@ -188,7 +196,7 @@ class PayoutDesk:
     async def _request(self, due: PayoutDue) -> bool:
         command = RequestPayout(
             caller=self._caller(f"payout-schedule:{due.payee_id}"),
-            payout_id=self._ids("pay"),
+            payout_id=self._ids(PAYOUT_ID),
             payee_id=due.payee_id,
             currency=due.currency,
             automatic_approval=self._automatic_approval,

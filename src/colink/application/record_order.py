@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from colink.application.ports import Decision, Delivery, Facts, Needs, Request, TermsUnchanged
 from colink.domain.aggregates import Event
-from colink.domain.attribution import decide_attribution, touches_seen
+from colink.domain.attribution import decide_attribution, no_touch_from, touches_seen
 from colink.domain.ids import order_id
 from colink.domain.ledger import Journal
 from colink.domain.orders import Order
@@ -20,8 +19,6 @@ from colink.domain.organizations import StoreDetails
 from colink.domain.postings import Draft
 from colink.domain.snapshots import OrderSnapshot, Refund
 from colink.domain.terms import Terms
-
-_A_SECOND = timedelta(seconds=1)  # shops tell whole seconds: a touch of the order's own second came before it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +51,7 @@ class RecordOrder(Request):
             streams=(self.order_id,),
             terms_of=self.store.organization_id,
             touches_for=snapshot.keys if snapshot else None,
-            touches_before=snapshot.placed_at + _A_SECOND if snapshot else None,
+            touches_before=no_touch_from(snapshot.placed_at) if snapshot else None,
         )
 
     def decide(self, facts: Facts) -> Decision:

@@ -220,6 +220,11 @@ def touches_seen(attribution: Attribution) -> list[SeenTouch]:
     return [_as_touch(c, c.touch_id) for c in attribution.candidates if c.touch_id is not None]
 
 
+def no_touch_from(placed_at: datetime) -> datetime:
+    """Touches from then on came after the order. Shops tell whole seconds: one of the order's own second came before."""
+    return placed_at.replace(microsecond=0) + timedelta(seconds=1)
+
+
 def leads_to_store(host: str | None, store: StoreDetails) -> bool:
     """Whether a link's host is the store's domain.
 
@@ -278,7 +283,7 @@ def _touch_found(
         reason = foreign
     elif seen.position > tracking_position:
         reason = Reason.RECORDED_LATE
-    elif touch.occurred_at.replace(microsecond=0) > placed_at:  # shops tell whole seconds
+    elif touch.occurred_at >= no_touch_from(placed_at):
         reason = Reason.AFTER_ORDER
     elif window_hours is not None and not _inside_window(touch.occurred_at, placed_at, hours=window_hours):
         reason = Reason.OUTSIDE_WINDOW

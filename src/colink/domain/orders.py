@@ -47,7 +47,7 @@ class OrderPlaced(Created):
     def apply(self, aggregate: Order) -> None:
         before = aggregate.merged.refunds
         aggregate.merged = merge_snapshot(aggregate.merged, self.snapshot)
-        aggregate.tell(updated_at=self.snapshot.updated_at, refunds_before=before)
+        aggregate.note_times(updated_at=self.snapshot.updated_at, refunds_before=before)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class OrderRefundParked(Created):
     def apply(self, aggregate: Order) -> None:
         before = aggregate.merged.refunds
         aggregate.merged = merge_refund(aggregate.merged, self.refund)
-        aggregate.tell(updated_at=None, refunds_before=before)
+        aggregate.note_times(updated_at=None, refunds_before=before)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class OrderUpdated(Event):
     def apply(self, aggregate: Order) -> None:
         before = aggregate.merged.refunds
         aggregate.merged = merge_snapshot(aggregate.merged, self.snapshot)
-        aggregate.tell(updated_at=self.snapshot.updated_at, refunds_before=before)
+        aggregate.note_times(updated_at=self.snapshot.updated_at, refunds_before=before)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ class OrderRefundRecorded(Event):
     def apply(self, aggregate: Order) -> None:
         before = aggregate.merged.refunds
         aggregate.merged = merge_refund(aggregate.merged, self.refund)
-        aggregate.tell(updated_at=None, refunds_before=before)
+        aggregate.note_times(updated_at=None, refunds_before=before)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,11 @@ class Clearing:
 @dataclass
 class Order(Aggregate):
     """One order of one store. merged: what was delivered; split: what is posted (None: nothing yet); terms: those it
-    was first split by; cleared_until: the latest due time that was cleared."""
+    was first split by; cleared_until: the latest due time that was cleared.
+
+    Effective times come from changed_at (of the last journals), and from told_at and refunds_told_at: what the last
+    delivery says of its own time, and the latest processing time of the refunds it brought (None: it says none).
+    """
 
     TOPIC: ClassVar[str] = "order"
 
@@ -216,7 +220,8 @@ class Order(Aggregate):
             self.trigger_event(OrderRefundRecorded, refund=refund, timestamp=at)
 
     def needs_attribution(self) -> bool:
-        """Whether to decide (again): a snapshot is known, and it brought a new key before anything cleared."""
+        """Whether to decide (again): a first snapshot came, or before anything cleared one brought a new key or an
+        earlier time of the order."""
         if self.merged.newest is None:
             return False
         if self.attribution is None:
@@ -333,7 +338,7 @@ class Order(Aggregate):
             msg = f"the order is in {known.currency}; a delivery in {snapshot.currency} cannot be about it"
             raise InvalidInput(msg, field="currency")
 
-    def tell(self, *, updated_at: datetime | None, refunds_before: Mapping[str, Refund]) -> None:
+    def note_times(self, *, updated_at: datetime | None, refunds_before: Mapping[str, Refund]) -> None:
         """Remember when the news of the last delivery happened (called by the events)."""
         self.told_at = updated_at
         self.refunds_told_at = max(

@@ -22,6 +22,7 @@ from colink.domain.payout_accounts import PayoutAccountDetails, Rail
 
 AUTOMATIC = "policy:automatic"  # the approver where COLINK_PAYOUT_APPROVAL is `auto`
 MAX_ATTEMPTS = 3
+PAYOUT_ID = "pyt"  # the prefix of payout ids
 
 
 class BelowMinimum(Conflict):

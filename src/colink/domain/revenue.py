@@ -1,6 +1,6 @@
 """The revenue split: what a paid order amounts to, line by line and payee by payee. Semantics sections 1, 4, 5, 6.
 
-    merged order + pinned terms + credited creator  --gross_lines, reverse-->  lines
+    merged order + pinned terms + credited creator  --_gross_lines, reverse--> lines
     lines + merged order + K before                 --_claims-->               claims (N, K, held, what matures when)
 
 Everything but K is recomputed from the merged order each time; `postings.py` turns the difference between two splits

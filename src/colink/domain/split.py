@@ -98,7 +98,7 @@ class PinnedTerms:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Everything an order's money amounts to. `collected` is G, `cash_refunded` M, `pass_through` G - bases.
+    """Everything an order's money amounts to. `collected` is G, `cash_refunded` M.
 
     `discrepancies`: what a platform reported that fits no line; recorded, moves no money. `clears_at`: the next time
     a clearing would move something, None if never.

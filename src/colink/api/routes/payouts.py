@@ -25,7 +25,7 @@ from colink.domain.errors import NotFound
 from colink.domain.ledger import payee_available
 from colink.domain.money import Money
 from colink.domain.payout_accounts import PayoutAccountDetails, Rail
-from colink.domain.payouts import PayoutStatus, Stretch
+from colink.domain.payouts import PAYOUT_ID, PayoutStatus, Stretch
 from colink.projections.belongings import payout_accounts
 from colink.projections.documents import document_by_id
 from colink.projections.entries import Entry, list_credits
@@ -118,7 +118,7 @@ async def request_payout(body: PayoutBody, session: Requesting) -> Response:
         RequestPayout(
             **session.common(),
             within_payee=session.within_payee,
-            payout_id=session.services.ids("pyt"),
+            payout_id=session.services.ids(PAYOUT_ID),
             payee_id=body.payee_id,
             currency=body.currency,
             amount=body.amount.money() if body.amount else None,
