@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from colink.application.ports import Decision, Delivery, Facts, Needs, Request, TermsUnchanged
 from colink.domain.aggregates import Event

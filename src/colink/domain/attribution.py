@@ -221,7 +221,7 @@ def touches_seen(attribution: Attribution) -> list[SeenTouch]:
 
 
 def no_touch_from(placed_at: datetime) -> datetime:
-    """Touches from then on came after the order. Shops tell whole seconds: one of the order's own second came before."""
+    """Touches from then on came after the order. Shops tell whole seconds, so the order's own second is before it."""
     return placed_at.replace(microsecond=0) + timedelta(seconds=1)
 
 
