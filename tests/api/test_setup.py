@@ -67,6 +67,8 @@ async def test_answers_have_the_shapes_of_the_contract(shop: Shop) -> None:
     assert link["qr_url"] == f"{PUBLIC_URL}/v1/links/{link['id']}/qr.svg"
     generated = await shop.link(creator)
     assert len(generated["code"]) == 9
+    international = await shop.link(creator, destination="https://bücher.example/ä?q=1")
+    assert international["destination"] == "https://bücher.example/ä?q=1"
 
 
 async def test_the_same_product_again_changes_it(shop: Shop) -> None:
@@ -171,7 +173,14 @@ ABSURD = 10**15 + 1
         ("links", {"campaign_id": "cmp_none"}, "campaign_id"),
         ("links", {"destination": "javascript:alert(1)"}, "destination"),
         ("links", {"destination": "//kedai.example"}, "destination"),
+        ("links", {"destination": "https://aina@kedai.example/"}, "destination"),
+        ("links", {"destination": "https://kedai.example:0/"}, "destination"),
+        ("links", {"destination": "https://kedai.example\\@evil.example/"}, "destination"),
+        ("links", {"destination": "https://ke_dai.example/"}, "destination"),
         ("links", {"code": "a b"}, "code"),
+        ("links", {"code": "abc-"}, "code"),
+        ("links", {"code": "_abc"}, "code"),
+        ("links", {"code": "a" * 65}, "code"),
         ("links", {"utm": {"color": "red"}}, "utm"),
         ("coupons", {"store_id": "sto_none"}, "store_id"),
         ("coupons", {"code": "   "}, "code"),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from colink.application.configure.checks import Setup, check_host, check_text, referenced
 from colink.application.ports import Decision, Facts, Needs
@@ -14,11 +12,9 @@ from colink.domain.campaigns import CampaignDetails
 from colink.domain.creators import CreatorDetails
 from colink.domain.errors import Conflict, InvalidInput, NotFound
 from colink.domain.organizations import StoreDetails
-from colink.domain.tracking import Coupon, CouponDetails, Link, LinkDetails
+from colink.domain.tracking import Coupon, CouponDetails, Link, LinkDetails, check_code, destination_host
 
-LONGEST_DESTINATION = 2_000
 UTM_NAMES = ("source", "medium", "campaign", "term", "content", "id")
-_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +47,7 @@ class CreateLink(Setup):
             campaign = referenced(facts, CampaignDetails, self.campaign_id, field="campaign_id")
             self.check_within(campaign.organization_id, what="campaign")
             organization_id = campaign.organization_id
-        if not _CODE.fullmatch(self.code):
-            msg = "code must be 1 to 64 letters, digits, dashes or underscores"
-            raise InvalidInput(msg, field="code")
+        check_code(self.code)
         if facts.keyed(LinkDetails, self.code) is not None:
             msg = f"the code {self.code!r} is taken"
             raise Conflict(msg, field="code")
@@ -119,18 +113,9 @@ class CreateCoupon(Setup):
 
 
 def check_destination(value: str) -> str:
-    """An absolute http or https URL without user name, in printable ASCII or percent-encoded."""
-    destination = check_text(value, field="destination", longest=LONGEST_DESTINATION)
-    try:
-        parts = urlsplit(destination)
-        usable = parts.scheme in {"http", "https"} and parts.hostname is not None and parts.username is None
-        _ = parts.port  # raises ValueError when it is no number
-    except ValueError:
-        usable = False
-    if not usable or " " in destination or "\\" in destination:
-        msg = "destination must be an absolute http or https URL"
-        raise InvalidInput(msg, field="destination")
-    check_host(parts.hostname or "", field="destination")
+    """The URL without surrounding white space, where a click can be sent there and its host be that of a store."""
+    destination = value.strip()
+    check_host(destination_host(destination), field="destination")
     return destination
 
 
