@@ -1,4 +1,5 @@
-"""The promise: the first operator key is shown at most once and works at once; the clock of a demo moves."""
+"""The promise: the first operator key is shown at most once and works at once; the clock of a demo moves; a store is
+connected only where its deliveries can be read."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from colink.adapters.postgres.migrate import migrate
 from colink.adapters.postgres.provision import Database
 from colink.bootstrap import build_asgi, connect
 from colink.config import Settings, SettingsError
+from colink.domain.organizations import OFFERED_PLATFORMS
 
 pytestmark = pytest.mark.anyio
 
@@ -61,3 +63,8 @@ async def test_the_clock_of_any_other_database_stands(database: TestDatabase) ->
     with pytest.raises(SettingsError, match="COLINK_CLOCK_OFFSET"):
         async with opened(database, clock_offset="+15d"):
             pass
+
+
+async def test_the_platforms_that_are_offered_are_those_whose_deliveries_are_read(database: TestDatabase) -> None:
+    async with opened(database) as colink:
+        assert set(colink.connectors) == OFFERED_PLATFORMS

@@ -51,6 +51,8 @@ async def test_answers_have_the_shapes_of_the_contract(shop: Shop) -> None:
     store = await shop.store(organization, payment_fee=fee)
     assert store["webhook_url"] == f"{PUBLIC_URL}/webhooks/shopify/{store['id']}"
     assert store["payment_fee"] == fee
+    # The address is there: it refuses what nobody signed.
+    await shop.refused("POST", store["webhook_url"], {}, status=401)
     product = await shop.product(store)
     assert product["id"] == f"prd_{store['id']}.71"
     assert product["skus"] == [
@@ -130,6 +132,9 @@ ABSURD = 10**15 + 1
         ("organizations", {"advance": "yes"}, "advance"),
         ("stores", {"organization_id": "org_none"}, "organization_id"),
         ("stores", {"platform": "myshop"}, "platform"),
+        ("stores", {"platform": "woocommerce"}, "platform"),
+        ("stores", {"platform": "shopee", "credentials": {}}, "platform"),
+        ("stores", {"platform": "lazada"}, "platform"),
         ("stores", {"credentials": {}}, "credentials.webhook_secrets"),
         ("stores", {"credentials": {"webhook_secrets": []}}, "credentials.webhook_secrets"),
         ("stores", {"credentials": {"webhook_secrets": [1]}}, "credentials.webhook_secrets"),

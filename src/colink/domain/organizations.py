@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from colink.domain.aggregates import Aggregate, Created
+from colink.domain.errors import InvalidInput
 from colink.domain.money import Money
 
 
@@ -45,10 +46,16 @@ class Organization(Aggregate):
 
 
 class Platform(StrEnum):
+    """Where a shop runs (contract, HTTP). Only platforms in `OFFERED_PLATFORMS` can be connected so far."""
+
     SHOPIFY = "shopify"
     WOOCOMMERCE = "woocommerce"
     SHOPEE = "shopee"
     LAZADA = "lazada"
+
+
+OFFERED_PLATFORMS = frozenset({Platform.SHOPIFY})
+"""Those whose deliveries can be read: for each there is a connector."""
 
 
 class Settlement(StrEnum):
@@ -100,4 +107,12 @@ class Store(Aggregate):
 
     @classmethod
     def connect(cls, details: StoreDetails, *, at: datetime) -> Store:
+        check_platform_is_offered(details.platform)
         return cls._create(StoreConnected, id=details.id, timestamp=at, details=details)
+
+
+def check_platform_is_offered(platform: Platform) -> None:
+    """Raises InvalidInput: nobody would read what such a store delivers."""
+    if platform not in OFFERED_PLATFORMS:
+        msg = f"the platform {platform} is not offered yet: choose one of {', '.join(sorted(OFFERED_PLATFORMS))}"
+        raise InvalidInput(msg, field="platform")
