@@ -24,12 +24,14 @@ _TRIES_ONCE = 3  # how often `run_once` tries a job that fails
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """`run` does what is due and returns how many things it did. Every `interval` seconds, and at once when the log
-    moved where `on_events` is set."""
+    moved where `on_events` is set. `routine`: it follows every request, so its runs are logged for debugging only.
+    """
 
     name: str
     run: Callable[[], Awaitable[int]]
     interval: float
     on_events: bool = False
+    routine: bool = False
 
 
 @dataclass(kw_only=True)
@@ -146,7 +148,8 @@ class Worker:
                 continue
             failures = 0
             if done:
-                _log.info("job done", job=job.name, done=done)
+                say = _log.debug if job.routine else _log.info
+                say("job done", job=job.name, done=done)
             if stop.is_set():
                 return
             try:

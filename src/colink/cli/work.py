@@ -32,7 +32,7 @@ async def opened_worker(colink: RunningColink) -> AsyncIterator[Worker]:
             return await due_orders(connection, now=now, limit=limit)
 
     jobs = [
-        Job(name="projections", run=colink.engine.run_until_caught_up, interval=1.0, on_events=True),
+        Job(name="projections", run=colink.engine.run_until_caught_up, interval=1.0, on_events=True, routine=True),
         Job(name="clearing", run=clearing_job(colink.commerce, due, colink.clock), interval=5.0, on_events=True),
         *payout_jobs(desk, schedule=colink.settings.payout_schedule, clock=colink.clock),
         Job(name="salts", run=colink.destroy_old_salts, interval=3600.0),
