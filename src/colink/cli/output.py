@@ -11,7 +11,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, logs on stderr.")]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="One JSON document on stdout, logs on stderr.")]
 
 _PIPED_WIDTH = 200
 

@@ -24,7 +24,7 @@ FOUND_SOMETHING = 1
 def add_to(app: typer.Typer, wiring: Wiring) -> None:
     @app.command()
     def worker(
-        once: Annotated[bool, typer.Option("--once", help="Do all due work, then stop.")] = False,
+        once: Annotated[bool, typer.Option("--once", metavar="", help="Do all due work, then stop.")] = False,
         json: Json = False,
         with_parent: WithParent = False,
     ) -> None:

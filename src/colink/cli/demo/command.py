@@ -28,7 +28,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
     def demo(
         orders: Annotated[int, typer.Option(min=FEWEST_ORDERS, max=20_000, help="Orders in the story.")] = 120,
         seed: Annotated[int, typer.Option(help="The same seed tells the same story.")] = 1,
-        keep: Annotated[bool, typer.Option("--keep", help="Leave the data, to look around in.")] = False,
+        keep: Annotated[bool, typer.Option("--keep", metavar="", help="Leave the data, to look around in.")] = False,
         json: Json = False,
     ) -> None:
         """Play one day of trade from click to payout, on a database of its own, and verify it.
