@@ -46,6 +46,10 @@ def test_from_sale_to_payout(shop: Shop) -> None:
     assert (paid["failed"], paid["unfinished"]) == ({}, False), "it waited for the sandbox"
     listed = colink.run("payouts", "list", "--status", "paid").stdout
     assert all(id_ in listed for id_ in ids)
+    first = colink.json("payouts", "list", "--limit", "1")
+    second = colink.json("payouts", "list", "--limit", "1", "--cursor", str(first["next_cursor"]))
+    assert [item["id"] for item in first["items"] + second["items"]] == ids
+    assert second["next_cursor"] is None
     assert "MYR 19.00" in listed
     again = colink.json("payouts", "approve", ids[0], code=2)
     assert (again["items"], again["refused"][0]["type"]) == ([], "payout-state")

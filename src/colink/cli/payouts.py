@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -62,12 +62,22 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
     def list_(
         status: Annotated[list[PayoutStatus] | None, typer.Option(help="Only in this state; repeatable.")] = None,
         payee: Annotated[str | None, typer.Option(metavar="ID", help="Only of this creator or organization.")] = None,
+        cursor: Annotated[int | None, typer.Option(metavar="N", help="Go on where a list ended.")] = None,
+        limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 100,
         json: Json = False,
     ) -> None:
         """List payouts, the oldest first."""
-        found = asyncio.run(_list(wiring, status=status, payee_id=payee))
-        document = {"items": [_document(payout) for payout in found]}
-        tell(document, as_json=json, people=lambda console: _show(console, found, none="no such payouts"))
+        found = asyncio.run(_list(wiring, status=status or None, payee_id=payee, after=cursor, limit=limit + 1))
+        shown = found[:limit]
+        more = shown[-1].created_position if len(found) > limit else None
+        document = {"items": [_document(payout) for payout in shown], "next_cursor": more}
+
+        def people(console: Console) -> None:
+            _show(console, shown, none="no such payouts")
+            if more is not None:
+                console.print(f"there are more: the same with --cursor {more}")
+
+        tell(document, as_json=json, people=people)
 
     @payouts.command()
     def approve(ids: Annotated[list[str], typer.Argument(metavar="ID...")], json: Json = False) -> None:
@@ -95,31 +105,18 @@ async def _run(wiring: Wiring) -> tuple[WorkDone, list[FiledPayout]]:
             if work is None:
                 raise typer.Abort
             async with colink.pool.connection() as connection:
-                return work, await _all_payouts(connection, changed_after=before)
+                return work, await _changed_payouts(connection, changed_after=before)
 
 
-async def _list(wiring: Wiring, *, status: Sequence[PayoutStatus] | None, payee_id: str | None) -> list[FiledPayout]:
+async def _list(wiring: Wiring, **conditions: Any) -> list[FiledPayout]:
     async with wiring.open_colink(wiring.load_settings()) as colink, colink.pool.connection() as connection:
-        return await _all_payouts(connection, status=status, payee_id=payee_id)
+        return await list_payouts(connection, **conditions)
 
 
-async def _all_payouts(
-    connection: Connection,
-    *,
-    status: Sequence[PayoutStatus] | None = None,
-    payee_id: str | None = None,
-    changed_after: int | None = None,
-) -> list[FiledPayout]:
+async def _changed_payouts(connection: Connection, *, changed_after: int) -> list[FiledPayout]:
     found: list[FiledPayout] = []
     after = None
-    while page := await list_payouts(
-        connection,
-        status=status or None,
-        payee_id=payee_id,
-        changed_after=changed_after,
-        after=after,
-        limit=_PAGE,
-    ):
+    while page := await list_payouts(connection, changed_after=changed_after, after=after, limit=_PAGE):
         found += page
         after = page[-1].created_position
     return found
