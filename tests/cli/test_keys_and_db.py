@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from typing import Any
 
 import psycopg
@@ -64,10 +65,46 @@ def test_a_key_is_printed_once_and_kept_as_a_digest(terminal: Terminal, database
 
 
 def test_wrong_use_ends_with_2_and_says_what_is_wrong(terminal: Terminal) -> None:
-    assert "organization" in terminal.run("keys", "create", "--role", "seller", status=2)
+    assert "needs --organization" in terminal.run("keys", "create", "--role", "seller", status=2)
     assert "boss" in terminal.run("keys", "create", "--role", "boss", status=2)
-    assert "payee_id" in terminal.run("keys", "create", "--role", "creator", "--payee", "cre_none", status=2)
+    unknown = terminal.run("keys", "create", "--role", "creator", "--payee", "cre_none", status=2)
+    assert "--payee 'cre_none' is unknown" in unknown
     assert "No such command" in terminal.run("fly", status=2)
+
+
+def test_the_version_is_told(terminal: Terminal) -> None:
+    assert terminal.run("--version") == f"colink {version('colink')}\n"
+
+
+def test_a_verification_from_beyond_the_end_of_the_log_is_wrong_use(terminal: Terminal) -> None:
+    assert terminal.json("audit", "verify", "--from", "1")["clean"], "an empty log too"
+    terminal.run("keys", "create", "--role", "auditor")
+    assert "give --from up to that" in terminal.run("audit", "verify", "--from", "999", status=2)
+
+
+def test_no_balances_are_told_with_what_was_asked_for(terminal: Terminal) -> None:
+    terminal.run("keys", "create", "--role", "auditor")
+    asked = ("--account", "payee:cre_", "--as-of", "2026-01-31T00:00:00Z", "--at-position", "1")
+    assert terminal.run("ledger", "balances", *asked).rstrip() == (
+        "no balances: nothing was posted to an account that begins with 'payee:cre_', effective by "
+        "2026-01-31T00:00:00Z, recorded up to position 1"
+    )
+
+
+def test_a_stopped_projection_is_resumed(terminal: Terminal, database: TestDatabase) -> None:
+    terminal.run("keys", "create", "--role", "auditor")
+    terminal.run("worker", "--once")
+    with psycopg.connect(database.owner_dsn) as owner:
+        owner.execute(
+            "update colink.projection_checkpoints set position = 0, error = 'ValueError: apples', error_position = 1"
+            " where projection = 'leaderboard' and log = 'commerce'"
+        )
+    assert "colink projections resume leaderboard" in terminal.run("projections", "list")
+    assert terminal.json("worker", "--once", status=1)["parked"][0]["projection"] == "leaderboard"
+    items = terminal.json("projections", "resume", "leaderboard")["items"]
+    assert {item["projection"] for item in items} == {"leaderboard"}
+    assert [(item["lag"], item["error"]) for item in items] == [(0, None)] * len(items)
+    assert "attribution_report, leaderboard" in terminal.run("projections", "resume", "weather", status=2)
 
 
 def test_a_moved_clock_is_refused_outside_demos(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

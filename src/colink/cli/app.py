@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from psycopg import OperationalError
@@ -28,13 +30,28 @@ _GROUPS = (demo, up, serve, worker, audit, ledger, payouts, inbox, projections, 
 def build_cli(wiring: Wiring) -> typer.Typer:
     app = typer.Typer(
         name="colink",
-        help="An event-sourced ledger and commerce core for sellers and creators who sell together.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
+
+    @app.callback()
+    def colink(
+        version: Annotated[
+            bool,
+            typer.Option("--version", metavar="", callback=_show_version, is_eager=True, help="Say which this is."),
+        ] = False,
+    ) -> None:
+        """An event-sourced ledger and commerce core for sellers and creators who sell together."""
+
     for group in _GROUPS:
         group.add_to(app, wiring)
     return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"colink {version('colink')}")
+        raise typer.Exit
 
 
 def run(wiring: Wiring, arguments: Sequence[str] | None = None) -> None:
@@ -50,7 +67,8 @@ def run(wiring: Wiring, arguments: Sequence[str] | None = None) -> None:
         sys.exit(WRONG_USE)
     except (OperationalError, PoolTimeout) as error:
         notes.print(
-            f"[bold red]error[/] the database went away: {escape(str(error))}\nNothing is half done: run it again.",
+            f"[bold red]error[/] the database went away: {escape(str(error))}\n"
+            "What was done is recorded; run it again.",
             soft_wrap=True,
         )
         sys.exit(WRONG_USE)

@@ -18,10 +18,12 @@ from rich.table import Table
 
 from colink.cli.output import Json, notes, tell
 from colink.cli.trace_tree import trace_document, trace_tree
-from colink.cli.wiring import Wiring
+from colink.cli.wiring import RunningColink, Wiring
 from colink.domain.audit.report import Pass, Report, Status
+from colink.domain.errors import InvalidInput
 from colink.projections.audit import Trace, trace, verify
 from colink.projections.audit.context import Progress as Watched
+from colink.projections.engine import Connection, Log, head
 
 FOUND_SOMETHING = 1
 _SHOWN = 50  # findings shown to people; --json gives all that are kept
@@ -66,9 +68,19 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
 
 
 async def _verify(wiring: Wiring, *, first: int, last: int | None) -> Report:
-    async with wiring.open_colink(wiring.load_settings()) as colink, colink.pool.connection() as connection:
-        with _watched() as watched:
-            return await verify(connection, colink.decode, from_position=first, to_position=last, progress=watched)
+    async with wiring.open_colink(wiring.load_settings()) as colink:
+        async with colink.pool.connection() as connection:
+            end = await head(connection, Log.COMMERCE)
+        if first > max(end, 1):  # from 1 on, an empty log is verified too
+            msg = f"the log ends at position {end}: give --from up to that"
+            raise InvalidInput(msg, field="from")
+        async with colink.pool.connection() as connection:
+            return await _watch_verify(colink, connection, first=first, last=last)
+
+
+async def _watch_verify(colink: RunningColink, connection: Connection, *, first: int, last: int | None) -> Report:
+    with _watched() as watched:
+        return await verify(connection, colink.decode, from_position=first, to_position=last, progress=watched)
 
 
 async def _trace(wiring: Wiring, subject: str) -> Trace:

@@ -13,6 +13,9 @@ from colink.application.ports import Caller
 from colink.cli.output import Json, tell
 from colink.cli.wiring import Wiring
 from colink.domain.access import Role
+from colink.domain.errors import InvalidInput
+
+_OPTIONS = {"organization_id": "--organization", "payee_id": "--payee", "role": "--role"}
 
 
 def add_to(app: typer.Typer, wiring: Wiring) -> None:
@@ -27,13 +30,22 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         json: Json = False,
     ) -> None:
         """Create an API key and print it, once."""
-        key_id, secret = asyncio.run(_create(wiring, role=role, organization_id=organization, payee_id=payee))
+        try:
+            key_id, secret = asyncio.run(_create(wiring, role=role, organization_id=organization, payee_id=payee))
+        except InvalidInput as error:
+            raise _in_options(error) from error
 
         def people(console: Console) -> None:
             console.print(f"[bold]{secret}[/]", soft_wrap=True)
             console.print(f"{role} key {key_id}. It is shown only now: keep it safe.")
 
         tell({"id": key_id, "key": secret, "role": role}, as_json=json, people=people)
+
+
+def _in_options(error: InvalidInput) -> InvalidInput:
+    """The error as somebody at a command line reads it: with options in place of the fields of the API."""
+    option = _OPTIONS.get(error.field or "")
+    return error if option is None else InvalidInput(error.detail.replace(str(error.field), option), field=option)
 
 
 async def _create(

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from colink.cli.amounts import money_text
@@ -41,7 +42,12 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
             typer.Option(parser=moment, metavar="TIME", help="By effective time, that time included (RFC 3339)."),
         ] = None,
         at_position: Annotated[
-            int | None, typer.Option(min=0, help="As recorded up to that position of the log.")
+            int | None,
+            typer.Option(
+                min=0,
+                metavar="P",
+                help="As recorded up to that position of the log; with --as-of: of that, what was effective by then.",
+            ),
         ] = None,
         account: Annotated[
             str | None, typer.Option(metavar="PREFIX", help="Only accounts whose names begin so, like payee:cre_.")
@@ -55,7 +61,8 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
             "at_position": at_position,
             "items": [{"account": b.account, "currency": b.currency, "amount": b.amount} for b in found],
         }
-        tell(document, as_json=json, people=lambda console: _show(console, found))
+        none = "no balances: nothing was posted" + _conditions(as_of=as_of, at_position=at_position, prefix=account)
+        tell(document, as_json=json, people=lambda console: _show(console, found, none=none))
 
 
 async def _balances(
@@ -68,9 +75,17 @@ async def _balances(
         return await list_balances(connection, prefix=prefix, as_of=as_of, at_position=at_position)
 
 
-def _show(console: Console, balances: list[Balance]) -> None:
+def _conditions(*, as_of: datetime | None, at_position: int | None, prefix: str | None) -> str:
+    """What was asked for, in words that follow "nothing was posted"."""
+    account = f" to an account that begins with {prefix!r}" if prefix else ""
+    effective = f", effective by {as_of:%Y-%m-%dT%H:%M:%SZ}" if as_of is not None else ""
+    recorded = f", recorded up to position {at_position}" if at_position is not None else ""
+    return account + effective + recorded
+
+
+def _show(console: Console, balances: list[Balance], *, none: str) -> None:
     if not balances:
-        console.print("no balances: nothing was posted to such an account")
+        console.print(escape(none), soft_wrap=True)
         return
     table = Table("account", show_edge=False)
     table.add_column("balance", justify="right")

@@ -1,8 +1,9 @@
-"""`colink projections`: how far the reports are."""
+"""`colink projections`: how far the reports are, and letting a stopped one go on."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
 
 import msgspec
 import typer
@@ -13,6 +14,8 @@ from rich.table import Table
 from colink.cli.output import Json, tell
 from colink.cli.wiring import Wiring
 from colink.projections.engine import Checkpoint
+
+STOPPED_AGAIN = 1
 
 
 def add_to(app: typer.Typer, wiring: Wiring) -> None:
@@ -25,6 +28,26 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         found = asyncio.run(_checkpoints(wiring))
         document = {"items": [msgspec.to_builtins(checkpoint) for checkpoint in found]}
         tell(document, as_json=json, people=lambda console: _show(console, found))
+
+    @projections.command()
+    def resume(
+        name: Annotated[str, typer.Argument(metavar="NAME", help="As colink projections list shows it.")],
+        json: Json = False,
+    ) -> None:
+        """Let a stopped projection try its event again, and bring it up to date. Exits 1 where it stops again."""
+        found = asyncio.run(_resume(wiring, name))
+        document = {"items": [msgspec.to_builtins(checkpoint) for checkpoint in found]}
+        tell(document, as_json=json, people=lambda console: _show(console, found))
+        if any(checkpoint.error is not None for checkpoint in found):
+            raise typer.Exit(STOPPED_AGAIN)
+
+
+async def _resume(wiring: Wiring, name: str) -> list[Checkpoint]:
+    """The projection's checkpoints after another try."""
+    async with wiring.open_colink(wiring.load_settings()) as colink:
+        await colink.engine.resume(name)
+        await colink.engine.catch_up(name)
+        return [checkpoint for checkpoint in await colink.engine.checkpoints() if checkpoint.projection == name]
 
 
 async def _checkpoints(wiring: Wiring) -> list[Checkpoint]:
@@ -43,3 +66,6 @@ def _show(console: Console, checkpoints: list[Checkpoint]) -> None:
             state = f"[bold red]stopped at position {at.error_position}[/] {escape(at.error)}"
         table.add_row(at.projection, at.log, str(at.version), str(at.position), str(at.lag), state)
     console.print(table)
+    stopped = sorted({at.projection for at in checkpoints if at.error is not None})
+    for name in stopped:
+        console.print(f"once the cause is mended: colink projections resume {name}")
