@@ -1,13 +1,16 @@
 """The promise: the commerce log can be read in order, whole, by those who see everything; a seller reads its own part
-of it, without what is hidden from it elsewhere; a creator none of it."""
+of it, without what is hidden from it elsewhere; a creator none of it; and nobody the digest of a key."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
 import pytest
 from tests.api.shop import ADMIN_KEY, Shop
+
+from colink.projections.audit.trace import trace
 
 pytestmark = pytest.mark.anyio
 
@@ -22,6 +25,16 @@ async def log(shop: Shop) -> list[dict[str, Any]]:
                  "correlation_id", "causation_id"]  # fmt: skip
         rows = [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
         return [row | {"payload": json.loads(row["payload"])} for row in rows]
+
+
+def told(event: dict[str, Any]) -> dict[str, Any]:
+    """What may be read of an event as recorded."""
+    if event["type"] != "api_key.created":
+        return event
+    payload = event["payload"]
+    assert len(payload["details"]["digest"]) == 64
+    details = {name: value for name, value in payload["details"].items() if name != "digest"}
+    return event | {"payload": payload | {"details": details}}
 
 
 async def paged(shop: Shop, key: str, *, limit: int) -> list[dict[str, Any]]:
@@ -48,7 +61,33 @@ async def test_who_sees_everything_reads_the_whole_log_in_order(shop: Shop) -> N
         for limit in (1, 3, 200):
             items = await paged(shop, key, limit=limit)
             assert all(item.pop("recorded_at").startswith("20") for item in items)
-            assert items == recorded
+            assert items == [told(event) for event in recorded]
+
+
+async def test_nobody_reads_the_digest_of_a_key(shop: Shop) -> None:
+    organization = await shop.organization()
+    secrets = {
+        "finance": await shop.key("finance"),
+        "auditor": await shop.key("auditor"),
+        "seller": await shop.key("seller", organization_id=organization["id"]),
+        "operator": ADMIN_KEY,
+    }
+    digests = {hashlib.sha256(secret.encode()).hexdigest() for secret in secrets.values()}
+    recorded = {
+        event["payload"]["details"]["digest"]: event["position"]
+        for event in await log(shop)
+        if event["type"] == "api_key.created"
+    }
+    assert set(recorded) == digests
+    for secret in secrets.values():
+        answer = await shop.send("GET", "/v1/events?limit=200", key=secret)
+        assert "api_key.created" in answer.text
+        assert not any(digest in answer.text for digest in digests)
+    async with shop.colink.pool.connection() as connection:
+        for digest, position in recorded.items():
+            (event,) = (await trace(connection, str(position))).events
+            assert digest not in event.payload
+            assert json.loads(event.payload)["details"]["role"] in secrets
 
 
 async def test_an_event_is_shown_as_it_was_recorded(shop: Shop) -> None:

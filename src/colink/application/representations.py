@@ -1,4 +1,5 @@
-"""How configured things are shown to those who may see them: every field but keyed hashes and digests.
+"""How configured things are shown to those who may see them: every field but keyed hashes and digests. And what of
+the log nobody is told.
 
 The same shape is the stored answer of the command that made a thing and the answer of later reads."""
 
@@ -7,6 +8,9 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from colink.domain.access import ApiKeyCreated
 from colink.domain.tracking import LinkDetails
 
 if TYPE_CHECKING:
@@ -22,3 +26,22 @@ def shown(details: DataclassInstance) -> dict[str, Any]:
     if isinstance(details, LinkDetails):
         answer["utm"] = dict(details.utm)
     return answer
+
+
+def told_payload(topic: str, payload: str) -> str:
+    """The JSON text of an event's payload as whoever may read the log is told it: as recorded, but for the digest of
+    an API key, which is to find a key by and nobody's to read. The log keeps it."""
+    if topic != ApiKeyCreated.TOPIC:
+        return payload
+    try:
+        return msgspec.json.encode(_without_digests(msgspec.json.decode(payload))).decode()
+    except msgspec.DecodeError:
+        return '"unreadable"'  # damaged, but the digest may be in it
+
+
+def _without_digests(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_digests(part) for part in value]
+    if isinstance(value, dict):
+        return {name: _without_digests(part) for name, part in value.items() if name != "digest"}
+    return value

@@ -3,18 +3,20 @@ section 9), so a reader that goes on after the last position it saw misses nothi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
+from colink.application.representations import told_payload
 from colink.projections.conditions import Where
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedEvent:
-    """One row of the log. `payload` is the JSON text as recorded, in the shape of its `schema_version`."""
+    """One row of the log. `payload` is the JSON text as recorded, in the shape of its `schema_version`, without the
+    digests of API keys (`told_payload`)."""
 
     position: int
     stream_id: str
@@ -46,4 +48,5 @@ async def list_events(
             f"actor, correlation_id, causation_id from colink.events{where} order by position limit %(limit)s",
             where.values | {"limit": limit},
         )
-        return await cursor.fetchall()
+        events = await cursor.fetchall()
+    return [replace(event, payload=told_payload(event.topic, event.payload)) for event in events]

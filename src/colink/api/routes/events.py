@@ -1,5 +1,6 @@
-"""The commerce log, in order. Who sees everything gets payloads as recorded; a seller those of its organisation,
-without keyed hashes and without the touches that turned out to be other sellers' business."""
+"""The commerce log, in order. Who sees everything gets payloads as recorded, but for the digests of API keys, which
+stay in the log and are told to nobody; a seller gets those of its organisation, without keyed hashes and without the
+touches that turned out to be other sellers' business."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from psycopg.rows import class_row
 
+from colink.application.representations import told_payload
 from colink.domain.errors import NotFound
 from colink.domain.ledger import payee_available, payee_of
 from colink.domain.payouts import Stretch
@@ -30,7 +31,7 @@ class TraceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedEvent:
-    """An event of the commerce log; `payload` is its JSON text."""
+    """An event of the commerce log; `payload` is its JSON text, without the digests of API keys (`told_payload`)."""
 
     position: int
     stream_id: str
@@ -197,7 +198,7 @@ async def _events(
         )
         events = await cursor.fetchall()
     found.cut_off = found.cut_off or len(events) > LIMIT
-    return events[:LIMIT]
+    return [replace(event, payload=told_payload(event.topic, event.payload)) for event in events[:LIMIT]]
 
 
 async def _entries(conn: Connection, found: Trace, condition: str, *values: object) -> list[Entry]:
