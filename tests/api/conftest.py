@@ -1,10 +1,11 @@
-"""The application on a database of its own, spoken to over HTTP: see shop.py."""
+"""The application on a database of its own, spoken to over HTTP: see shop.py; with an order in it: see sale.py."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.api.sale import Sale, make_sale
 from tests.api.shop import Shop, open_shop
 from tests.conftest import TestDatabase
 
@@ -15,6 +16,11 @@ from colink.adapters.postgres.provision import Database
 async def shop(anyio_backend: str, database: TestDatabase) -> AsyncIterator[Shop]:
     async with open_shop(Database(owner_dsn=database.owner_dsn, app_dsn=database.app_dsn)) as opened:
         yield opened
+
+
+@pytest.fixture
+async def sale(shop: Shop) -> Sale:
+    return await make_sale(shop)
 
 
 @pytest.fixture(scope="module")

@@ -73,6 +73,8 @@ def test_roles_may_do_what_the_contract_says() -> None:
         ("POST", "/v1/payouts/x/cancel", {"operator", "finance", "seller", "creator"}),
         ("POST", "/v1/payouts/x/approve", {"finance"}),
         ("POST", "/v1/payouts/x/reject", {"finance"}),
+        ("POST", "/v1/payouts/x/hold", {"finance"}),
+        ("POST", "/v1/payouts/x/release", {"finance"}),
         ("POST", "/v1/inbox/x/replay", {"operator", "finance", "seller"}),
         ("GET", "/v1/organizations", {"operator", "finance", "auditor", "seller"}),
         ("GET", "/v1/stores", {"operator", "finance", "auditor", "seller"}),

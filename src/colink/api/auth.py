@@ -30,7 +30,7 @@ class Permission(StrEnum):
     READ_PAYOUTS = "read payouts and payout accounts"
     KEEP_PAYOUT_ACCOUNTS = "keep payout accounts"
     REQUEST_PAYOUTS = "request payouts, and cancel them before they are submitted"
-    DECIDE_PAYOUTS = "approve and reject payouts"
+    DECIDE_PAYOUTS = "approve, hold, release and reject payouts"
     READ_REPORTS = "read reports"
     READ_LEADERBOARDS = "read leaderboards"
     READ_INBOX = "read deliveries"

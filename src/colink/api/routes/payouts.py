@@ -16,6 +16,8 @@ from colink.api.session import Session, may
 from colink.application.payouts import (
     ApprovePayout,
     CancelPayout,
+    HoldPayout,
+    LiftPayoutHold,
     RegisterPayoutAccount,
     RejectPayout,
     RequestPayout,
@@ -61,6 +63,12 @@ class PayoutBody(Body):
 
 class ReasonBody(Body):
     reason: Text | None = None
+
+
+class HoldBody(Body):
+    """Why, for whoever finds the payout held."""
+
+    reason: Text
 
 
 @router.post("/payout-accounts", status_code=201)
@@ -214,6 +222,20 @@ async def reject_payout(payout_id: str, session: Deciding, body: ReasonBody | No
     await _own_payout(session, payout_id)
     reason = (body.reason if body else None) or ""
     return await session.submit(RejectPayout(**session.common(), payout_id=payout_id, reason=reason), status=200)
+
+
+@router.post("/payouts/{payout_id}/hold")
+async def hold_payout(payout_id: str, body: HoldBody, session: Deciding) -> Response:
+    """Stop a payout that was not submitted; its money stays reserved until it is released, rejected or cancelled."""
+    await _own_payout(session, payout_id)
+    return await session.submit(HoldPayout(**session.common(), payout_id=payout_id, reason=body.reason), status=200)
+
+
+@router.post("/payouts/{payout_id}/release")
+async def release_payout(payout_id: str, session: Deciding) -> Response:
+    """Lift a hold. The payout is requested again: an approval given before the hold counts no more."""
+    await _own_payout(session, payout_id)
+    return await session.submit(LiftPayoutHold(**session.common(), payout_id=payout_id), status=200)
 
 
 async def _own_payout(session: Session, payout_id: str) -> FiledPayout:
