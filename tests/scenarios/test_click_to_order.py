@@ -37,7 +37,7 @@ from colink.domain.organizations import Platform, Settlement, StoreDetails
 from colink.domain.snapshots import FinancialStatus, OrderLine, OrderSnapshot
 from colink.domain.terms import Terms
 from colink.domain.tracking import SetAside, TouchDetails
-from colink.projections.touches import list_touches
+from colink.projections.touches import seen_touch
 
 pytestmark = pytest.mark.anyio
 
@@ -153,7 +153,8 @@ class Shop:
 
     async def touches(self) -> list[TouchDetails]:
         async with self.pool.connection() as connection:
-            return [seen.details for seen in await list_touches(connection)]
+            cursor = await connection.execute("select position, body from colink.touches order by position")
+            return [seen_touch(*row).details for row in await cursor.fetchall()]
 
     async def order(self, number: int, keys: OrderKeys) -> Attribution:
         snapshot = OrderSnapshot(

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from colink.domain.aggregates import Event
 from colink.domain.attribution import Outcome
@@ -27,7 +27,6 @@ from colink.projections.engine import Connection, Seen
 TOPICS: tuple[str, ...] = tuple(
     event.TOPIC for event in (OrderPlaced, OrderRefundParked, OrderAttributed, OrderSplit)
 )
-QUARTER = timedelta(minutes=15)
 
 
 def quarter_of(moment: datetime) -> datetime:

@@ -162,17 +162,6 @@ async def document_by_key(
         return await cursor.fetchone()
 
 
-async def documents_by_ids(
-    connection: AsyncConnection[TupleRow], details_class: type[Any], ids: Sequence[str]
-) -> list[Document]:
-    """The newest versions of those that exist, in no particular order."""
-    async with connection.cursor(row_factory=class_row(Document)) as cursor:
-        await cursor.execute(
-            f"{_SELECT} where kind = %s and id = any(%s) and current", (kind_of(details_class), list(ids))
-        )
-        return await cursor.fetchall()
-
-
 async def list_documents(
     connection: AsyncConnection[TupleRow],
     details_class: type[Any],
