@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from tests.projections.world import AINA, BUDI, CAMPAIGN, MONDAY, ORGANIZATION, World
@@ -14,12 +15,14 @@ from colink.projections.leaderboard import Metric, Period, leaderboard
 pytestmark = pytest.mark.anyio
 
 
-async def board(world: World, metric: Metric, period: Period = Period.ALL_TIME, **options: object) -> list[object]:
+async def board(
+    world: World, metric: Metric, period: Period = Period.ALL_TIME, **options: Any
+) -> list[tuple[int, str, int, str | None]]:
     """(rank, handle, value, currency) in the order listed."""
     await world.engine().run_until_caught_up()
     options = {"organization_id": ORGANIZATION, "at": MONDAY} | options
     async with world.pool.connection() as conn:
-        rows = await leaderboard(conn, metric=metric, period=period, **options)  # type: ignore[arg-type]
+        rows = await leaderboard(conn, metric=metric, period=period, **options)
     return [(row.rank, row.handle, row.value, row.currency) for row in rows]
 
 
@@ -101,10 +104,7 @@ async def test_periods_begin_at_the_organisations_midnight(world: World) -> None
     await world.order(2, 20, creator=AINA, placed_at=sunday)
     await world.order(3, 3, creator=AINA, placed_at=sunday + timedelta(minutes=1))
     await world.order(4, 4_000, creator=AINA, placed_at=MONDAY + timedelta(days=40))
-    values = {
-        period: [value for _, _, value, _ in await board(world, Metric.REVENUE, period)]  # type: ignore[attr-defined]
-        for period in Period
-    }
+    values = {period: [value for _, _, value, _ in await board(world, Metric.REVENUE, period)] for period in Period}
     assert values == {Period.DAILY: [3], Period.WEEKLY: [3], Period.MONTHLY: [23], Period.ALL_TIME: [4_123]}
 
 
