@@ -38,7 +38,9 @@ def build_cli(wiring: Wiring) -> typer.Typer:
     def colink(
         version: Annotated[
             bool,
-            typer.Option("--version", metavar="", callback=_show_version, is_eager=True, help="Say which this is."),
+            typer.Option(
+                "--version", metavar="", callback=_show_version, is_eager=True, help="Show the version and exit."
+            ),
         ] = False,
     ) -> None:
         """An event-sourced ledger and commerce core for sellers and creators who sell together."""

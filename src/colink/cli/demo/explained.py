@@ -27,6 +27,7 @@ _REASONS = {
     "bot": "a program, not a person",
 }
 _MOST_ORDERS = 8  # of a statement
+_ACCOUNT = len("payee:seller:available")  # the longest name of an account in the story
 
 
 def show_order(console: Console, played: Played) -> None:
@@ -35,7 +36,7 @@ def show_order(console: Console, played: Played) -> None:
         f"{len(played.order_deliveries)} deliveries said: {_amount(order['collected'])} collected, "
         f"{_amount(order['cash_refunded'])} given back for one of its three pieces."
     )
-    console.print("\n[bold]Whose sale is it?[/] What the shopper's browser had seen when the order was placed:")
+    console.print("\n[bold]Whose sale is it?[/] What the shopper's browser had seen, in order of time:")
     console.print(_candidates(order, played.shop))
     console.print("\n[bold]Which rule, and who gets what?[/] Per line, net of what came back:")
     console.print(_lines(order, played.shop))
@@ -94,7 +95,7 @@ def show_statement(console: Console, played: Played) -> None:
 
 
 def plain_table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold cyan")
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold cyan")
 
 
 def named(text: str, shop: Shop) -> str:
@@ -108,7 +109,7 @@ def _candidates(order: Json, shop: Shop) -> Table:
     table = plain_table()
     for name in ("time (UTC)", "what", "creator", "verdict"):
         table.add_column(name)
-    for candidate in order["attribution"]["candidates"]:
+    for candidate in sorted(order["attribution"]["candidates"], key=lambda each: str(each["occurred_at"])):
         source = candidate["link_id"] or candidate["campaign_id"] or candidate["coupon_id"]
         reason = _REASONS.get(candidate["reason"], "")
         verdict = f"[bold green]{candidate['reason']}[/]" if candidate["accepted"] else candidate["reason"]
@@ -123,7 +124,7 @@ def _candidates(order: Json, shop: Shop) -> Table:
 
 def _lines(order: Json, shop: Shop) -> Table:
     table = plain_table()
-    table.add_column("line")
+    table.add_column("line", no_wrap=True)
     table.add_column("rule")
     for name in ("base", "came back", "platform", "creator", "payment", "seller"):
         table.add_column(name, justify="right")
@@ -178,9 +179,10 @@ def _is_for(rule: Rule, handle: str | None) -> bool:
 
 def _journals(entries: Sequence[Json], shop: Shop) -> Table:
     table = plain_table()
-    for name in ("effective (UTC)", "journal", "account", "purpose"):
-        table.add_column(name)
-    table.add_column(CURRENCY, justify="right")
+    for name in ("effective (UTC)", "journal", "account"):
+        table.add_column(name, no_wrap=True, min_width=_ACCOUNT if name == "account" else None)
+    table.add_column("purpose")
+    table.add_column(CURRENCY, justify="right", no_wrap=True)
     journals: dict[str, dict[tuple[str, str], int]] = defaultdict(lambda: defaultdict(int))
     heads: dict[str, tuple[str, str]] = {}
     for entry in entries:

@@ -94,7 +94,7 @@ async def play(stage: Stage, scenario: Scenario, chapter: Chapter) -> Played:
             await deliver(shop, shuffled(scenario.seed, streams), traffic, webhook_url=shop.webhook_url)
             paid = next(delivery for delivery in streams[0] if delivery.topic == "orders/paid")
             await deliver_badly(shop, traffic, webhook_url=shop.webhook_url, good=paid)
-            ended(f"{traffic.deliveries} signed deliveries, {traffic.per_second:.0f} a second")
+            ended(f"{traffic.deliveries} deliveries, one of them badly signed, {traffic.per_second:.0f} a second")
 
         with chapter(f"Fifteen days pass ({LATER}): the worker clears what is due") as ended:
             worked, server = await asyncio.gather(
@@ -103,18 +103,24 @@ async def play(stage: Stage, scenario: Scenario, chapter: Chapter) -> Played:
             )
             await first_day.aclose()
             url = server.url
-            ended(_work_done(worked))
+            ended(f"{_work_done(worked)['clearing']} orders cleared")
         with chapter("Creators and seller ask for their money; finance approves") as ended:
             requested = await pay_out(url, shop)
             ended(f"{len(requested)} payouts, together {money_text(sum(p.amount for p in requested), CURRENCY)}")
         with chapter("Some buyers return things after all") as ended:
-            late = _late_returns(scenario, crowd, times)
+            late, before = _late_returns(scenario, crowd, times), traffic.deliveries
             await deliver(shop, late, traffic, webhook_url=f"{url}/webhooks/shopify/{shop.store_id}")
             streams += late
-            ended(f"{len(late)} orders: their money is owed back, from the next payouts")
+            ended(
+                f"{len(late)} orders, told by {traffic.deliveries - before} more deliveries: "
+                "their money is owed back, from the next payouts"
+            )
         with chapter("The worker sends the payouts through the sandbox") as ended:
             worked = await run_command(stage, "worker", "--once", clock_offset=LATER, with_parent=True)
-            ended(_work_done(worked))
+            _work_done(worked)
+            async with Api(url, shop.keys["auditor"]) as auditor:
+                paid_out = [each for each in await auditor.every("/v1/payouts") if each["status"] == "paid"]
+            ended(f"{len(paid_out)} payouts sent and confirmed")
         with chapter("An auditor verifies the log, and everything is read once more") as ended:
             (code, verification), read = await asyncio.gather(
                 run_command(stage, "audit", "verify", clock_offset=LATER),
@@ -208,11 +214,11 @@ def _planned_answers(streams: Sequence[Sequence[PlannedDelivery]]) -> dict[str, 
     return {answer: count for answer, count in answers.items() if count} | {"rejected": 1, "bad signature": 1}
 
 
-def _work_done(worked: tuple[int, Json]) -> str:
-    """Raises DemoFailed where a job failed or payouts are not final."""
+def _work_done(worked: tuple[int, Json]) -> dict[str, int]:
+    """How much each job did. Raises DemoFailed where a job failed or payouts are not final."""
     code, document = worked
     if code or document["unfinished"]:
         msg = f"colink worker --once: {document}"
         raise DemoFailed(msg)
-    done = {name: count for name, count in document["done"].items() if count}
-    return ", ".join(f"{name} {count}" for name, count in done.items()) or "nothing was due"
+    done: dict[str, int] = document["done"]
+    return done

@@ -1,4 +1,4 @@
-"""How the demo is told at a terminal: chapters while it plays, then what came of it. Made for 100 columns."""
+"""How the demo is told at a terminal: chapters while it plays, then what came of it. For 80 to 100 columns."""
 
 from __future__ import annotations
 
@@ -89,13 +89,16 @@ def show_next_steps(console: Console, *, kept_at: str | None, admin_key: str, la
             soft_wrap=True,
             markup=False,
         )
-    else:
-        console.print(
-            "  colink demo --keep           play it again, and keep the data to look around in", markup=False
-        )
-        console.print("  colink up                    a CoLink of your own: API, worker, database, sandbox payments")
-    console.print("  http://127.0.0.1:8000/docs   every call of the API, once it is up")
-    console.print("  README.md                    a five-minute tour with curl for each kind of user\n")
+    steps = Table.grid(padding=(0, 0, 0, 2))
+    steps.add_column(no_wrap=True)
+    steps.add_column()
+    if kept_at is None:
+        steps.add_row("colink demo --keep", "play it again, and keep the data to look around in")
+        steps.add_row("colink up", "a CoLink of your own: API, worker, database, sandbox payments")
+    steps.add_row("http://127.0.0.1:8000/docs", "every call of the API, once it is up")
+    steps.add_row("README.md", "a five-minute tour with curl for each kind of user")
+    console.print(steps)
+    console.print()
 
 
 def _heading(console: Console, title: str) -> None:
@@ -106,9 +109,9 @@ def _heading(console: Console, title: str) -> None:
 def _show_balances(console: Console, played: Played) -> None:
     _heading(console, "Balances by account")
     table = plain_table()
-    table.add_column("account")
+    table.add_column("account", no_wrap=True)
     table.add_column("meaning", style="dim")
-    table.add_column(CURRENCY, justify="right")
+    table.add_column(CURRENCY, justify="right", no_wrap=True)
     ordered = sorted(
         played.balances, key=lambda balance: (balance["account"].startswith("payee:"), balance["account"])
     )
@@ -140,6 +143,7 @@ def _show_leaderboard(console: Console, played: Played) -> None:
             amount_text(of_creator["commission"]["amount"]) if of_creator.get("commission") else "",
         )
     console.print(table)
+    console.print("\nOrders that were never paid do not count here; a statement lists them too.", style="dim")
 
 
 def _show_verification(console: Console, played: Played) -> None:
