@@ -137,12 +137,20 @@ def test_the_application_cannot_change_rows(application: Connection[TupleRow], c
 
 
 def test_the_application_keeps_salts_and_counts_rejections_itself(application: Connection[TupleRow]) -> None:
+    def kept(query: str) -> list[TupleRow]:
+        return application.execute(query.encode()).fetchall()
+
+    salts = "select day::text, salt from colink.tracking_salts"
     application.execute("insert into colink.tracking_salts values ('2026-03-01', '\\x00')")
+    assert kept(salts) == [("2026-03-01", b"\x00")]
     application.execute("delete from colink.tracking_salts where day = '2026-03-01'")
-    application.execute(
-        "insert into colink.webhook_rejections as r values ('sto_1', 'signature', 1)"
-        " on conflict (source, reason) do update set count = r.count + 1"
-    )
+    assert kept(salts) == []
+    for count in (1, 2):
+        application.execute(
+            "insert into colink.webhook_rejections as r values ('sto_1', 'signature', 1)"
+            " on conflict (source, reason) do update set count = r.count + 1"
+        )
+        assert kept("select source, reason, count from colink.webhook_rejections") == [("sto_1", "signature", count)]
 
 
 def test_the_functions_are_not_for_everyone(written: Store) -> None:

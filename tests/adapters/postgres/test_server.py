@@ -269,7 +269,9 @@ def test_an_interrupted_creation_is_begun_again(data_dir: Path) -> None:
     (cluster.home / "data.unfinished").mkdir()
     (cluster.home / "data.unfinished" / "PG_VERSION").write_text("18\n")
     with EmbeddedServer(data_dir).acquire() as server:
-        provision(server)
+        keep_rows(server, 5)
+        assert rows(server) == 5
+        assert not (cluster.home / "data.unfinished").exists()
 
 
 def test_a_server_that_cannot_start_says_why(data_dir: Path) -> None:
