@@ -1,10 +1,12 @@
-"""`python -m bench`: every claim against a fresh embedded PostgreSQL with default durability; a table, and
-`bench/results/latest.json`."""
+"""`python -m bench`: every claim against a fresh embedded PostgreSQL with default durability; a table that
+says which goals were met, and `bench/results/local.json`, which git ignores. With `--keep` the numbers go into
+`bench/results/latest.json` instead, to be committed on purpose."""
 
 from __future__ import annotations
 
 import json
 import platform
+import sys
 import tempfile
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -19,10 +21,10 @@ from colink.adapters.postgres.provision import provision
 from colink.adapters.postgres.server import EmbeddedServer
 
 CLAIMS = (order_command,)
-RESULTS = Path(__file__).parent / "results" / "latest.json"
+RESULTS = Path(__file__).parent / "results"
 
 
-def main() -> None:
+def main(*, to_keep: bool) -> None:
     measured: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="colink-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o711)
@@ -30,18 +32,19 @@ def main() -> None:
             for number, claim in enumerate(CLAIMS):
                 measured += claim.run(server, provision(server, f"bench_{number}"))
     show(measured)
-    RESULTS.parent.mkdir(exist_ok=True)
+    results = RESULTS / ("latest.json" if to_keep else "local.json")
+    results.parent.mkdir(exist_ok=True)
     report = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "claims": [asdict(each) for each in measured],
+        "claims": [asdict(each) | {"goal": each.goal} for each in measured],
     }
-    RESULTS.write_text(json.dumps(report, indent=2) + "\n")
+    results.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def show(measured: list[Measured]) -> None:
     table = Table(title="What was measured, and against what, in this run")
-    for heading in ("claim", "ours", "baseline", "ratio", "goal"):
+    for heading in ("claim", "ours", "baseline", "ratio", "goal", ""):
         table.add_column(heading, justify="left" if heading == "claim" else "right")
     for each in measured:
         table.add_row(
@@ -50,9 +53,10 @@ def show(measured: list[Measured]) -> None:
             f"{each.baseline:,.0f} {each.unit}",
             f"{each.ratio:.1f}x",
             each.goal,
+            "[green]met[/]" if each.met else "[red]missed[/]",
         )
     Console(width=120).print(table)
 
 
 if __name__ == "__main__":
-    main()
+    main(to_keep="--keep" in sys.argv[1:])

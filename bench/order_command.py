@@ -46,6 +46,7 @@ from colink.domain.tracking import Coupon, CouponDetails
 ORDERS = 10_000
 STOCK_ORDERS = 4_000
 STOCK_THREADS = 8
+GOALS = ((64, 5_000.0, 6.0), (256, 6_500.0, 0.0))  # callers, orders per second, times the baseline
 BY = Caller(actor="bench", correlation_id="bench")
 PLACED_AT = datetime(2026, 3, 1, tzinfo=UTC)
 STORE = StoreDetails(
@@ -79,9 +80,10 @@ def run(_server: ServerHandle, database: Database) -> list[Measured]:
             unit="orders/s",
             ours=rate,
             baseline=baseline,
-            goal=goal,
+            least=least,
+            least_ratio=least_ratio,
         )
-        for (callers, goal), rate in zip(((64, ">= 6x, 5,000"), (256, ">= 6,500")), rates, strict=True)
+        for (callers, least, least_ratio), rate in zip(GOALS, rates, strict=True)
     ]
 
 
@@ -92,7 +94,7 @@ async def ours(dsn: str) -> list[float]:
         Committer(pool, SystemClock(), in_flight=2) as bus,
     ):
         await bus.submit(SetUp(caller=BY, aggregates=seller()))
-        for callers in (64, 256):
+        for callers, _, _ in GOALS:
             await place(bus, f"warm{callers}", ORDERS // 10, callers)
             began = time.perf_counter()
             await place(bus, f"c{callers}", ORDERS, callers)
