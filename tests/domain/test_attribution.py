@@ -5,142 +5,31 @@ The tables below are the page, sentence by sentence. Times are to the second, be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from random import Random
+from datetime import timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from colink.domain.attribution import (
-    Attribution,
-    CouponUse,
-    OrderKeys,
-    Outcome,
-    decide_attribution,
-    leads_to_store,
-    merge_keys,
-    rederive,
-)
-from colink.domain.campaigns import CampaignDetails
-from colink.domain.organizations import OrganizationDetails, Platform, Settlement, StoreDetails
-from colink.domain.terms import KnownCampaign, KnownCoupon, Terms
-from colink.domain.tracking import CouponDetails, SeenTouch, SetAside, TouchDetails, TouchKind
-
-PLACED = datetime(2026, 3, 10, 12, 0, 0, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
-DAY = timedelta(days=1)
-WEEK = timedelta(days=7)
-
-ORG, OTHER_ORG = "org_1", "org_2"
-STORE = StoreDetails(
-    id="sto_1",
-    organization_id=ORG,
-    platform=Platform.SHOPIFY,
-    name="Kedai",
-    settlement=Settlement.PLATFORM_COLLECTED,
-    domain="kedai.example",
-)
-CAMPAIGNS = (
-    CampaignDetails(id="cmp_plain", organization_id=ORG, name="Plain", slug="plain"),
-    CampaignDetails(
-        id="cmp_short", organization_id=ORG, name="Short", slug="short", click_window_hours=2, view_window_hours=1
-    ),
-    CampaignDetails(id="cmp_click_first", organization_id=ORG, name="C", slug="click-first", coupon_first=False),
-)
-COUPONS = (
-    CouponDetails(id="cou_ana", organization_id=ORG, store_id="sto_1", code="Ana10", creator_id="cre_ana"),
-    CouponDetails(id="cou_ben", organization_id=ORG, store_id="sto_1", code="BEN", creator_id="cre_ben"),
-    CouponDetails(id="cou_far", organization_id=ORG, store_id="sto_2", code="FAR", creator_id="cre_ben"),
-    CouponDetails(
-        id="cou_weak",
-        organization_id=ORG,
-        store_id="sto_1",
-        code="WEAK",
-        creator_id="cre_ana",
-        campaign_id="cmp_click_first",
-    ),
-    CouponDetails(
-        id="cou_plain",
-        organization_id=ORG,
-        store_id="sto_1",
-        code="PLAIN",
-        creator_id="cre_ana",
-        campaign_id="cmp_plain",
-    ),
-)
-TERMS = Terms(
-    position=90,
-    organization=OrganizationDetails(id=ORG, name="Kedai Sdn Bhd", platform_fee_bps=500),
-    stores={STORE.id: STORE},
-    campaigns={campaign.id: KnownCampaign(position=5, details=campaign) for campaign in CAMPAIGNS},
-    rules=(),
-    coupons=tuple(KnownCoupon(position=10 + index, details=coupon) for index, coupon in enumerate(COUPONS)),
+from tests.domain.touches import (
+    COUPONS,
+    DAY,
+    ORG,
+    OTHER_ORG,
+    PLACED,
+    SECOND,
+    STORE,
+    TERMS,
+    WEEK,
+    coupons,
+    decide,
+    touch,
+    verdicts,
+    view,
+    winner,
 )
 
-
-def touch(
-    id_: str,
-    *,
-    ago: timedelta = timedelta(hours=1),
-    kind: TouchKind = TouchKind.CLICK,
-    creator: str = "cre_cat",
-    campaign: str | None = "cmp_plain",
-    organization: str | None = ORG,
-    host: str | None = None,
-    position: int = 1,
-    set_aside: SetAside | None = None,
-    repeat: bool = False,
-    customer_ref: str | None = None,
-) -> SeenTouch:
-    return SeenTouch(
-        position=position,
-        details=TouchDetails(
-            id=id_,
-            kind=kind,
-            creator_id=creator,
-            occurred_at=PLACED - ago,
-            link_id=None if kind is TouchKind.VIEW else f"lnk_{creator}",
-            campaign_id=campaign,
-            organization_id=organization if campaign else None,
-            destination_host=host,
-            visitor_id="vis_1",
-            creator_customer_ref=customer_ref,
-            set_aside=set_aside,
-            repeat=repeat,
-        ),
-    )
-
-
-view = partial(touch, kind=TouchKind.VIEW)
-
-
-def coupons(*codes: tuple[str, int]) -> OrderKeys:
-    return OrderKeys(coupons=tuple(CouponUse(code=c, discount=d, ordinal=i) for i, (c, d) in enumerate(codes)))
-
-
-def decide(*touches: SeenTouch, keys: OrderKeys | None = None, terms: Terms = TERMS, seen: int = 100) -> Attribution:
-    decision = decide_attribution(
-        keys=keys or OrderKeys(),
-        placed_at=PLACED,
-        store=STORE,
-        touches=touches,
-        tracking_position=seen,
-        terms=terms,
-    )
-    assert rederive(decision, store=STORE, terms=terms) == decision
-    return decision
-
-
-def verdicts(decision: Attribution) -> list[tuple[str | None, bool, str]]:
-    return [(c.touch_id or c.coupon_id, c.accepted, c.reason.value) for c in decision.candidates]
-
-
-def winner(decision: Attribution) -> tuple[str, str | None]:
-    return decision.outcome.value, decision.creator_id
+from colink.domain.attribution import OrderKeys, leads_to_store, rederive
+from colink.domain.terms import KnownCoupon
+from colink.domain.tracking import SeenTouch, SetAside, TouchKind
 
 
 def test_nothing_found_credits_nobody() -> None:
@@ -479,82 +368,3 @@ def test_the_first_reason_that_bars_is_given(seen: SeenTouch, reason: str) -> No
 
 def test_a_touch_found_by_two_keys_is_one_candidate() -> None:
     assert len(decide(touch("clk_1"), touch("clk_1")).candidates) == 1
-
-
-touches_drawn = st.lists(
-    st.builds(
-        touch,
-        st.integers(0, 10**6).map("clk_{}".format),
-        ago=st.sampled_from(
-            [-SECOND, timedelta(0), SECOND, timedelta(hours=1), timedelta(hours=2), DAY, WEEK, WEEK + SECOND]
-        ),
-        kind=st.sampled_from(TouchKind),
-        creator=st.sampled_from(["cre_ana", "cre_ben", "cre_cat"]),
-        campaign=st.sampled_from([None, "cmp_plain", "cmp_short", "cmp_click_first"]),
-        host=st.sampled_from([None, "kedai.example"]),
-        position=st.integers(1, 110),
-        set_aside=st.sampled_from([None, None, None, SetAside.BOT]),
-    ),
-    max_size=12,
-    unique_by=(lambda seen: seen.details.id, lambda seen: seen.position),
-)
-keys_drawn = st.builds(
-    OrderKeys,
-    click_ids=st.lists(st.sampled_from(["clk_1", "clk_2", "clk_3"])).map(tuple),
-    visitor_ids=st.lists(st.sampled_from(["vis_1", "vis_2"])).map(tuple),
-    coupons=st.lists(
-        st.builds(
-            CouponUse,
-            code=st.sampled_from(["ANA10", "ana10", "Ben", "WEAK", "FAR", "X"]),
-            discount=st.integers(0, 3),
-            ordinal=st.integers(0, 2),
-        ),
-        max_size=4,
-    ).map(tuple),
-    customer_ref=st.sampled_from([None, "ref_a", "ref_b"]),
-)
-
-
-@given(touches_drawn, keys_drawn, st.randoms(use_true_random=False))
-def test_the_order_of_touches_does_not_matter(touches: list[SeenTouch], keys: OrderKeys, random: Random) -> None:
-    shuffled = list(touches)
-    random.shuffle(shuffled)
-    decision = decide(*touches, keys=keys)
-    assert decide(*shuffled, *shuffled[:2], keys=keys) == decision
-    assert_sound(decision, touches)
-
-
-def assert_sound(decision: Attribution, touches: Sequence[SeenTouch]) -> None:
-    """What holds of every decision, found without the code under test."""
-    winners = [c for c in decision.candidates if c.reason == "winner"]
-    assert len(winners) == (decision.outcome is not Outcome.NONE)
-    assert {c.touch_id for c in decision.candidates if c.touch_id} == {seen.details.id for seen in touches}
-    for c in decision.candidates:
-        assert c.accepted is (c.reason in {"winner", "supporting"})
-        assert not (c.accepted and (c.set_aside or c.occurred_at > PLACED or c.creator_id != decision.creator_id))
-    if decision.outcome is Outcome.VIEW:
-        assert not [c for c in decision.candidates if c.kind is Outcome.COUPON]
-
-
-@given(keys_drawn, keys_drawn, keys_drawn)
-def test_keys_merge_in_any_order_and_number(a: OrderKeys, b: OrderKeys, c: OrderKeys) -> None:
-    assert merge_keys(a, b) == merge_keys(b, a)
-    assert merge_keys(merge_keys(a, b), c) == merge_keys(a, merge_keys(b, c))
-    merged = merge_keys(a, b)
-    assert merge_keys(merged, merged) == merged
-    assert merge_keys(merged, a) == merged
-
-
-def test_merged_keys_are_canonical() -> None:
-    a = OrderKeys(click_ids=("clk_2", "clk_1"), coupons=(CouponUse(code="BEN", discount=5, ordinal=1),))
-    b = OrderKeys(
-        click_ids=("clk_1",),
-        coupons=(CouponUse(code="ana10", discount=3, ordinal=1), CouponUse(code="Ben", discount=4, ordinal=0)),
-        customer_ref="ref_b",
-    )
-    assert merge_keys(a, b) == OrderKeys(
-        click_ids=("clk_1", "clk_2"),
-        coupons=(CouponUse(code="ben", discount=5, ordinal=0), CouponUse(code="ana10", discount=3, ordinal=1)),
-        customer_ref="ref_b",
-    )
-    assert merge_keys(b, OrderKeys(customer_ref="ref_a")).customer_ref == "ref_a"
