@@ -14,7 +14,7 @@ from tests.scenarios.stories import PLACED_AT, News, shuffled, story
 from colink.application.record_order import StandaloneRefund
 from colink.domain.attribution import decide_attribution
 from colink.domain.commission import KnownRule, RuleDetails, Scope
-from colink.domain.ledger import check_postings_balance, store_clearing
+from colink.domain.ledger import JournalKind, check_postings_balance, store_clearing
 from colink.domain.merge import MergedOrder, merge_refund, merge_snapshot
 from colink.domain.money import Money
 from colink.domain.orders import Order
@@ -236,3 +236,22 @@ def test_available_holds_the_smaller_of_owed_and_cleared_and_pending_the_rest(se
             assert claim.pending >= 0
             if claim.held:
                 assert claim.available <= claim.net - claim.held
+
+
+@given(seed=SEEDS, clear_after=st.integers(min_value=1, max_value=6))
+@settings(max_examples=200, deadline=None)
+def test_as_of_any_time_nothing_left_pending_before_it_came(seed: int, clear_after: int) -> None:
+    """By effective time too, told in order: a clearing takes effect after everything it moves."""
+    played = Played(terms())
+    for number, news in enumerate(story(seed).deliveries, 1):
+        played.receive(news)
+        if number == clear_after:
+            played.clear()
+    played.clear()
+    pending: Counter[tuple[str | None, str]] = Counter()
+    for journal in sorted(played.journals, key=lambda journal: journal.effective_at):
+        for posting in journal.postings:
+            if posting.account.endswith(":pending"):
+                pending[posting.line_id, posting.account] += posting.amount
+        if journal.kind is JournalKind.CLEARING:
+            assert all(amount >= 0 for amount in pending.values())

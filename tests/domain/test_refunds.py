@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -210,6 +210,75 @@ def test_a_transaction_told_twice_in_one_body_is_one_and_the_same_refund_again_i
 def test_a_free_order_is_charged_no_payment_fee() -> None:
     lines = lines_after(snapshot({"1": 0}, total=0, payment_fee=None))
     assert (lines["1"].payment_fee, lines["1"].seller_take) == (0, 0)
+
+
+def available(played: Played) -> dict[tuple[str | None, str], int]:
+    """What is available by now, by line and payee."""
+    return {
+        (line_id, account.split(":")[1]): amount
+        for (line_id, account), amount in played.sums().items()
+        if account.endswith(":available")
+    }
+
+
+def day(number: int) -> datetime:
+    return PLACED_AT + timedelta(days=number)
+
+
+def test_what_an_edit_takes_off_a_line_is_due_a_holding_period_after_the_edit() -> None:
+    """The line's base becomes the seller's pass-through, which the buyer may yet be owed: it waits again."""
+    played = Played(terms())
+    played.receive(snapshot({"1": 9000}))
+    played.clear(until=day(14))
+    assert available(played) == {("1", CREATOR): 900, ("1", ORGANIZATION): 7650}
+    played.receive(snapshot({"1": 2000}, total=9000, updated_at=day(19), digest="b"))
+    played.clear(until=day(32))
+    assert available(played) == {("1", CREATOR): 200, ("1", ORGANIZATION): 1700}
+    played.clear(until=day(33))
+    assert available(played)[None, ORGANIZATION] == 7000
+
+
+def test_shipping_added_later_is_due_later_and_shipping_paid_first_is_not_delayed() -> None:
+    later = Played(terms())
+    later.receive(snapshot({"1": 10000}))
+    later.receive(snapshot({"1": 10000}, total=11000, updated_at=day(20), digest="b"))
+    later.clear(until=day(33))
+    assert (None, ORGANIZATION) not in available(later)
+    later.clear(until=day(34))
+    assert available(later)[None, ORGANIZATION] == 1000
+
+    first = Played(terms())
+    first.receive(snapshot({"1": 500}, total=1500))
+    first.receive(snapshot({"1": 500, "2": 10000}, total=11500, updated_at=day(10), digest="b"))
+    first.clear(until=day(14))
+    assert available(first)[None, ORGANIZATION] == 1000
+
+
+def test_what_comes_back_after_a_cancel_is_due_and_cleared_after_it_came_back() -> None:
+    """As of any day, nothing is available before it was there."""
+    played = Played(terms())
+    played.receive(snapshot({"1": 10000}))
+    played.receive(snapshot({"1": 10000}, cancelled=True, updated_at=day(2), digest="b"))
+    played.clear(until=day(29))
+    assert available(played) == {}
+    played.receive(snapshot({"1": 10000}, updated_at=day(30), digest="c"))
+    played.clear(until=day(43))
+    assert available(played) == {}
+    played.clear(until=day(44))
+    assert available(played) == {("1", CREATOR): 1000, ("1", ORGANIZATION): 8500}
+    assert played.journals[-1].effective_at == day(44)
+
+
+def test_money_given_back_late_frees_nothing_that_is_not_due() -> None:
+    """Held for the buyer and not due yet are different money here."""
+    played = Played(terms())
+    played.receive(snapshot({"1": 9000}, total=10000))
+    played.receive(StandaloneRefund(order_external_id="1", refund=refund(24, {"1": "50.00"})))
+    played.receive(snapshot({"1": 9000}, total=20000, updated_at=day(10), digest="b"))
+    played.clear(until=day(23))
+    assert available(played)[None, ORGANIZATION] == 1000
+    played.clear(until=day(24))
+    assert available(played)[None, ORGANIZATION] == 11000
 
 
 @pytest.mark.parametrize("told", [(0, 1), (1, 0)])

@@ -1,16 +1,18 @@
 """The merge: an order's state is the join of everything ever delivered about it. Semantics section 2.
 
 `merge_snapshot` and `merge_refund` are commutative, associative and idempotent: each field of `MergedOrder` is a
-maximum, minimum or union of its own. So any order and number of the same deliveries ends in the same state, and the
-money (`refunds.py`, `revenue.py`) is a pure function of that state.
+union. So any order and number of the same deliveries ends in the same state, and the money (`refunds.py`,
+`revenue.py`), with the times at which it comes due, is a pure function of that state.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 
 from colink.domain.attribution import OrderKeys, merge_keys
 from colink.domain.snapshots import FinancialStatus, OrderSnapshot, Refund, RefundTransaction, TransactionStatus
@@ -21,40 +23,38 @@ _NO_LONGER_OWED = frozenset({FinancialStatus.PARTIALLY_REFUNDED, FinancialStatus
 _AS_GOOD_AS_CANCELLED = frozenset({FinancialStatus.VOIDED, FinancialStatus.EXPIRED})
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """An amount (minor units) that a fully paid snapshot told, and the earliest time one told as much."""
-
-    at: datetime
-    amount: int
-
-
 @dataclass(frozen=True, kw_only=True)
 class MergedOrder:
-    """newest: gives status and cancellation; money: the newest snapshot that implies full payment, gives the lines;
-    placed_at: the smallest told; keys: the union; refunds: by id.
+    """snapshots: each one delivered, oldest first; keys: the union; refunds: by id. All else follows from these."""
 
-    totals and bases: how the total price, and each line's base, rose over the fully paid snapshots. What was there
-    from the first payment is due a holding period after it, what came later a period after it came.
-    """
-
-    newest: OrderSnapshot | None = None
-    money: OrderSnapshot | None = None
-    placed_at: datetime | None = None
-    totals: tuple[Reached, ...] = ()
-    bases: Mapping[str, tuple[Reached, ...]] = field(default_factory=dict)
+    snapshots: tuple[OrderSnapshot, ...] = ()
     keys: OrderKeys = field(default_factory=OrderKeys)
     refunds: Mapping[str, Refund] = field(default_factory=dict)
 
     @property
-    def paid_at(self) -> datetime | None:
-        """The smallest time of a snapshot that implies full payment."""
-        return self.totals[0].at if self.totals else None
+    def newest(self) -> OrderSnapshot | None:
+        """Gives status and cancellation."""
+        return self.snapshots[-1] if self.snapshots else None
+
+    @cached_property
+    def money(self) -> OrderSnapshot | None:
+        """The newest snapshot that implies full payment; it gives the lines."""
+        return next((snapshot for snapshot in reversed(self.snapshots) if implies_full_payment(snapshot)), None)
 
     @property
+    def placed_at(self) -> datetime | None:
+        """The smallest time told."""
+        return min((snapshot.placed_at for snapshot in self.snapshots), default=None)
+
+    @cached_property
+    def paid_at(self) -> datetime | None:
+        """The smallest time of a snapshot that implies full payment."""
+        return next((snapshot.updated_at for snapshot in self.snapshots if implies_full_payment(snapshot)), None)
+
+    @cached_property
     def collected(self) -> int:
-        """The largest total price of any fully paid snapshot."""
-        return self.totals[-1].amount if self.totals else 0
+        """The largest total price of any fully paid snapshot, in minor units."""
+        return max((each.total_price for each in self.snapshots if implies_full_payment(each)), default=0)
 
     @property
     def cancelled(self) -> bool:
@@ -86,24 +86,13 @@ def merge_snapshot(state: MergedOrder, snapshot: OrderSnapshot) -> MergedOrder:
     refunds = dict(state.refunds)
     for refund in snapshot.refunds:
         _add_refund(refunds, refund)
-    merged = replace(
-        state,
-        newest=_newer(state.newest, snapshot),
-        placed_at=_earlier(state.placed_at, snapshot.placed_at),
-        keys=merge_keys(state.keys, snapshot.keys),
-        refunds=refunds,
-    )
-    if not implies_full_payment(snapshot):
-        return merged
-    bases = dict(state.bases)
-    for line in snapshot.lines:
-        bases[line.line_id] = _reach(bases.get(line.line_id, ()), snapshot.updated_at, line.base)
-    return replace(
-        merged,
-        money=_newer(state.money, snapshot),
-        totals=_reach(state.totals, snapshot.updated_at, snapshot.total_price),
-        bases=bases,
-    )
+    versions = [snapshot_version(known) for known in state.snapshots]
+    version = snapshot_version(snapshot)
+    place = bisect_left(versions, version)
+    snapshots = state.snapshots
+    if place == len(versions) or versions[place] != version:
+        snapshots = (*snapshots[:place], snapshot, *snapshots[place:])
+    return MergedOrder(snapshots=snapshots, keys=merge_keys(state.keys, snapshot.keys), refunds=refunds)
 
 
 def merge_refund(state: MergedOrder, refund: Refund) -> MergedOrder:
@@ -112,23 +101,36 @@ def merge_refund(state: MergedOrder, refund: Refund) -> MergedOrder:
     return replace(state, refunds=refunds)
 
 
-def _newer(known: OrderSnapshot | None, incoming: OrderSnapshot) -> OrderSnapshot:
-    if known is None or snapshot_version(incoming) > snapshot_version(known):
-        return incoming
-    return known
+def history(order: MergedOrder) -> list[tuple[datetime, MergedOrder]]:
+    """What was known of a paid order, time by time, had everything been delivered when it happened; oldest first.
+
+    It does not depend on when or in which order it was delivered. Times before the first payment are left out, as are
+    snapshots that say the same of the money as the one before.
+    """
+    told: list[tuple[datetime, OrderSnapshot | Refund]] = [
+        *((snapshot.updated_at, snapshot) for snapshot in order.snapshots),
+        *((refund.processed_at, refund) for _, refund in sorted(order.refunds.items())),
+    ]
+    told.sort(key=lambda news: news[0])  # stable: of one time snapshots first, each in its own order
+    state = MergedOrder(keys=order.keys)
+    states: list[tuple[datetime, MergedOrder]] = []
+    for at, news in told:
+        if isinstance(news, Refund):
+            state = replace(state, refunds={**state.refunds, news.refund_id: news})
+        else:
+            state = replace(state, snapshots=(*state.snapshots, news))
+        if state.money is not None and not (states and _same_money(states[-1][1], state)):
+            states.append((at, state))
+    return states
 
 
-def _earlier(known: datetime | None, incoming: datetime) -> datetime:
-    return incoming if known is None else min(known, incoming)
+def _same_money(before: MergedOrder, after: MergedOrder) -> bool:
+    def of(order: MergedOrder) -> tuple[object, ...]:
+        money = order.money
+        content = (money.lines, money.taxes_included, money.payment_fee) if money else ()
+        return (content, order.collected, order.everything_reversed, order.refunds)
 
-
-def _reach(steps: tuple[Reached, ...], at: datetime, amount: int) -> tuple[Reached, ...]:
-    """The steps with one more; what another one tops no later is left out, so times and amounts both rise."""
-    kept: list[Reached] = []
-    for step in sorted((*steps, Reached(at, amount)), key=lambda step: (step.at, -step.amount)):
-        if not kept or step.amount > kept[-1].amount:
-            kept.append(step)
-    return tuple(kept)
+    return of(before) == of(after)
 
 
 def _add_refund(refunds: dict[str, Refund], refund: Refund) -> None:
@@ -151,5 +153,7 @@ def _join_refunds(a: Refund, b: Refund) -> Refund:
     )
 
 
-def _transaction_version(transaction: RefundTransaction) -> tuple[int, Decimal]:
-    return (_TRANSACTION_RANK[transaction.status], transaction.amount)
+def _transaction_version(transaction: RefundTransaction) -> tuple[int, bool, Decimal, str]:
+    """An amount in the shop's own money (no currency told) beats one in another."""
+    currency = transaction.currency
+    return (_TRANSACTION_RANK[transaction.status], currency is None, transaction.amount, currency or "")

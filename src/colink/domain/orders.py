@@ -20,8 +20,9 @@ from colink.domain.attribution import Attribution
 from colink.domain.errors import InvalidInput
 from colink.domain.merge import MergedOrder, merge_refund, merge_snapshot
 from colink.domain.organizations import Platform
-from colink.domain.postings import ChangeTimes, Draft, OrderAccounts, clearing_journal, journals_between
+from colink.domain.postings import Draft, OrderAccounts, clearing_journal, journals_between
 from colink.domain.revenue import (
+    Basis,
     clear_claim,
     clears_by_time,
     next_clearing,
@@ -29,7 +30,7 @@ from colink.domain.revenue import (
     split_order,
 )
 from colink.domain.snapshots import OrderSnapshot, Refund
-from colink.domain.split import Claim, PinnedTerms, Split
+from colink.domain.split import ChangeTimes, Claim, PinnedTerms, Split
 from colink.domain.terms import Terms
 
 
@@ -102,18 +103,15 @@ class OrderAttributed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderSplit(Event):
-    """The order's money changed: the whole new split. What was posted before is the split before. `effective_at`: the
-    latest effective time of the journals posted with it, None where none was (only due times changed)."""
+    """The order's money changed, or when it is due: the whole new split. The split before is what was posted."""
 
     TOPIC: ClassVar[str] = "order.split"
     terms: PinnedTerms
     split: Split
-    effective_at: datetime | None
 
     def apply(self, aggregate: Order) -> None:
         aggregate.terms = self.terms
         aggregate.split = self.split
-        aggregate.changed_at = self.effective_at or aggregate.changed_at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +124,7 @@ class OrderCleared(Event):
     clears_at: datetime | None
 
     def apply(self, aggregate: Order) -> None:
-        aggregate.cleared_until = max(aggregate.cleared_until or self.due_at, self.due_at)
+        aggregate.has_cleared = True
         if aggregate.split is not None:
             aggregate.split = replace(aggregate.split, claims=self.claims, clears_at=self.clears_at)
 
@@ -144,10 +142,10 @@ class Clearing:
 @dataclass
 class Order(Aggregate):
     """One order of one store. merged: what was delivered; split: what is posted (None: nothing yet); terms: those it
-    was first split by; cleared_until: the latest due time that was cleared.
+    was first split by.
 
-    Effective times come from changed_at (of the last journals), and from told_at and refunds_told_at: what the last
-    delivery says of its own time, and the latest processing time of the refunds it brought (None: it says none).
+    Effective times come from told_at and refunds_told_at: what the last delivery says of its own time, and the latest
+    processing time of the refunds it brought (None: it says none).
     """
 
     TOPIC: ClassVar[str] = "order"
@@ -160,8 +158,7 @@ class Order(Aggregate):
     attribution: Attribution | None = field(default=None, init=False)
     terms: PinnedTerms | None = field(default=None, init=False)
     split: Split | None = field(default=None, init=False)
-    changed_at: datetime | None = field(default=None, init=False)
-    cleared_until: datetime | None = field(default=None, init=False)
+    has_cleared: bool = field(default=False, init=False)
     told_at: datetime | None = field(default=None, init=False)
     refunds_told_at: datetime | None = field(default=None, init=False)
 
@@ -226,7 +223,7 @@ class Order(Aggregate):
             return False
         if self.attribution is None:
             return True
-        if self.cleared_until is not None:
+        if self.has_cleared:
             return False
         return self.merged.keys != self.attribution.keys or self.merged.placed_at != self.attribution.placed_at
 
@@ -243,26 +240,24 @@ class Order(Aggregate):
             return []
         pinned = self.pinned_terms(terms)
         drafts = journals_between(self.split, split, accounts=self.accounts(pinned), times=self.change_times())
-        effective_at = max((draft.effective_at for draft in drafts), default=None)
-        self.trigger_event(OrderSplit, terms=pinned, split=split, effective_at=effective_at, timestamp=at)
+        self.trigger_event(OrderSplit, terms=pinned, split=split, timestamp=at)
         return drafts
 
     def next_split(self, terms: Terms) -> Split | None:
         """The split that the deliveries so far amount to; None while nothing is paid or decided. Pure: an auditor
         derives each recorded split again with it."""
-        money = self.merged.money
-        if money is None or self.attribution is None:
+        placed_at = self.merged.placed_at
+        if self.merged.money is None or self.attribution is None or placed_at is None:
             return None
-        return split_order(
-            self.merged,
-            money,
+        basis = Basis(
             organization_id=self.organization_id,
             store_id=self.store_id,
+            placed_at=placed_at,
             attribution=self.attribution,
             pinned=self.pinned_terms(terms),
             terms=terms,
-            before=self.split,
         )
+        return split_order(self.merged, basis, before=self.split, times=self.change_times())
 
     def pinned_terms(self, terms: Terms) -> PinnedTerms:
         if self.attribution is None:
@@ -300,11 +295,12 @@ class Order(Aggregate):
         if self.split is None or self.terms is None or self.split.clears_at is None:
             return None
         due_at = self.split.clears_at
-        effective_at = due_at
-        if self.cleared_until is not None and due_at <= self.cleared_until and self.changed_at is not None:
-            # Its time had come already when it was raised or released: it moves when that happened.
-            effective_at = max(due_at, self.changed_at)
         claims = tuple(clear_claim(claim, at=due_at) for claim in self.split.claims)
+        moved = [
+            after.since
+            for before, after in zip(self.split.claims, claims, strict=True)
+            if after.available > before.available and after.since is not None
+        ]
         return Clearing(
             due_at=due_at,
             claims=claims,
@@ -314,7 +310,7 @@ class Order(Aggregate):
                 claims,
                 currency=self.split.currency,
                 accounts=self.accounts(self.terms),
-                effective_at=effective_at,
+                effective_at=max(due_at, *moved),
             ),
         )
 

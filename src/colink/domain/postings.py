@@ -15,7 +15,7 @@ from colink.domain import ledger
 from colink.domain.ledger import JournalKind, Posting, Purpose
 from colink.domain.organizations import Settlement
 from colink.domain.revenue import ClaimKey, cash_claims, changes, refund_claims, sale_claims
-from colink.domain.split import Claim, Split
+from colink.domain.split import ChangeTimes, Claim, Split
 
 Leg = tuple[str, str | None, Purpose]  # (account, line id, purpose)
 
@@ -28,14 +28,6 @@ class OrderAccounts:
     store_id: str
     platform: str
     settlement: Settlement
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChangeTimes:
-    """Effective times of what changed: `sale` for lines and totals, `refund` for reversals and cash."""
-
-    sale: datetime
-    refund: datetime
 
 
 @dataclass(frozen=True, kw_only=True)

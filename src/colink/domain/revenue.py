@@ -1,7 +1,7 @@
 """The revenue split: what a paid order amounts to, line by line and payee by payee. Semantics sections 1, 4, 5, 6.
 
     merged order + pinned terms + credited creator  --_gross_lines, reverse--> lines
-    lines + merged order + K before                 --_claims-->               claims (N, K, held, what matures when)
+    lines at each time of the order's history       --_claims-->               claims (N, K, held, what matures when)
 
 Everything but K is recomputed from the merged order each time; `postings.py` turns the difference between two splits
 into journals.
@@ -11,18 +11,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from colink.domain.attribution import Attribution
 from colink.domain.commission import RuleDetails, choose_rule
 from colink.domain.ids import product_id, sku_id
-from colink.domain.merge import MergedOrder, Reached
+from colink.domain.merge import MergedOrder, history
 from colink.domain.money import allocate, round_half_even, share_of
 from colink.domain.organizations import Settlement
 from colink.domain.refunds import in_line_order, reverse
 from colink.domain.snapshots import OrderLine, OrderSnapshot
-from colink.domain.split import Claim, LineSplit, PinnedTerms, RuleRef, Split, Tranche
+from colink.domain.split import ChangeTimes, Claim, LineSplit, PinnedTerms, RuleRef, Split, Tranche
 from colink.domain.terms import Terms
 
 
@@ -42,42 +42,53 @@ def pin_terms(terms: Terms, *, store_id: str, attribution: Attribution) -> Pinne
     )
 
 
-def split_order(
-    order: MergedOrder,
-    money: OrderSnapshot,
-    *,
-    organization_id: str,
-    store_id: str,
-    attribution: Attribution,
-    pinned: PinnedTerms,
-    terms: Terms,
-    before: Split | None,
-) -> Split:
-    """The split of a paid order; `money` is its money-carrying snapshot, `terms` those known at the pinned position,
-    `before` the split posted so far, of which only what has cleared is carried over."""
+@dataclass(frozen=True, kw_only=True)
+class Basis:
+    """What an order is split by, whatever of it was delivered: whose it is, when it was placed, who is credited, and
+    the terms known at the pinned position."""
+
+    organization_id: str
+    store_id: str
+    placed_at: datetime
+    attribution: Attribution
+    pinned: PinnedTerms
+    terms: Terms
+
+
+def split_order(order: MergedOrder, basis: Basis, *, before: Split | None, times: ChangeTimes) -> Split | None:
+    """The split of an order, None while it was not paid in full. Of the split posted so far only what has cleared and
+    effective times are carried over; `times` are those of this change."""
+    states = [(at, state, _amounts(state, basis)) for at, state in history(order)]
+    if not states:
+        return None
+    _, _, split = states[-1]
+    claims = _claims(states, before, basis, times=times)
+    return replace(split, claims=claims, clears_at=next_clearing(claims, clears=clears_by_time(basis.pinned)))
+
+
+def _amounts(order: MergedOrder, basis: Basis) -> Split:
+    """The amounts of a paid order, without claims."""
+    money = order.money
+    if money is None:
+        msg = "only a paid order has amounts"
+        raise ValueError(msg)
     ordered = in_line_order(money.lines)
     reversal = reverse(order, ordered, currency=money.currency, taxes_included=money.taxes_included)
-    gross = _gross_lines(
-        order, money, ordered, store_id=store_id, attribution=attribution, pinned=pinned, terms=terms
-    )
+    gross = _gross_lines(order, money, ordered, basis)
     reversed_bases = (*reversal.by_line, *([0] * (len(gross) - len(ordered))))
-    lines = tuple(
-        _with_reversal(line, reversed_base, pinned) for line, reversed_base in zip(gross, reversed_bases, strict=True)
-    )
-    split = Split(
+    return Split(
         currency=money.currency,
-        creator_id=attribution.creator_id,
+        creator_id=basis.attribution.creator_id,
         collected=order.collected,
         cash_refunded=reversal.cash,
-        lines=lines,
+        lines=tuple(
+            _with_reversal(line, reversed_base, basis.pinned)
+            for line, reversed_base in zip(gross, reversed_bases, strict=True)
+        ),
         claims=(),
         discrepancies=reversal.discrepancies,
         clears_at=None,
     )
-    claims = _claims(
-        order, split, before, organization_id=organization_id, pinned=pinned, own_link=attribution.own_link
-    )
-    return replace(split, claims=claims, clears_at=next_clearing(claims, clears=clears_by_time(pinned)))
 
 
 def clears_by_time(pinned: PinnedTerms) -> bool:
@@ -87,18 +98,12 @@ def clears_by_time(pinned: PinnedTerms) -> bool:
 
 
 def _gross_lines(
-    order: MergedOrder,
-    money: OrderSnapshot,
-    lines: Sequence[OrderLine],
-    *,
-    store_id: str,
-    attribution: Attribution,
-    pinned: PinnedTerms,
-    terms: Terms,
+    order: MergedOrder, money: OrderSnapshot, lines: Sequence[OrderLine], basis: Basis
 ) -> list[LineSplit]:
+    pinned, store_id = basis.pinned, basis.store_id
     bases = [line.base for line in lines]
     platform_fees = allocate(share_of(sum(bases), rate_bps=pinned.platform_fee_bps), bases)
-    rules = [_rule_of(line, money, order, store_id=store_id, attribution=attribution, terms=terms) for line in lines]
+    rules = [_rule_of(line, money, basis) for line in lines]
     commissions = _commissions(lines, rules, platform_fees)
     fee = _payment_fee(order, money, pinned)
     payment_fees = allocate(fee, bases) if lines else []
@@ -133,20 +138,13 @@ def _gross_lines(
     return split_lines
 
 
-def _rule_of(
-    line: OrderLine,
-    money: OrderSnapshot,
-    order: MergedOrder,
-    *,
-    store_id: str,
-    attribution: Attribution,
-    terms: Terms,
-) -> RuleDetails | None:
-    if attribution.creator_id is None or order.placed_at is None:
+def _rule_of(line: OrderLine, money: OrderSnapshot, basis: Basis) -> RuleDetails | None:
+    attribution, terms, store_id = basis.attribution, basis.terms, basis.store_id
+    if attribution.creator_id is None:
         return None
     return choose_rule(
         rules=terms.rules,
-        placed_at=order.placed_at,
+        placed_at=basis.placed_at,
         currency=money.currency,
         campaign=terms.campaign(attribution.campaign_id),
         creator_id=attribution.creator_id,
@@ -251,47 +249,60 @@ def changes(before: dict[ClaimKey, int], after: dict[ClaimKey, int]) -> Iterable
             yield key, difference
 
 
-def _claims(
-    order: MergedOrder,
-    split: Split,
-    before: Split | None,
-    *,
-    organization_id: str,
-    pinned: PinnedTerms,
-    own_link: bool,
-) -> tuple[Claim, ...]:
-    """What each payee is owed, and when. All follows from the merged order but K, which clearings have raised."""
-    nets: dict[ClaimKey, int] = defaultdict(int)
+_States = Sequence[tuple[datetime, MergedOrder, Split]]
+
+
+def _claims(states: _States, before: Split | None, basis: Basis, *, times: ChangeTimes) -> tuple[Claim, ...]:
+    """What each payee is owed and when. All follows from the order's history but K, which clearings raised, and
+    `since`, which is how the journals were posted."""
+    _, order, split = states[-1]
+    nets = _nets(split, basis)
     known = {(claim.line_id, claim.payee_id): claim for claim in before.claims} if before else {}
-    nets.update(dict.fromkeys(known, 0))
-    for component in (sale_claims, refund_claims, cash_claims):
-        for key, amount in component(split, organization_id, settlement=pinned.settlement).items():
-            nets[key] += amount
-    hold = timedelta(days=pinned.hold_days)
-    bases = {line.line_id: line.base for line in split.lines}
+    maturing = _maturing(states, basis)
+    raised = _raised_by_sale(split, before, basis)
     claims = []
-    for (line_id, payee_id), net in nets.items():
-        if not net and (line_id, payee_id) not in known:
+    for key in (*known, *(key for key in nets if key not in known)):
+        line_id, payee_id = key
+        net, was = nets.get(key, 0), known.get(key) or Claim(line_id=line_id, payee_id=payee_id, net=0)
+        if net == 0 and key not in known:
             continue
-        if line_id is None:
-            held = _owed_to_buyer(order, split, net) if payee_id == organization_id else 0
-            maturing = _pass_through_matures(order, split, net, hold=hold)
-        else:
-            held = net if own_link and payee_id == split.creator_id else 0
-            maturing = _matures(net, bases.get(line_id, 0), order.bases.get(line_id, ()), hold=hold)
+        held = _owed_to_buyer(order, split, net) if key == (None, basis.organization_id) else 0
+        if basis.attribution.own_link and payee_id == split.creator_id:
+            held = net
         held = max(held, 0)
-        cleared = known[line_id, payee_id].cleared if (line_id, payee_id) in known else 0
+        since = [was.since] if was.since else []
+        if key in raised:
+            since.append(times.sale)
+        if net - held > was.net - was.held + raised.get(key, 0):
+            since.append(times.refund)
         claims.append(
             Claim(
                 line_id=line_id,
                 payee_id=payee_id,
                 net=net,
-                cleared=min(cleared, net - held) if held else cleared,
+                cleared=min(was.cleared, net - held) if held else was.cleared,
                 held=held,
-                maturing=maturing,
+                maturing=maturing.get(key, ()),
+                since=max(since, default=None),
             )
         )
     return tuple(claims)
+
+
+def _nets(split: Split, basis: Basis) -> dict[ClaimKey, int]:
+    nets: dict[ClaimKey, int] = defaultdict(int)
+    for component in (sale_claims, refund_claims, cash_claims):
+        for key, amount in component(split, basis.organization_id, settlement=basis.pinned.settlement).items():
+            nets[key] += amount
+    return nets
+
+
+def _raised_by_sale(split: Split, before: Split | None, basis: Basis) -> dict[ClaimKey, int]:
+    """The claims that the sale's own journal raises, and by how much."""
+    settlement = basis.pinned.settlement
+    old = sale_claims(before, basis.organization_id, settlement=settlement) if before else {}
+    new = sale_claims(split, basis.organization_id, settlement=settlement)
+    return {key: difference for key, difference in changes(old, new) if difference > 0}
 
 
 def _owed_to_buyer(order: MergedOrder, split: Split, net: int) -> int:
@@ -299,40 +310,44 @@ def _owed_to_buyer(order: MergedOrder, split: Split, net: int) -> int:
     return net if order.everything_reversed else min(net, split.reversed_base - split.cash_refunded)
 
 
-def _matures(net: int, whole: int, steps: Sequence[Reached], *, hold: timedelta) -> tuple[Tranche, ...]:
-    """When which part of `net` is due: as much as `whole` had reached by then, a holding period later."""
-    tranches: list[Tranche] = []
-    due = 0
-    for step in steps if net > 0 else ():
-        reached = net if step.amount >= whole else round_half_even(net * step.amount, whole)
-        if reached > due:
-            tranches.append(Tranche(due_at=step.at + hold, amount=reached - due))
-            due = reached
-    return tuple(tranches)
+def _maturing(states: _States, basis: Basis) -> dict[ClaimKey, tuple[Tranche, ...]]:
+    """When which part of what each payee is owed is due: what was there from the first payment a holding period after
+    it, each later increase a holding period after its own time; a decrease eats what would be due last. What is owed
+    to the buyer is no part of it."""
+    hold = timedelta(days=basis.pinned.hold_days)
+    pass_through = (None, basis.organization_id)
+    tranches: dict[ClaimKey, list[Tranche]] = defaultdict(list)
+    reached: dict[ClaimKey, int] = defaultdict(int)
+    for at, order, split in states:
+        nets = _nets(split, basis)
+        if pass_through in nets:
+            nets[pass_through] -= max(_owed_to_buyer(order, split, nets[pass_through]), 0)
+        for key in {**reached, **nets}:
+            amount = max(nets.get(key, 0), 0)
+            _follow(tranches[key], amount - reached[key], due_at=at + hold)
+            reached[key] = amount
+    return {key: tuple(parts) for key, parts in tranches.items()}
 
 
-def _pass_through_matures(order: MergedOrder, split: Split, net: int, *, hold: timedelta) -> tuple[Tranche, ...]:
-    """Reversed bases that joined the pass-through are due a holding period after the refund that reversed them."""
-    joined = max(min(net, split.reversed_base - split.cash_refunded), 0)
-    tranches = _matures(net - joined, order.collected, order.totals, hold=hold)
-    if not joined:
-        return tranches
-    times = [refund.processed_at for refund in order.refunds.values()]
-    if order.newest is not None and (order.everything_reversed or not times):
-        times.append(order.newest.updated_at)
-    joined_at = max(order.totals[0].at, *times)
-    late = Tranche(due_at=joined_at + hold, amount=joined)
-    return tuple(sorted((*tranches, late), key=lambda tranche: tranche.due_at))
+def _follow(tranches: list[Tranche], change: int, *, due_at: datetime) -> None:
+    if change > 0:
+        tranches.append(Tranche(due_at=due_at, amount=change))
+    left = -change
+    while left > 0:
+        last = tranches.pop()
+        if last.amount > left:
+            tranches.append(replace(last, amount=last.amount - left))
+        left -= last.amount
 
 
 def clear_claim(claim: Claim, *, at: datetime) -> Claim:
-    """The claim after a clearing at `at`: K rises to N less what is held or not due yet, and never falls."""
+    """The claim after a clearing at `at`: K rises to N less what is held and what is not due yet, and never falls."""
     return replace(claim, cleared=_cleared_at(claim, at))
 
 
 def _cleared_at(claim: Claim, at: datetime) -> int:
     not_due = sum(tranche.amount for tranche in claim.maturing if tranche.due_at > at)
-    return max(claim.cleared, claim.net - max(not_due, claim.held))
+    return max(claim.cleared, claim.net - claim.held - not_due)
 
 
 def next_clearing(claims: Sequence[Claim], *, clears: bool) -> datetime | None:

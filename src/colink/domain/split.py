@@ -65,7 +65,7 @@ class Tranche:
 class Claim:
     """What one payee is owed on one order line (line_id None: the pass-through line). Semantics section 6:
     `net` is N, `cleared` K; available holds min(N, K), pending the rest. `held` of N may not clear; `maturing` says
-    when which part of N is due."""
+    when which part of the rest is due. `since`: the effective time of the last journal that raised what may clear."""
 
     line_id: str | None
     payee_id: str
@@ -73,6 +73,7 @@ class Claim:
     cleared: int = 0
     held: int = 0
     maturing: tuple[Tranche, ...] = ()
+    since: datetime | None = None
 
     @property
     def available(self) -> int:
@@ -81,6 +82,14 @@ class Claim:
     @property
     def pending(self) -> int:
         return self.net - self.available
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeTimes:
+    """Effective times of what changed: `sale` for lines and totals, `refund` for reversals and cash."""
+
+    sale: datetime
+    refund: datetime
 
 
 @dataclass(frozen=True, kw_only=True)

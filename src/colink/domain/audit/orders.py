@@ -107,11 +107,9 @@ class OrderReplay:
         if self._in_range(position):
             result = self._results[Pass.SPLITS]
             result.checked += 1
-            effective_at = max((draft.effective_at for draft in drafts), default=None)
             for what, recorded, derived in (
                 ("terms", event.terms, order.pinned_terms(terms)),
                 ("split", event.split, order.next_split(terms)),
-                ("effective time", event.effective_at, effective_at),
             ):
                 if recorded != derived:
                     result.find(
