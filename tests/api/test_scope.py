@@ -276,6 +276,21 @@ async def test_a_seller_key_makes_no_money_that_can_be_paid_out(shop: Shop) -> N
     assert (await shop.refused("POST", "/v1/campaigns", body, status=422, key=key))["field"] == "hold_days"
 
 
+async def test_a_seller_connects_no_store_whose_creators_are_paid_in_advance(shop: Shop) -> None:
+    organization = await shop.organization(advance=True)
+    key = await shop.key("seller", organization_id=organization["id"])
+    store = {
+        "organization_id": organization["id"],
+        "platform": "shopify",
+        "name": "x",
+        "settlement": "seller_collected",
+        "credentials": {"webhook_secrets": ["s"]},
+    }
+    problem = await shop.refused("POST", "/v1/stores", store, key=key, status=403)
+    assert problem["field"] == "organization_id"
+    await shop.post("/v1/stores", store)
+
+
 async def test_a_seller_does_not_learn_of_touches_on_other_sellers_links(shop: Shop) -> None:
     """An order carries the click ids of all links its buyer followed. Also where something else bars the touch first:
     crawlers are set aside before anybody asks whose link they followed."""

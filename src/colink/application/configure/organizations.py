@@ -81,12 +81,9 @@ class ConnectStore(Setup):
         return Needs(streams=(self.id,), documents=((OrganizationDetails, self.organization_id),))
 
     def decide(self, facts: Facts) -> Decision:
-        self.organization(facts, self.organization_id)
-        if self.within is not None and self.settlement is not Settlement.SELLER_COLLECTED:
-            msg = (
-                f"a key bound to an organization connects no {self.settlement} store: ask the operator to connect it"
-            )
-            raise Forbidden(msg, field="settlement")
+        organization = self.organization(facts, self.organization_id)
+        if self.within is not None:
+            self._check_tells_of_no_money_of_ours(organization)
         details = StoreDetails(
             id=self.id,
             organization_id=self.organization_id,
@@ -106,6 +103,21 @@ class ConnectStore(Setup):
                 for name, value in check_credentials(self.platform, self.credentials).items()
             ],
         )
+
+    def _check_tells_of_no_money_of_ours(self, organization: OrganizationDetails) -> None:
+        """Who knows a store's secret can tell of sales that never were: so a seller connects no store whose sales we
+        would pay out from our own money."""
+        if self.settlement is not Settlement.SELLER_COLLECTED:
+            msg = (
+                f"a key bound to an organization connects no {self.settlement} store: ask the operator to connect it"
+            )
+            raise Forbidden(msg, field="settlement")
+        if organization.advance:
+            msg = (
+                "creators of this organization are paid in advance, so a key bound to it connects no store: ask the "
+                "operator to connect it"
+            )
+            raise Forbidden(msg, field="organization_id")
 
 
 def check_timezone(name: str) -> str:
