@@ -16,6 +16,7 @@ from tests.scenarios.stories import PLACED_AT
 from colink.application.record_order import StandaloneRefund
 from colink.domain.attribution import CouponUse, OrderKeys
 from colink.domain.commission import Scope
+from colink.domain.ledger import JournalKind
 from colink.domain.money import Money
 from colink.domain.snapshots import (
     FinancialStatus,
@@ -267,6 +268,43 @@ def test_what_comes_back_after_a_cancel_is_due_and_cleared_after_it_came_back() 
     played.clear(until=day(44))
     assert available(played) == {("1", CREATOR): 1000, ("1", ORGANIZATION): 8500}
     assert played.journals[-1].effective_at == day(44)
+
+
+@pytest.mark.parametrize("processed", [5, 6])
+def test_a_refund_and_the_snapshot_that_shows_it_happened_together(processed: int) -> None:
+    """The unit that left reverses its share only as long as no refund explains it: never for a moment in between."""
+    sold = snapshot({"1": 30000}, quantity=3)
+    given_back = replace(
+        refund(1, {"1": "1.00"}),
+        processed_at=day(processed),
+        lines=(RefundLine(line_id="1", quantity=1, subtotal=Decimal("1.00"), tax=Decimal(0)),),
+    )
+    shown = replace(
+        sold,
+        status=FinancialStatus.PARTIALLY_REFUNDED,
+        lines=(replace(sold.lines[0], current_quantity=2),),
+        refunds=(given_back,),
+        updated_at=day(5),
+        digest="b",
+    )
+    played = Played(terms())
+    played.receive(sold)
+    played.receive(shown)
+    played.clear(until=day(14))
+    assert available(played) == {("1", CREATOR): 2990, ("1", ORGANIZATION): 25500 - 85 - 0}
+
+
+@pytest.mark.parametrize("worker_comes", [15, 21])
+def test_when_a_clearing_takes_effect_does_not_depend_on_when_the_worker_comes(worker_comes: int) -> None:
+    played = Played(terms())
+    played.receive(snapshot({"1": 10000}))
+    if worker_comes == 15:
+        played.clear(until=day(15))
+    played.receive(snapshot({"1": 12000}, updated_at=day(20), digest="b"))
+    played.clear(until=day(21))
+    (clearing,) = (journal for journal in played.journals if journal.kind is JournalKind.CLEARING)
+    assert clearing.effective_at == day(14)
+    assert available(played)["1", CREATOR] == 1000
 
 
 def test_money_given_back_late_frees_nothing_that_is_not_due() -> None:

@@ -104,14 +104,22 @@ def merge_refund(state: MergedOrder, refund: Refund) -> MergedOrder:
 def history(order: MergedOrder) -> list[tuple[datetime, MergedOrder]]:
     """What was known of a paid order, time by time, had everything been delivered when it happened; oldest first.
 
-    It does not depend on when or in which order it was delivered. Times before the first payment are left out, as are
-    snapshots that say the same of the money as the one before.
+    It does not depend on when or in which order it was delivered. One state a time: what platforms tell of one second
+    happened together. A refund happened no later than a snapshot that lists it. Times before the first payment are
+    left out, as are snapshots that say the same of the money as the one before.
     """
+    listed: dict[str, datetime] = {}
+    for snapshot in order.snapshots:
+        for refund in snapshot.refunds:
+            listed.setdefault(refund.refund_id, snapshot.updated_at)
     told: list[tuple[datetime, OrderSnapshot | Refund]] = [
         *((snapshot.updated_at, snapshot) for snapshot in order.snapshots),
-        *((refund.processed_at, refund) for _, refund in sorted(order.refunds.items())),
+        *(
+            (min(refund.processed_at, listed.get(refund_id, refund.processed_at)), refund)
+            for refund_id, refund in order.refunds.items()
+        ),
     ]
-    told.sort(key=lambda news: news[0])  # stable: of one time snapshots first, each in its own order
+    told.sort(key=lambda news: news[0])  # stable: snapshots keep their order
     state = MergedOrder(keys=order.keys)
     states: list[tuple[datetime, MergedOrder]] = []
     for at, news in told:
@@ -119,6 +127,8 @@ def history(order: MergedOrder) -> list[tuple[datetime, MergedOrder]]:
             state = replace(state, refunds={**state.refunds, news.refund_id: news})
         else:
             state = replace(state, snapshots=(*state.snapshots, news))
+        if states and states[-1][0] == at:
+            states.pop()
         if state.money is not None and not (states and _same_money(states[-1][1], state)):
             states.append((at, state))
     return states

@@ -310,7 +310,7 @@ class Order(Aggregate):
                 claims,
                 currency=self.split.currency,
                 accounts=self.accounts(self.terms),
-                effective_at=max(due_at, *moved),
+                effective_at=max([due_at, *moved]),
             ),
         )
 

@@ -260,6 +260,7 @@ def _claims(states: _States, before: Split | None, basis: Basis, *, times: Chang
     known = {(claim.line_id, claim.payee_id): claim for claim in before.claims} if before else {}
     maturing = _maturing(states, basis)
     raised = _raised_by_sale(split, before, basis)
+    hold = timedelta(days=basis.pinned.hold_days)
     claims = []
     for key in (*known, *(key for key in nets if key not in known)):
         line_id, payee_id = key
@@ -270,11 +271,15 @@ def _claims(states: _States, before: Split | None, basis: Basis, *, times: Chang
         if basis.attribution.own_link and payee_id == split.creator_id:
             held = net
         held = max(held, 0)
-        since = [was.since] if was.since else []
-        if key in raised:
-            since.append(times.sale)
-        if net - held > was.net - was.held + raised.get(key, 0):
-            since.append(times.refund)
+        due = maturing.get(key, ())
+        rise = (net - held) - (was.net - was.held)
+        since = was.since
+        if rise > 0:
+            at = times.sale if rise <= raised.get(key, 0) else times.refund
+            if sum(tranche.amount for tranche in due if tranche.due_at >= at + hold) < rise:
+                # It belongs to money that is due earlier than a holding period after this change: what clears of it
+                # takes effect after the change.
+                since = max(since or at, at)
         claims.append(
             Claim(
                 line_id=line_id,
@@ -282,8 +287,8 @@ def _claims(states: _States, before: Split | None, basis: Basis, *, times: Chang
                 net=net,
                 cleared=min(was.cleared, net - held) if held else was.cleared,
                 held=held,
-                maturing=maturing.get(key, ()),
-                since=max(since, default=None),
+                maturing=due,
+                since=since,
             )
         )
     return tuple(claims)

@@ -65,7 +65,8 @@ class Tranche:
 class Claim:
     """What one payee is owed on one order line (line_id None: the pass-through line). Semantics section 6:
     `net` is N, `cleared` K; available holds min(N, K), pending the rest. `held` of N may not clear; `maturing` says
-    when which part of the rest is due. `since`: the effective time of the last journal that raised what may clear."""
+    when which part of the rest is due. `since`: effective time of the last journal that added to what was due
+    already."""
 
     line_id: str | None
     payee_id: str
