@@ -140,9 +140,13 @@ def test_what_exceeds_a_line_spills_to_the_other_lines_of_that_refund_only() -> 
 
 
 @pytest.mark.parametrize("told", [(0, 1), (1, 0)])
-def test_refunds_take_effect_in_order_of_processing_whatever_came_first(told: tuple[int, int]) -> None:
+@pytest.mark.parametrize("hours_apart", [1, 0])
+def test_refunds_take_effect_in_order_of_processing_whatever_came_first(
+    told: tuple[int, int], hours_apart: int
+) -> None:
     """The earlier refund's excess takes half of line 2, so the later one's spills to its own line 3, not to 4."""
-    both = (refund(1, {"1": "1.50", "2": "0"}), refund(2, {"2": "1.00", "3": "0"}))
+    first, second = refund(1, {"1": "1.50", "2": "0"}), refund(2, {"2": "1.00", "3": "0"})
+    both = (first, replace(second, processed_at=first.processed_at + timedelta(hours=hours_apart)))
     lines = lines_after(snapshot({"1": 100, "2": 100, "3": 100, "4": 100}), *(both[index] for index in told))
     assert [lines[id_].reversed_base for id_ in ("1", "2", "3", "4")] == [100, 100, 50, 0]
 
@@ -291,7 +295,7 @@ def test_a_refund_and_the_snapshot_that_shows_it_happened_together(processed: in
     played.receive(sold)
     played.receive(shown)
     played.clear(until=day(14))
-    assert available(played) == {("1", CREATOR): 2990, ("1", ORGANIZATION): 25500 - 85 - 0}
+    assert available(played) == {("1", CREATOR): 2990, ("1", ORGANIZATION): 25415}
 
 
 @pytest.mark.parametrize("worker_comes", [15, 21])
@@ -305,6 +309,39 @@ def test_when_a_clearing_takes_effect_does_not_depend_on_when_the_worker_comes(w
     (clearing,) = (journal for journal in played.journals if journal.kind is JournalKind.CLEARING)
     assert clearing.effective_at == day(14)
     assert available(played)["1", CREATOR] == 1000
+
+
+def test_what_was_collected_stays_collected_when_an_edit_lowers_the_total() -> None:
+    """Only money that really went back lowers it: until then the difference is the seller's pass-through."""
+    played = Played(terms())
+    lines_after(snapshot({"1": 9000}), played=played)
+    played.receive(snapshot({"1": 2000}, updated_at=day(1), digest="b"))
+    assert played.order is not None
+    assert played.order.split is not None
+    assert played.order.split.collected == 9000
+    assert played.sums()[None, f"payee:{ORGANIZATION}:pending"] == 7000
+
+
+def test_a_coupon_told_late_clears_with_its_sale_but_not_before_it_was_posted() -> None:
+    """The commission is due with the sale; as of a day before it was credited it is not available."""
+    played = Played(terms())
+    played.receive(snapshot({"1": 10000}, keys=OrderKeys()))
+    told = OrderKeys(coupons=(CouponUse(code="AINA10", discount=0, ordinal=0),))
+    played.receive(snapshot({"1": 10000}, keys=told, updated_at=day(20), digest="b"))
+    played.clear(until=day(21))
+    assert available(played)["1", CREATOR] == 1000
+    (clearing,) = (journal for journal in played.journals if journal.kind is JournalKind.CLEARING)
+    assert clearing.effective_at == day(20)
+
+
+def test_money_owed_to_the_buyer_delays_nothing_else() -> None:
+    """A refund without cash yet is held; shipping, paid long before, clears on its own day."""
+    played = Played(terms())
+    played.receive(snapshot({"1": 9000}, total=10000))
+    given_back = replace(refund(1, {"1": "50.00"}), processed_at=day(10))
+    played.receive(StandaloneRefund(order_external_id="1", refund=given_back))
+    played.clear(until=day(14))
+    assert available(played)[None, ORGANIZATION] == 1000
 
 
 def test_money_given_back_late_frees_nothing_that_is_not_due() -> None:
