@@ -1,13 +1,15 @@
-"""`python -m bench`: every claim against a fresh embedded PostgreSQL with default durability; a table that
-says which goals were met, and `bench/results/local.json`, which git ignores. With `--keep` the numbers go into
-`bench/results/latest.json` instead, to be committed on purpose."""
+"""`python -m bench [CLAIM ...]`: every claim, or those named, each on a database of its own in an embedded PostgreSQL
+with default durability; a table that says which goals were met, and `bench/results/local.json`, which git ignores.
+With `--keep` the numbers go into `bench/results/latest.json` instead, to be committed on purpose."""
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
 import platform
-import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,22 +17,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import order_command
 from bench.claim import Measured
 from colink.adapters.postgres.provision import provision
 from colink.adapters.postgres.server import EmbeddedServer
 
-CLAIMS = (order_command,)
+CLAIMS = ("order_command",)
+"""Modules of this package, in the order of the table."""
 RESULTS = Path(__file__).parent / "results"
 
 
-def main(*, to_keep: bool) -> None:
+def main(claims: Sequence[str], *, to_keep: bool) -> None:
     measured: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="colink-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o711)
         with EmbeddedServer(Path(folder) / "server").acquire() as server:
-            for number, claim in enumerate(CLAIMS):
-                measured += claim.run(server, provision(server, f"bench_{number}"))
+            for name in claims:
+                claim = importlib.import_module(f"bench.{name}")
+                measured += claim.run(server, provision(server, f"bench_{name}"))
     show(measured)
     results = RESULTS / ("latest.json" if to_keep else "local.json")
     results.parent.mkdir(exist_ok=True)
@@ -48,10 +51,10 @@ def show(measured: list[Measured]) -> None:
         table.add_column(heading, justify="left" if heading == "claim" else "right")
     for each in measured:
         table.add_row(
-            each.claim,
+            f"{each.claim}\n[dim]{each.detail}[/]" if each.detail else each.claim,
             f"{each.ours:,.0f} {each.unit}",
-            f"{each.baseline:,.0f} {each.unit}",
-            f"{each.ratio:.1f}x",
+            f"{each.baseline:,.0f} {each.unit}" if each.baseline is not None else "",
+            f"{each.ratio:.2f}x" if each.ratio is not None else "",
             each.goal,
             "[green]met[/]" if each.met else "[red]missed[/]",
         )
@@ -59,4 +62,10 @@ def show(measured: list[Measured]) -> None:
 
 
 if __name__ == "__main__":
-    main(to_keep="--keep" in sys.argv[1:])
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure what the README claims.")
+    parser.add_argument("claims", nargs="*", help=f"of {', '.join(CLAIMS)} (default: all)")
+    parser.add_argument("--keep", action="store_true", help="write the results where git sees them")
+    asked = parser.parse_args()
+    if unknown := sorted(set(asked.claims) - set(CLAIMS)):
+        parser.error(f"no claim is called {', '.join(unknown)}: there are {', '.join(CLAIMS)}")
+    main(asked.claims or CLAIMS, to_keep=asked.keep)

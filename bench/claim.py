@@ -1,4 +1,4 @@
-"""What a benchmark reports."""
+"""What a benchmark reports, and what every claim module offers: `run(server, database) -> list[Measured]`."""
 
 from __future__ import annotations
 
@@ -7,23 +7,41 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """`ours` and `baseline` in `unit`, both of one run; `ratio` is the first by the second. The goal is met
-    where `ours` reaches `least` and the ratio `least_ratio`."""
+    """`ours` and `baseline` in `unit`, both of one run; `ratio` is the first by the second, None without a baseline.
+
+    The goal is met where every bound that is given holds: `least` and `most` for `ours`, `least_ratio` and
+    `most_ratio` for the ratio. `detail`: what else was seen, such as percentiles and memory.
+    """
 
     claim: str
     unit: str
     ours: float
-    baseline: float
-    least: float
-    least_ratio: float = 0.0
-    ratio: float = field(init=False)
+    baseline: float | None = None
+    least: float | None = None
+    most: float | None = None
+    least_ratio: float | None = None
+    most_ratio: float | None = None
+    detail: str = ""
+    ratio: float | None = field(init=False)
     met: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ratio", self.ours / self.baseline)
-        object.__setattr__(self, "met", self.ours >= self.least and self.ratio >= self.least_ratio)
+        ratio = self.ours / self.baseline if self.baseline else None
+        object.__setattr__(self, "ratio", ratio)
+        bounds = (
+            self.least is None or self.ours >= self.least,
+            self.most is None or self.ours <= self.most,
+            self.least_ratio is None or (ratio is not None and ratio >= self.least_ratio),
+            self.most_ratio is None or (ratio is not None and ratio <= self.most_ratio),
+        )
+        object.__setattr__(self, "met", all(bounds))
 
     @property
     def goal(self) -> str:
-        ratio = f"{self.least_ratio:g}x, " if self.least_ratio else ""
-        return f">= {ratio}{self.least:,.0f}"
+        bounds = (
+            (self.least_ratio, ">= {:g}x"),
+            (self.most_ratio, "<= {:g}x"),
+            (self.least, ">= {:,.0f}"),
+            (self.most, "<= {:,.0f}"),
+        )
+        return ", ".join(text.format(bound) for bound, text in bounds if bound is not None)

@@ -81,7 +81,7 @@ def run(_server: ServerHandle, database: Database) -> list[Measured]:
             ours=rate,
             baseline=baseline,
             least=least,
-            least_ratio=least_ratio,
+            least_ratio=least_ratio or None,
         )
         for (callers, least, least_ratio), rate in zip(GOALS, rates, strict=True)
     ]

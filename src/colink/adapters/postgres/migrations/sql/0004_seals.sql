@@ -1,0 +1,3 @@
+-- The seals behind the writers: chain, Merkle nodes, signed checkpoints.
+
+select 1;

@@ -1,0 +1,3 @@
+-- Blue/green rebuilds of the async projections.
+
+select 1;

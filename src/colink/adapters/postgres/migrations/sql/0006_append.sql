@@ -1,0 +1,3 @@
+-- The append of the commerce log, faster.
+
+select 1;
