@@ -220,6 +220,20 @@ class CommandBus(Protocol):
         losing races, Unavailable when the queue is full or the database is away."""
 
 
+class CommitObserver(Protocol):
+    """Is told of a committer's work, so that it can be measured. `log` is "commerce" or "tracking". Called on the event
+    loop, between two batches: it must neither wait nor raise."""
+
+    def batch_committed(self, log: str, commands: int, events: int, seconds: float) -> None:
+        """One append was committed. `seconds`: of the call that appended it, its commit included."""
+
+    def queue_depth(self, log: str, depth: int) -> None:
+        """So many commands wait for a batch to take them."""
+
+    def retried(self, log: str, commands: int) -> None:
+        """So many commands of a batch are decided again: they lost a race, or the database broke off."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """The parts every command shares."""

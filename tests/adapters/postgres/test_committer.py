@@ -21,10 +21,11 @@ from tests.adapters.postgres.commands import (
 from tests.adapters.postgres.conftest import Store
 
 from colink.adapters.postgres.append import COMMERCE, TRACKING
-from colink.adapters.postgres.committer import Committer
+from colink.adapters.postgres.committer import ATTEMPTS, Committer
 from colink.adapters.postgres.pool import AsyncPool
 from colink.adapters.postgres.prepared import Prepared, StampedEvent
 from colink.application.ports import (
+    BalanceUnchanged,
     Decision,
     Facts,
     Needs,
@@ -237,6 +238,42 @@ def test_a_full_queue_refuses_at_once(store: Store) -> None:
         assert [type(result) for result in results] == [Recorded] * 5 + [Unavailable] * 3
 
     store.run(story, queue_size=5)
+
+
+class _Heard:
+    """An observer that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[str, int, int]] = []
+        self.depths: list[int] = []
+        self.again: list[tuple[str, int]] = []
+
+    def batch_committed(self, log: str, commands: int, events: int, seconds: float) -> None:
+        assert seconds > 0
+        self.batches.append((log, commands, events))
+
+    def queue_depth(self, log: str, depth: int) -> None:
+        assert log == "commerce"
+        self.depths.append(depth)
+
+    def retried(self, log: str, commands: int) -> None:
+        self.again.append((log, commands))
+
+
+def test_an_observer_hears_of_batches_of_the_queue_and_of_retries(store: Store) -> None:
+    heard = _Heard()
+    stale = BalanceUnchanged(account=AVAILABLE, currency="MYR", version=99)
+
+    async def story(bus: Committer, _: AsyncPool) -> None:
+        await asyncio.gather(*(bus.submit(Post(journal_id=f"jrn_{n}")) for n in range(20)))
+        with pytest.raises(ConcurrentUpdate):
+            await bus.submit(Decide(make=lambda _: Decision(answer={}, guards=[stale])))
+
+    store.run(story, batch_size=8, observer=heard)
+    assert heard.batches == [("commerce", 8, 8), ("commerce", 8, 8), ("commerce", 4, 4)]
+    assert max(heard.depths) == 12
+    assert heard.depths[-1] == 0
+    assert heard.again == [("commerce", 1)] * (ATTEMPTS - 1)
 
 
 def test_stop_finishes_what_was_submitted_and_takes_no_more(store: Store) -> None:

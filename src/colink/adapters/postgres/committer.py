@@ -9,6 +9,7 @@ kept. Not responsible for what commands decide, nor for SQL.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from colink.application.ports import (
     Clock,
     Command,
     CommandBus,
+    CommitObserver,
     Decision,
     Recorded,
     TermsUnchanged,
@@ -111,6 +113,7 @@ class Committer(CommandBus):
         in_flight: int = 1,
         batch_size: int = 256,
         queue_size: int = 4096,
+        observer: CommitObserver | None = None,
     ) -> None:
         """`pool` was made for commands and has a connection for each of `in_flight` batches. At most `batch_size`
         commands are appended together, and at most `queue_size` wait before the next are refused as Unavailable."""
@@ -122,6 +125,7 @@ class Committer(CommandBus):
         self._in_flight = in_flight
         self._batch_size = batch_size
         self._queue_size = queue_size
+        self._observer = observer
         self._waiting: deque[_Pending] = deque()
         self._busy: set[Hashable] = set()
         self._flying = 0
@@ -165,6 +169,8 @@ class Committer(CommandBus):
     async def _run(self) -> None:
         while True:
             batch = self._take() if self._flying < self._in_flight else []
+            if self._observer:
+                self._observer.queue_depth(self._log.name, len(self._waiting))
             if batch:
                 self._busy |= _keys_of(batch)
                 self._flying += 1
@@ -196,6 +202,8 @@ class Committer(CommandBus):
             todo = batch
             while todo:
                 todo = await self._attempt(todo)
+                if todo and self._observer:
+                    self._observer.retried(self._log.name, len(todo))
         except Exception as error:  # noqa: BLE001 - a defect costs its own batch only: the committer goes on
             _log.exception("a batch failed", log=self._log.name, commands=len(batch))
             for pending in batch:
@@ -300,6 +308,7 @@ class Committer(CommandBus):
         again: list[_Pending] = []
         while decided:
             prepared = [prepared for _, prepared in decided]
+            began = time.perf_counter()
             try:
                 parameters = self._log.parameters(prepared, self._clock.now())
                 cursor = await connection.execute(self._log.append, parameters)
@@ -313,6 +322,9 @@ class Committer(CommandBus):
             failed = {command: reason for command, reason, _, _ in rows if reason is not None}
             if not failed:
                 _answer_all(decided, base=rows[0][2])
+                if self._observer:
+                    events = sum(len(one.events) for one in prepared)
+                    self._observer.batch_committed(self._log.name, len(decided), events, time.perf_counter() - began)
                 return again
             again += [pending for n, (pending, _) in enumerate(decided) if n in failed and _may_retry(pending)]
             decided = [item for n, item in enumerate(decided) if n not in failed]
