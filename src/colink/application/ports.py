@@ -221,8 +221,8 @@ class CommandBus(Protocol):
 
 
 class CommitObserver(Protocol):
-    """Is told of a committer's work, so that it can be measured. `log` is "commerce" or "tracking". Called on the event
-    loop, between two batches: it must neither wait nor raise."""
+    """Is told of a committer's work, so that it can be measured. `log` is "commerce" or "tracking". Called on the
+    event loop, between two batches: it must neither wait nor raise."""
 
     def batch_committed(self, log: str, commands: int, events: int, seconds: float) -> None:
         """One append was committed. `seconds`: of the call that appended it, its commit included."""
