@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 import pytest
@@ -12,7 +13,7 @@ from tests.projections.world import STORE, World
 
 from colink.domain.errors import NotFound
 from colink.domain.orders import OrderPlaced
-from colink.projections.engine import Connection, Log, Seen
+from colink.projections.engine import Connection, Lag, Log, Seen, lag
 
 pytestmark = pytest.mark.anyio
 ORDERS = [f"ord_{STORE}.{number}" for number in range(1, 13)]
@@ -165,3 +166,23 @@ async def test_what_only_the_tracking_log_has_is_seen_there(world: World) -> Non
     await world.touch()
     lags = {(c.projection, c.log.value): (c.position, c.lag) for c in await engine.checkpoints()}
     assert lags["attribution_report", "tracking"] == (1, 1)
+
+
+async def test_lag_is_told_in_events_and_in_the_age_of_the_oldest(world: World) -> None:
+    world.clock.time = datetime.now(UTC) - timedelta(hours=1)
+    await world.order(1, 1_000)
+    await world.engine().run_until_caught_up()
+    async with world.pool.connection() as conn:
+        caught_up = await lag(conn)
+        await world.touch()
+        await world.touch()
+        behind = {(each.projection, each.log): each for each in await lag(conn)}
+    assert caught_up == [
+        Lag(projection=name, log=log, events=0, seconds=0.0)
+        for name in ("attribution_report", "leaderboard")
+        for log in (Log.COMMERCE, Log.TRACKING)
+    ]
+    touches = behind["leaderboard", Log.TRACKING]
+    assert touches.events == 2
+    assert 3_600 <= touches.seconds < 7_200
+    assert behind["leaderboard", Log.COMMERCE].events == 0

@@ -88,6 +88,17 @@ class Checkpoint:
     error_position: int | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lag:
+    """How far the version that readers use is behind a log: `events` not applied yet, and the age of the oldest of
+    them in `seconds` (0.0 where there is none)."""
+
+    projection: str
+    log: Log
+    events: int
+    seconds: float
+
+
 class _CannotApply(Exception):
     """An event of the window between `old` and `new` cannot be decoded, folded or written."""
 
@@ -263,6 +274,25 @@ def _checkpoint(row: tuple[Any, ...]) -> Checkpoint:
         error=error,
         error_position=error_position,
     )
+
+
+async def lag(conn: Connection) -> list[Lag]:
+    """Of every projection and log, in that order. Times are the database's, so that a moved clock moves none."""
+    found = []
+    for log, head_table in HEADS.items():
+        cursor = await conn.execute(
+            "SELECT c.projection, greatest(h.position - c.position, 0), coalesce(greatest(extract(epoch FROM"
+            f" clock_timestamp() - (SELECT e.recorded_at FROM {TABLES[log]} e WHERE e.position > c.position"
+            " ORDER BY e.position LIMIT 1)), 0), 0)::float8"
+            " FROM colink.projection_checkpoints c JOIN colink.projections p ON p.name = c.projection"
+            f" AND p.live_version = c.version CROSS JOIN {head_table} h WHERE c.log = %s",
+            (log.value,),
+        )
+        found += [
+            Lag(projection=name, log=log, events=events, seconds=seconds)
+            for name, events, seconds in await cursor.fetchall()
+        ]
+    return sorted(found, key=lambda each: (each.projection, each.log))
 
 
 async def head(conn: Connection, log: Log) -> int:
