@@ -1,17 +1,22 @@
-# make demo | test | lint | bench | docs | lock | clean. The first one that needs it installs what is locked into .venv.
+# make demo | test | gaps | lint | bench | docs | lock | clean. The first one that needs it installs what is locked into .venv.
 
 SHELL := /bin/bash
 PYTHON_IN_VENV := .venv/bin/python
 WORKERS ?= 2
 SOURCES := src tests bench
 
-.PHONY: demo test lint bench docs lock clean
+.PHONY: demo test gaps lint bench docs lock clean
 
 demo: .venv/.runtime
 	.venv/bin/colink demo
 
 test: lint
 	$(PYTHON_IN_VENV) -m pytest -n $(WORKERS)
+
+# Long forms of tests/torture (docs/testing.md): what `make test` does for seconds, done for minutes.
+gaps: .venv/.dev
+	$(PYTHON_IN_VENV) -m tests.torture.gaps --runs 20
+	$(PYTHON_IN_VENV) -m tests.torture.gaps --runs 2 --compare
 
 lint: .venv/.dev
 	.venv/bin/ruff check $(wildcard $(SOURCES))
