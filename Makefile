@@ -1,11 +1,11 @@
-# make demo | test | gaps | lint | bench | docs | lock | clean. The first one that needs it installs what is locked into .venv.
+# make demo | test | gaps | lint | bench | golden | docs | lock | clean. The first one that needs it installs what is locked into .venv.
 
 SHELL := /bin/bash
 PYTHON_IN_VENV := .venv/bin/python
 WORKERS ?= 2
 SOURCES := src tests bench
 
-.PHONY: demo test gaps lint bench docs lock clean
+.PHONY: demo test gaps lint bench golden docs lock clean
 
 demo: .venv/.runtime
 	.venv/bin/colink demo
@@ -26,6 +26,10 @@ lint: .venv/.dev
 
 bench: .venv/.runtime
 	@if [ -f bench/__main__.py ]; then $(PYTHON_IN_VENV) -m bench; else echo "There are no benchmarks yet."; fi
+
+# Files for new versions of events (docs/evolution.md).
+golden: .venv/.runtime
+	$(PYTHON_IN_VENV) -m tests.golden
 
 docs: .venv/.runtime
 	$(PYTHON_IN_VENV) -m colink.api.openapi docs/openapi.json

@@ -32,11 +32,11 @@ from eventsourcing.persistence import (
     Subscription,
     TrackingRecorder,
 )
-from eventsourcing.utils import Environment, TopicError, resolve_topic
+from eventsourcing.utils import Environment
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from colink.adapters.postgres.append import Log
-from colink.adapters.postgres.mapper import EventMapper, schema_version
+from colink.adapters.postgres.mapper import EventMapper, event_class, schema_version
 from colink.adapters.postgres.pool import SyncPool
 from colink.adapters.postgres.prepared import Prepared, StampedEvent
 from colink.application.ports import Caller
@@ -159,8 +159,8 @@ class PostgresRecorder(ApplicationRecorder):
         return PostgresSubscription(recorder=self, gt=gt, topics=topics)
 
     def _version_of(self, event: StoredEvent) -> int:
-        event_class = _event_class(event.topic)
-        return schema_version(event_class) if event_class else 1
+        ours = _event_class(event.topic)
+        return schema_version(ours) if ours else 1
 
     def _rows_of(self, event: StoredEvent) -> list[Row]:
         return project(self._mapper.to_domain_event(event)) if _event_class(event.topic) else []
@@ -169,10 +169,9 @@ class PostgresRecorder(ApplicationRecorder):
 def _event_class(topic: str) -> type[Event] | None:
     """Our event class of that topic; None for topics that are not ours."""
     try:
-        found = resolve_topic(topic)
-    except TopicError:
+        return event_class(topic)
+    except LookupError:
         return None
-    return found if isinstance(found, type) and issubclass(found, Event) else None
 
 
 class PostgresSubscription(ListenNotifySubscription[PostgresRecorder]):
