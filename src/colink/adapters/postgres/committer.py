@@ -3,7 +3,8 @@
 A batch is read in one go, decided in pure code, and appended by one function call in its own transaction; callers are
 answered after the commit (architecture section 4, group commit). Batches in flight and the commands inside one have
 disjoint conflict keys; a command on a busy key waits, and waiting commands reserve their keys, so that their order is
-kept. Not responsible for what commands decide, nor for SQL.
+kept. Touches of one place share a batch: each is told of those before it (repeats.py). Not responsible for what
+commands decide, nor for SQL.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from colink.adapters.postgres.facts import Connection, FactsReader, LoadedFacts,
 from colink.adapters.postgres.mapper import EventMapper, encode, schema_version
 from colink.adapters.postgres.pool import AsyncPool
 from colink.adapters.postgres.prepared import Prepared, StampedEvent
+from colink.adapters.postgres.repeats import DecidedTouches, place_keys
 from colink.application.ports import (
     BalanceUnchanged,
     Clock,
@@ -57,12 +59,15 @@ _PASSING = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSErr
 
 @dataclass(eq=False, slots=True)
 class _Pending:
-    """A command on its way. `unsure`: appends whose outcome is not known, because the connection was lost."""
+    """A command on its way. `shared` are keys that commands of one batch may have in common. `unsure`: appends whose
+    outcome is not known, because the connection was lost. `leans`: it was decided by what its batch records."""
 
     command: Command
     answer: asyncio.Future[Recorded]
     keys: frozenset[Hashable]
+    shared: frozenset[Hashable] = frozenset()
     attempts: int = 0
+    leans: bool = False
     waited_since: float | None = None
     unsure: list[Prepared] = field(default_factory=list)
 
@@ -87,8 +92,9 @@ class _Unreadable(Exception):
 _Decided = tuple[_Pending, Prepared]
 
 
-def conflict_keys(command: Command) -> frozenset[Hashable]:
-    """What two commands may not have in common while one of them is decided and appended."""
+def conflict_keys(command: Command) -> tuple[frozenset[Hashable], frozenset[Hashable]]:
+    """What two commands may not have in common while one of them is decided and appended; and what only commands of
+    one batch may have in common."""
     needs = command.needs()
     keys: set[Hashable] = {("stream", stream) for stream in needs.streams}
     keys |= {("funds", *pair) for pair in needs.funds_of}
@@ -96,9 +102,7 @@ def conflict_keys(command: Command) -> frozenset[Hashable]:
         keys.add(("key", command.idempotency.scope, command.idempotency.key))
     if command.delivery_key:
         keys.add(("delivery", *command.delivery_key))
-    if needs.repeats_of:
-        keys.add(("repeat", *needs.repeats_of.network_hashes))
-    return frozenset(keys)
+    return frozenset(keys), frozenset(place_keys(needs.repeats_of)) if needs.repeats_of else frozenset()
 
 
 class Committer(CommandBus):
@@ -161,7 +165,7 @@ class Committer(CommandBus):
         if len(self._waiting) >= self._queue_size:
             msg = "too many commands are waiting; try again shortly"
             raise Unavailable(msg)
-        pending = _Pending(command, asyncio.get_running_loop().create_future(), conflict_keys(command))
+        pending = _Pending(command, asyncio.get_running_loop().create_future(), *conflict_keys(command))
         self._waiting.append(pending)
         self._wake.set()
         return await pending.answer
@@ -187,13 +191,18 @@ class Committer(CommandBus):
         """The next batch: in order of arrival, leaving out commands whose keys are taken, and those behind them."""
         batch: list[_Pending] = []
         left: deque[_Pending] = deque()
-        taken = set(self._busy)
+        taken = set(self._busy)  # and not to be shared with this batch either
+        in_batch: set[Hashable] = set()
         while self._waiting and len(batch) < self._batch_size:
             pending = self._waiting.popleft()
             if pending.answer.done():
                 continue  # its caller went away before anything was done
-            (left if pending.keys & taken else batch).append(pending)
-            taken |= pending.keys
+            if pending.keys & taken or pending.keys & in_batch or pending.shared & taken:
+                left.append(pending)
+                taken |= pending.keys | pending.shared
+            else:
+                batch.append(pending)
+                in_batch |= pending.keys
         self._waiting.extendleft(reversed(left))
         return batch
 
@@ -275,10 +284,17 @@ class Committer(CommandBus):
 
     def _decide(self, batch: Iterable[tuple[_Pending, LoadedFacts]]) -> list[_Decided]:
         decided = []
+        touches = DecidedTouches()
         for pending, facts in batch:
             try:
+                query = facts.needs.repeats_of
+                pending.leans = query is not None and not facts.repeat and touches.has(query)
+                facts.repeat = facts.repeat or pending.leans
                 decision = pending.command.decide(facts)
-                decided.append((pending, self._prepare(pending.command, decision)))
+                prepared = self._prepare(pending.command, decision)
+                if query is not None:
+                    touches.add(prepared.rows)
+                decided.append((pending, prepared))
             except ColinkError as error:
                 pending.fail(error)
             except Exception as error:  # noqa: BLE001 - it is handed to the one caller whose command it is
@@ -326,8 +342,12 @@ class Committer(CommandBus):
                     events = sum(len(one.events) for one in prepared)
                     self._observer.batch_committed(self._log.name, len(decided), events, time.perf_counter() - began)
                 return again
-            again += [pending for n, (pending, _) in enumerate(decided) if n in failed and _may_retry(pending)]
-            decided = [item for n, item in enumerate(decided) if n not in failed]
+            again += [
+                pending
+                for n, (pending, _) in enumerate(decided)
+                if (_may_retry(pending) if n in failed else pending.leans)
+            ]
+            decided = [item for n, item in enumerate(decided) if n not in failed and not item[0].leans]
         return again
 
     async def _append_one_by_one(
@@ -338,11 +358,12 @@ class Committer(CommandBus):
             pending, _ = decided[0]
             pending.fail(_translated(error))
             return []
-        return [pending for one in decided for pending in await self._append(connection, [one])]
+        again = [pending for one in decided if not one[0].leans for pending in await self._append(connection, [one])]
+        return again + [pending for pending, _ in decided if pending.leans]
 
 
 def _keys_of(batch: Iterable[_Pending]) -> set[Hashable]:
-    return {key for pending in batch for key in pending.keys}
+    return {key for pending in batch for keys in (pending.keys, pending.shared) for key in keys}
 
 
 def _arranged(decided: list[_Decided]) -> tuple[list[_Decided], list[_Pending]]:

@@ -87,10 +87,13 @@ _STRETCHES = """
      cross join lateral (select payee_id, currency, stretches from colink.payouts
                           where payee_id = k.payee_id and currency = k.currency and status = any(%b::text[])) p"""
 _REPEATS = """
-    select exists (
-        select from colink.touches
-         where network_hash = any(%b::text[]) and occurred_at >= %b::timestamptz and kind = %b and creator_id = %b
-           and link_id is not distinct from %b::text and campaign_id is not distinct from %b::text)"""
+    select distinct q.n
+      from unnest(%b::integer[], %b::text[], %b::timestamptz[], %b::text[], %b::text[], %b::text[], %b::text[])
+           as q (n, network_hash, since, kind, creator_id, link_id, campaign_id)
+     cross join lateral (select from colink.touches t
+                          where t.network_hash = q.network_hash and t.occurred_at >= q.since and t.kind = q.kind
+                            and t.creator_id = q.creator_id and t.link_id is not distinct from q.link_id
+                            and t.campaign_id is not distinct from q.campaign_id limit 1) found"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +136,13 @@ class LoadedFacts(Facts):
     def __init__(self, needs: Needs, read: _Read) -> None:
         self.now = read.now
         self.prior: Prior | None = None
-        self._needs = needs
+        self.needs = needs
         self._read = read
         self.seen: Sequence[SeenTouch] = ()
         self.repeat = False
 
     def aggregate(self, type_: type[A], stream_id: str) -> A | None:
-        _check_needed(stream_id, self._needs.streams)
+        _check_needed(stream_id, self.needs.streams)
         aggregate: Any = None
         for event in self._read.events(stream_id):
             aggregate = event.mutate(aggregate)
@@ -149,16 +152,16 @@ class LoadedFacts(Facts):
         return aggregate
 
     def document(self, type_: type[D], id_: str) -> D | None:
-        _check_needed((type_, id_), self._needs.documents)
+        _check_needed((type_, id_), self.needs.documents)
         return _decoded(self._read.documents.get((kind_of(type_), id_)), type_)
 
     def keyed(self, type_: type[D], key: str) -> D | None:
-        _check_needed((type_, key), self._needs.keys)
+        _check_needed((type_, key), self.needs.keys)
         return _decoded(self._read.keyed.get((kind_of(type_), key)), type_)
 
     def terms(self) -> Terms:
         """Raises NotFound where there is no such organisation."""
-        organization_id = self._needs.terms_of
+        organization_id = self.needs.terms_of
         if organization_id is None:
             msg = "terms were not asked for: name the organisation in terms_of"
             raise LookupError(msg)
@@ -175,7 +178,7 @@ class LoadedFacts(Facts):
         return self._read.tracking_position
 
     def funds(self, payee_id: str, currency: str) -> Funds:
-        _check_needed((payee_id, currency), self._needs.funds_of)
+        _check_needed((payee_id, currency), self.needs.funds_of)
         amount, version, credited = self._read.balances.get((payee_available(payee_id), currency), (0, 0, 0))
         taken = sorted(self._read.stretches.get((payee_id, currency), ()), key=lambda part: part.start)
         return Funds(
@@ -247,7 +250,7 @@ class FactsReader:
             heads = await _ask(connection, _TERMS_HEADS, asked.organizations)
             tracking = await connection.execute(_TRACKING_HEAD) if asked.touches else None
             touches = {n: await _ask_touches(connection, need) for n, need in asked.touches.items()}
-            repeats = {n: await _ask_repeat(connection, query) for n, query in asked.repeats.items()}
+            repeats = await connection.execute(_REPEATS, asked.repeats) if asked.repeats else None
             balances = await _ask_pairs(connection, _BALANCES, asked.accounts)
             stretches = await _ask_pairs(connection, _STRETCHES, asked.funds, list(HOLDING))
 
@@ -262,8 +265,8 @@ class FactsReader:
             read.tracking_position = (await tracking.fetchall())[0][0]
         for n, cursor in touches.items():
             facts[n].seen = [seen_touch(position, body) for position, body in await cursor.fetchall()]
-        for n, cursor in repeats.items():
-            facts[n].repeat = (await cursor.fetchall())[0][0]
+        for (n,) in await _rows(repeats):
+            facts[n].repeat = True
         read.terms = await self._terms_at(connection, dict(cast("list[tuple[str, int]]", await _rows(heads))))
 
         by_key = {(row[0], row[1]): Prior(row[3], row[4], row[2]) for row in await _rows(keys)}
@@ -314,7 +317,7 @@ class _Questions:
         self.keys = list(dict.fromkeys((kind_of(type_), key) for n in needs for type_, key in n.keys))
         self.organizations = list(dict.fromkeys(need.terms_of for need in needs if need.terms_of is not None))
         self.touches = {n: need for n, need in enumerate(needs) if need.touches_for is not None}
-        self.repeats = {n: need.repeats_of for n, need in enumerate(needs) if need.repeats_of is not None}
+        self.repeats = _repeat_columns([(n, need.repeats_of) for n, need in enumerate(needs) if need.repeats_of])
         self.funds = list(dict.fromkeys(pair for need in needs for pair in need.funds_of))
         self.accounts = [(payee_available(payee_id), currency) for payee_id, currency in self.funds]
 
@@ -337,11 +340,14 @@ async def _ask_touches(connection: Connection, needs: Needs) -> AsyncCursor[Tupl
     return await connection.execute(_TOUCHES, (clicks, visitors, needs.touches_before))
 
 
-async def _ask_repeat(connection: Connection, query: RepeatQuery) -> AsyncCursor[TupleRow]:
-    return await connection.execute(
-        _REPEATS,
-        (list(query.network_hashes), query.since, query.kind, query.creator_id, query.link_id, query.campaign_id),
-    )
+def _repeat_columns(queries: Sequence[tuple[int, RepeatQuery]]) -> list[list[object]]:
+    """The parameters of _REPEATS, a row for each network hash; empty where nothing is asked."""
+    rows = [
+        (n, network_hash, query.since, query.kind, query.creator_id, query.link_id, query.campaign_id)
+        for n, query in queries
+        for network_hash in query.network_hashes
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 async def _rows(cursor: AsyncCursor[TupleRow] | None) -> list[TupleRow]:
