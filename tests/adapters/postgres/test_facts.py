@@ -232,6 +232,38 @@ def test_an_aggregate_is_a_fresh_copy_each_time_and_of_the_class_asked_for(store
     store.run(story)
 
 
+def test_commands_of_one_batch_are_given_their_own_touches_and_repeats(store: Store) -> None:
+    def same_link(network: str) -> Needs:
+        return Needs(
+            repeats_of=RepeatQuery(
+                kind="click",
+                link_id="lnk_1",
+                campaign_id="cmp_1",
+                creator_id="cre_1",
+                network_hashes=(network, "net_x"),
+                since=NOON - 2 * HOUR,
+            )
+        )
+
+    async def story(bus: Committer, _: AsyncPool) -> None:
+        await record(
+            bus,
+            touch("clk_a", NOON - HOUR, visitor="vis_a", network="net_1"),
+            touch("clk_a_later", NOON, visitor="vis_a"),
+            touch("clk_b", NOON - HOUR, visitor="vis_b"),
+        )
+        of_a = Needs(touches_for=OrderKeys(visitor_ids=("vis_a",)), touches_before=NOON - HOUR)
+        whole_a = Needs(touches_for=OrderKeys(click_ids=("clk_a",)))
+        of_b = Needs(touches_for=OrderKeys(click_ids=("clk_x",), visitor_ids=("vis_b",)), touches_before=NOON)
+        read = [of_a, whole_a, of_b, Needs(), same_link("net_2"), same_link("net_1")]
+        facts = await asyncio.gather(*(facts_of(bus, needs) for needs in read))
+        touches = [[seen.details.id for seen in each.touches()] for each in facts]
+        assert touches == [["clk_a"], ["clk_a", "clk_a_later"], ["clk_b"], [], [], []]
+        assert [each.is_repeat() for each in facts] == [False] * 5 + [True]
+
+    store.run(story, log=TRACKING)
+
+
 def test_commands_of_one_batch_read_their_own_needs(store: Store) -> None:
     async def story(bus: Committer, _: AsyncPool) -> None:
         await record(bus, *(organization(f"org_{n}") for n in range(20)))

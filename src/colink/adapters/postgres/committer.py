@@ -34,6 +34,7 @@ from colink.application.ports import (
     CommandBus,
     CommitObserver,
     Decision,
+    Needs,
     Recorded,
     TermsUnchanged,
 )
@@ -63,6 +64,7 @@ class _Pending:
     outcome is not known, because the connection was lost. `leans`: it was decided by what its batch records."""
 
     command: Command
+    needs: Needs
     answer: asyncio.Future[Recorded]
     keys: frozenset[Hashable]
     shared: frozenset[Hashable] = frozenset()
@@ -92,10 +94,9 @@ class _Unreadable(Exception):
 _Decided = tuple[_Pending, Prepared]
 
 
-def conflict_keys(command: Command) -> tuple[frozenset[Hashable], frozenset[Hashable]]:
+def conflict_keys(command: Command, needs: Needs) -> tuple[frozenset[Hashable], frozenset[Hashable]]:
     """What two commands may not have in common while one of them is decided and appended; and what only commands of
     one batch may have in common."""
-    needs = command.needs()
     keys: set[Hashable] = {("stream", stream) for stream in needs.streams}
     keys |= {("funds", *pair) for pair in needs.funds_of}
     if command.idempotency:
@@ -165,7 +166,9 @@ class Committer(CommandBus):
         if len(self._waiting) >= self._queue_size:
             msg = "too many commands are waiting; try again shortly"
             raise Unavailable(msg)
-        pending = _Pending(command, asyncio.get_running_loop().create_future(), *conflict_keys(command))
+        needs = command.needs()
+        answer = asyncio.get_running_loop().create_future()
+        pending = _Pending(command, needs, answer, *conflict_keys(command, needs))
         self._waiting.append(pending)
         self._wake.set()
         return await pending.answer
@@ -243,7 +246,9 @@ class Committer(CommandBus):
 
     async def _load(self, connection: Connection, batch: Sequence[_Pending]) -> list[LoadedFacts]:
         try:
-            return await self._reader.load(connection, [pending.command for pending in batch])
+            return await self._reader.load(
+                connection, [pending.command for pending in batch], [pending.needs for pending in batch]
+            )
         except _PASSING:
             raise
         except Exception as error:

@@ -13,8 +13,9 @@ SyncPool = ConnectionPool[Connection[TupleRow]]
 _SETTINGS = "set jit = off; set timezone = 'UTC'; set client_encoding = 'UTF8'"
 
 
-# A plan made while a table was young would go on scanning it when it is large: commands read by key only.
-_BY_KEY_ONLY = f"{_SETTINGS}; set enable_seqscan = off"
+# A plan made while a table was young would go on scanning it when it is large: commands read by key only. So there is
+# one good plan of each statement, and planning it for every batch would cost more than the batch itself.
+_BY_KEY_ONLY = f"{_SETTINGS}; set enable_seqscan = off; set plan_cache_mode = force_generic_plan"
 
 
 async def _configure(connection: AsyncConnection[TupleRow]) -> None:

@@ -1,0 +1,174 @@
+"""What a batch of commands asks of the database, as one statement: one round trip, and one snapshot of everything.
+
+The statement is the union of the parts that the batch needs. Every part has the columns (part, first, second, third,
+body, position, number, other), so that their rows go together; what they mean is said above each part. Commands are
+known by their ordinal in the batch, counted from 0. Not responsible for what is made of the rows (facts.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from colink.application.ports import Command, Needs
+from colink.domain.ledger import payee_available
+from colink.projections.documents import kind_of
+from colink.projections.payouts import HOLDING
+
+T = TypeVar("T")
+
+# scope, key, request digest; answer, position.
+_IDEMPOTENCY = """
+    select 'key', k.scope, k.key, i.request_digest, i.answer, i.position, null::bigint, null::bigint
+      from unnest(%b::text[], %b::text[]) as k (scope, key)
+     cross join lateral (select request_digest, answer, position from colink.idempotency_keys
+                          where scope = k.scope and key = k.key limit 1) i"""
+# source, delivery id; answer, position.
+_INBOX = """
+    select 'delivery', k.source, k.delivery_id, null, i.answer, i.position, null::bigint, null::bigint
+      from unnest(%b::text[], %b::text[]) as k (source, delivery_id)
+     cross join lateral (select answer, position from colink.inbox
+                          where source = k.source and delivery_id = k.delivery_id limit 1) i"""
+# stream, topic; payload, version.
+_STREAMS = """
+    select 'event', e.stream_id, e.topic, null, e.payload, e.version::bigint, null::bigint, null::bigint
+      from {events} e where e.stream_id = any(%b::text[])"""
+# kind, id; body.
+_DOCUMENTS_BY_ID = """
+    select 'document', k.kind, k.id, null, d.body, null::bigint, null::bigint, null::bigint
+      from unnest(%b::text[], %b::text[]) as k (kind, id)
+     cross join lateral (select body from colink.documents
+                          where kind = k.kind and id = k.id and current limit 1) d"""
+# kind, key; body.
+_DOCUMENTS_BY_KEY = """
+    select 'keyed', k.kind, k.key, null, d.body, null::bigint, null::bigint, null::bigint
+      from unnest(%b::text[], %b::text[]) as k (kind, key)
+     cross join lateral (select body from colink.documents
+                          where kind = k.kind and key = k.key and current limit 1) d"""
+# organisation, kind, id of a document of its terms; body, position of the document, position of the terms. One row
+# without a document where the terms are known at that position already.
+_TERMS = """
+    select 'terms', k.organization_id, d.kind, d.id, d.body, d.position, h.position, null::bigint
+      from unnest(%b::text[], %b::bigint[]) as k (organization_id, known)
+     cross join lateral (select position from colink.terms_heads
+                          where organization_id = k.organization_id limit 1) h
+      left join lateral (select kind, id, body, position from colink.documents
+                          where organization_id = k.organization_id and part_of_terms
+                            and (current or kind = 'commission_rule') and h.position <> k.known) d on true"""
+_TRACKING_HEAD = """
+    select 'tracking', null, null, null, null, position, null::bigint, null::bigint from colink.tracking_head"""
+# body, position, command. The clicks a command names, and the newest 50 touches of each visitor, named or of a click,
+# that occurred no later than the command's moment.
+_TOUCHES = """
+    select 'touch', null, null, null, t.body, t.position, t.command, null::bigint
+      from (
+        with clicks as (
+            select k.command, k.moment, t.position, t.body, t.visitor_id
+              from unnest(%b::bigint[], %b::timestamptz[], %b::text[]) as k (command, moment, touch_id)
+             cross join lateral (select position, body, visitor_id from colink.touches
+                                  where touch_id = k.touch_id) t
+        ), visitors as (
+            select k.command, k.moment, k.visitor_id
+              from unnest(%b::bigint[], %b::timestamptz[], %b::text[]) as k (command, moment, visitor_id)
+            union
+            select command, moment, visitor_id from clicks where visitor_id is not null
+        )
+        select command, position, body from clicks
+        union
+        select v.command, t.position, t.body
+          from visitors v
+         cross join lateral (select position, body from colink.touches
+                              where visitor_id = v.visitor_id
+                                and occurred_at <= coalesce(v.moment, 'infinity'::timestamptz)
+                              order by occurred_at desc, position desc limit 50) t
+      ) t"""
+# command. One row for each network from which the same was touched.
+_REPEATS = """
+    select 'repeat', null, null, null, null, null::bigint, k.command, null::bigint
+      from unnest(%b::bigint[], %b::text[], %b::timestamptz[], %b::text[], %b::text[], %b::text[], %b::text[])
+           as k (command, network_hash, since, kind, creator_id, link_id, campaign_id)
+     where exists (
+        select from colink.touches t
+         where t.network_hash = k.network_hash and t.occurred_at >= k.since and t.kind = k.kind
+           and t.creator_id = k.creator_id and t.link_id is not distinct from k.link_id
+           and t.campaign_id is not distinct from k.campaign_id)"""
+# account, currency; amount, version, credited.
+_BALANCES = """
+    select 'balance', k.account, k.currency, null, null, b.amount, b.version, b.credited
+      from unnest(%b::text[], %b::text[]) as k (account, currency)
+     cross join lateral (select amount, version, credited from colink.balances
+                          where account = k.account and currency = k.currency limit 1) b"""
+# payee, currency; stretches.
+_STRETCHES = """
+    select 'stretches', k.payee_id, k.currency, null, p.stretches, null::bigint, null::bigint, null::bigint
+      from unnest(%b::text[], %b::text[]) as k (payee_id, currency)
+     cross join lateral (select stretches from colink.payouts
+                          where payee_id = k.payee_id and currency = k.currency and status = any(%b::text[])) p"""
+
+
+def ask(
+    commands: Sequence[Command], needs: Sequence[Needs], *, events_table: str, known_terms: Mapping[str, int]
+) -> tuple[str, list[object]]:
+    """The statement and its parameters; an empty statement where nothing has to be read. `known_terms`: positions of
+    the terms that need not be read again, by organisation."""
+    asked = _Asked()
+    keys = [command.idempotency for command in commands]
+    asked.rows(_IDEMPOTENCY, _once((key.scope, key.key) for key in keys if key))
+    asked.rows(_INBOX, _once(command.delivery_key for command in commands if command.delivery_key is not None))
+    asked.rows(_STREAMS.format(events=events_table), _once((stream,) for need in needs for stream in need.streams))
+    asked.rows(_DOCUMENTS_BY_ID, _once((kind_of(type_), id_) for need in needs for type_, id_ in need.documents))
+    asked.rows(_DOCUMENTS_BY_KEY, _once((kind_of(type_), key) for need in needs for type_, key in need.keys))
+    organizations = _once(need.terms_of for need in needs if need.terms_of is not None)
+    asked.rows(_TERMS, [(organization, known_terms.get(organization, -1)) for organization in organizations])
+    _ask_touches(asked, needs)
+    asked.rows(
+        _REPEATS,
+        [
+            (command, network, query.since, query.kind, query.creator_id, query.link_id, query.campaign_id)
+            for command, query in enumerate(need.repeats_of for need in needs)
+            if query is not None
+            for network in query.network_hashes
+        ],
+    )
+    funds = _once(pair for need in needs for pair in need.funds_of)
+    asked.rows(_BALANCES, [(payee_available(payee_id), currency) for payee_id, currency in funds])
+    asked.rows(_STRETCHES, funds, list(HOLDING))
+    return " union all ".join(asked.parts), asked.values
+
+
+class _Asked:
+    """The parts of a statement and their parameters, as they are put together."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.values: list[object] = []
+
+    def rows(self, sql: str, rows: Sequence[tuple[object, ...]], *more: object) -> None:
+        """A part that takes one array for each column of `rows`, and `more`; left out where there are no rows."""
+        if rows:
+            self.parts.append(sql)
+            self.values += map(list, zip(*rows, strict=True))
+            self.values += more
+
+
+def _ask_touches(asked: _Asked, needs: Sequence[Needs]) -> None:
+    clicks: list[tuple[object, ...]] = []
+    visitors: list[tuple[object, ...]] = []
+    concerned = False
+    for command, need in enumerate(needs):
+        keys = need.touches_for
+        if keys is not None:
+            concerned = True
+            clicks += [(command, need.touches_before, click) for click in keys.click_ids]
+            visitors += [(command, need.touches_before, visitor) for visitor in keys.visitor_ids]
+    if concerned:
+        asked.parts.append(_TRACKING_HEAD)
+    if clicks or visitors:
+        asked.parts.append(_TOUCHES)
+        for rows in (clicks, visitors):
+            asked.values += map(list, zip(*rows, strict=True)) if rows else ([], [], [])
+
+
+def _once(values: Iterable[T]) -> list[T]:
+    """Each value once, in the order in which they came."""
+    return list(dict.fromkeys(values))
