@@ -10,18 +10,22 @@ the stores connected when the report is read.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from enum import StrEnum
 from typing import ClassVar
 
-from colink.domain.tracking import TouchDetails, TouchKind, TouchRecorded
+import msgspec
+
+from colink.domain.tracking import TouchKind, TouchRecorded
 from colink.projections import credited_orders
-from colink.projections.credited_orders import Amounts, Change, Credit, quarter_of
-from colink.projections.engine import Connection, Log, Seen, live_version
+from colink.projections.arrays import array
+from colink.projections.credited_orders import Change, Credit, quarter_of
+from colink.projections.logs import Connection, Log, LogEvent, Parts
 from colink.projections.organization_places import host_key, places_of
+from colink.projections.touch_parts import TouchPart, counts
+from colink.projections.versions import live_version, table
 
 NAME = "attribution_report"
 
@@ -49,13 +53,12 @@ class AttributionRow:
     commission: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class _TouchKey:
-    """Empty text stands for none, so that it can be part of a primary key."""
+class _TouchKey(msgspec.Struct, frozen=True, order=True, gc=False):
+    """Where a touch counts. Empty text stands for none, so that it can be part of a primary key."""
 
     organization_id: str
     destination_host: str
-    quarter: datetime
+    quarter: str
     creator_id: str
     campaign_id: str
     link_id: str
@@ -65,119 +68,128 @@ class AttributionReport:
     """The projection. Orders come from the commerce log, touches from the tracking log, into tables of their own."""
 
     name: ClassVar[str] = NAME
-    version: ClassVar[int] = 1
-    topics: ClassVar[Mapping[Log, Sequence[str]]] = {
-        Log.COMMERCE: credited_orders.TOPICS,
-        Log.TRACKING: (TouchRecorded.TOPIC,),
+    shape: ClassVar[int] = 1
+    tables: ClassVar[Mapping[str, str]] = {
+        "attribution_orders": credited_orders.TABLE,
+        "attribution_sales": """(
+            organization_id text        not null,
+            quarter         timestamptz not null,
+            creator_id      text        not null,
+            campaign_id     text        not null,
+            link_id         text        not null,
+            currency        text        not null,
+            orders          bigint      not null,
+            revenue         bigint      not null,
+            commission      bigint      not null,
+            primary key (organization_id, quarter, creator_id, campaign_id, link_id, currency)
+        ) WITH (fillfactor = 80)""",
+        "attribution_touches": """(
+            organization_id  text        not null,
+            destination_host text        not null,
+            quarter          timestamptz not null,
+            creator_id       text        not null,
+            campaign_id      text        not null,
+            link_id          text        not null,
+            clicks           bigint      not null,
+            views            bigint      not null,
+            primary key (organization_id, destination_host, quarter, creator_id, campaign_id, link_id)
+        ) WITH (fillfactor = 80)""",
+    }
+    parts: ClassVar[Mapping[Log, Parts]] = {
+        Log.COMMERCE: credited_orders.PARTS,
+        Log.TRACKING: {TouchRecorded: TouchPart},
     }
 
-    async def apply(self, conn: Connection, log: Log, events: Sequence[Seen]) -> None:
+    async def apply(self, conn: Connection, version: int, log: Log, events: list[LogEvent]) -> None:
         if log is Log.COMMERCE:
-            orders = _orders_table(self.version)
+            orders = table("attribution_orders", version)
             states = await credited_orders.load(conn, orders, events)
             changes = credited_orders.fold(states, events)
             await credited_orders.save(conn, orders, states)
-            await _add_sales(conn, self.version, sum_changes(changes))
+            await _add_sales(conn, version, sum_changes(changes))
         else:
-            await _add_touches(conn, self.version, sum_touches(events))
+            await _add_touches(conn, version, sum_touches(events))
 
 
-def _orders_table(version: int) -> str:
-    return f"colink.attribution_orders_v{version}"
-
-
-def _sales_table(version: int) -> str:
-    return f"colink.attribution_sales_v{version}"
-
-
-def _touches_table(version: int) -> str:
-    return f"colink.attribution_touches_v{version}"
-
-
-def sum_changes(changes: Sequence[Change]) -> dict[Credit, Amounts]:
-    """What a batch adds to the sums."""
-    sums: dict[Credit, Amounts] = defaultdict(Amounts)
+def sum_changes(changes: Iterable[Change]) -> dict[Credit, list[int]]:
+    """What a batch adds to the sums: orders, revenue and commission."""
+    sums: dict[Credit, list[int]] = {}
     for change in changes:
-        sums[change.credit] = sums[change.credit].plus(change.difference)
+        added = sums.get(change.credit)
+        if added is None:
+            added = sums[change.credit] = [0, 0, 0]
+        before, after = change.before, change.after
+        added[0] += after.orders - before.orders
+        added[1] += after.revenue - before.revenue
+        added[2] += after.commission - before.commission
     return sums
 
 
-def counts(touch: TouchDetails) -> bool:
-    """Whether a touch is counted (semantics section 3)."""
-    return touch.set_aside is None and not touch.repeat
-
-
-def sum_touches(events: Sequence[Seen]) -> dict[_TouchKey, tuple[int, int]]:
+def sum_touches(events: Iterable[LogEvent]) -> dict[_TouchKey, list[int]]:
     """Clicks and views that count, by where they belong."""
-    sums: dict[_TouchKey, tuple[int, int]] = defaultdict(lambda: (0, 0))
-    for seen in events:
-        if not isinstance(seen.event, TouchRecorded) or not counts(touch := seen.event.details):
+    sums: dict[_TouchKey, list[int]] = {}
+    for event in events:
+        touch = event.part.details
+        if not counts(touch):
             continue
         key = _TouchKey(
-            organization_id=touch.organization_id or "",
-            destination_host="" if touch.organization_id else host_key(touch.destination_host or ""),
-            quarter=quarter_of(touch.occurred_at),
-            creator_id=touch.creator_id,
-            campaign_id=touch.campaign_id or "",
-            link_id=touch.link_id or "",
+            touch.organization_id or "",
+            "" if touch.organization_id else host_key(touch.destination_host or ""),
+            quarter_of(touch.occurred_at).isoformat(),
+            touch.creator_id,
+            touch.campaign_id or "",
+            touch.link_id or "",
         )
-        clicks, views = sums[key]
-        is_click = touch.kind is TouchKind.CLICK
-        sums[key] = (clicks + is_click, views + (not is_click))
+        added = sums.get(key)
+        if added is None:
+            added = sums[key] = [0, 0]
+        added[0 if touch.kind == TouchKind.CLICK else 1] += 1
     return sums
 
 
-async def _add_sales(conn: Connection, version: int, sums: Mapping[Credit, Amounts]) -> None:
-    rows = [
-        (c.organization_id, c.quarter, c.creator_id, c.campaign_id or "", c.link_id or "", c.currency, a)
-        for c, a in sums.items()
-    ]
-    rows.sort(key=lambda row: row[:6])
-    if not rows:
+async def _add_sales(conn: Connection, version: int, sums: Mapping[Credit, list[int]]) -> None:
+    if not sums:
         return
-    organizations, quarters, creators, campaigns, links, currencies, amounts = zip(*rows, strict=True)
+    keys = sorted(sums)
     await conn.execute(
-        f"INSERT INTO {_sales_table(version)} AS s (organization_id, quarter, creator_id, campaign_id, link_id,"
-        " currency, orders, revenue, commission)"
+        f"INSERT INTO {table('attribution_sales', version)} AS s (organization_id, quarter, creator_id, campaign_id,"
+        " link_id, currency, orders, revenue, commission)"
         " SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[],"
         " %s::bigint[], %s::bigint[], %s::bigint[])"
         " ON CONFLICT (organization_id, quarter, creator_id, campaign_id, link_id, currency) DO UPDATE SET"
         " orders = s.orders + excluded.orders, revenue = s.revenue + excluded.revenue,"
         " commission = s.commission + excluded.commission",
         [
-            list(organizations),
-            list(quarters),
-            list(creators),
-            list(campaigns),
-            list(links),
-            list(currencies),
-            [a.orders for a in amounts],
-            [a.revenue for a in amounts],
-            [a.commission for a in amounts],
+            array([key.organization_id for key in keys]),
+            array([key.quarter for key in keys]),
+            array([key.creator_id for key in keys]),
+            array([key.campaign_id for key in keys]),
+            array([key.link_id for key in keys]),
+            array([key.currency for key in keys]),
+            *(array([sums[key][n] for key in keys]) for n in range(3)),
         ],
     )
 
 
-async def _add_touches(conn: Connection, version: int, sums: Mapping[_TouchKey, tuple[int, int]]) -> None:
+async def _add_touches(conn: Connection, version: int, sums: Mapping[_TouchKey, list[int]]) -> None:
     if not sums:
         return
     keys = sorted(sums)
     await conn.execute(
-        f"INSERT INTO {_touches_table(version)} AS t (organization_id, destination_host, quarter, creator_id,"
-        " campaign_id, link_id, clicks, views)"
+        f"INSERT INTO {table('attribution_touches', version)} AS t (organization_id, destination_host, quarter,"
+        " creator_id, campaign_id, link_id, clicks, views)"
         " SELECT * FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[],"
         " %s::bigint[], %s::bigint[])"
         " ON CONFLICT (organization_id, destination_host, quarter, creator_id, campaign_id, link_id) DO UPDATE SET"
         " clicks = t.clicks + excluded.clicks, views = t.views + excluded.views",
         [
-            [key.organization_id for key in keys],
-            [key.destination_host for key in keys],
-            [key.quarter for key in keys],
-            [key.creator_id for key in keys],
-            [key.campaign_id for key in keys],
-            [key.link_id for key in keys],
-            [sums[key][0] for key in keys],
-            [sums[key][1] for key in keys],
+            array([key.organization_id for key in keys]),
+            array([key.destination_host for key in keys]),
+            array([key.quarter for key in keys]),
+            array([key.creator_id for key in keys]),
+            array([key.campaign_id for key in keys]),
+            array([key.link_id for key in keys]),
+            *(array([sums[key][n] for key in keys]) for n in range(2)),
         ],
     )
 
@@ -212,16 +224,16 @@ async def attribution_report(
     happened have no row. Ordered by key, then currency; `after` is the (key, currency) of the last row of the page
     before. `creator_id` keeps one creator's. Raises NotFound for an unknown organisation."""
     places = await places_of(conn, organization_id)
-    version = await live_version(conn, NAME)
+    version = await live_version(conn, AttributionReport)
     group = _GROUPS[group_by]
     cursor = await conn.execute(
         f"WITH sales AS (SELECT {group} AS key, currency, sum(orders)::bigint AS orders,"
-        f" sum(revenue)::bigint AS revenue, sum(commission)::bigint AS commission FROM {_sales_table(version)}"
+        f" sum(revenue)::bigint AS revenue, sum(commission)::bigint AS commission FROM {table('attribution_sales', version)}"
         f" WHERE organization_id = %(organization)s AND {_WITHIN} GROUP BY 1, 2"
         # what was counted and then taken away leaves rows of nothing
         " HAVING sum(orders) <> 0 OR sum(revenue) <> 0 OR sum(commission) <> 0),"
         f" touches AS (SELECT {group} AS key, sum(clicks)::bigint AS clicks, sum(views)::bigint AS views"
-        f" FROM {_touches_table(version)} WHERE ((organization_id = %(organization)s AND destination_host = '')"
+        f" FROM {table('attribution_touches', version)} WHERE ((organization_id = %(organization)s AND destination_host = '')"
         f" OR (organization_id = '' AND destination_host = ANY(%(hosts)s))) AND {_WITHIN} GROUP BY 1),"
         " report AS (SELECT coalesce(s.key, t.key) AS key, coalesce(s.currency, '') AS currency,"
         " coalesce(t.clicks, 0) AS clicks, coalesce(t.views, 0) AS views, coalesce(s.orders, 0) AS orders,"

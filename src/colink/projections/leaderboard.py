@@ -13,8 +13,7 @@ Responsible for scores and their ranking. A score is kept by quarter of an hour 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -23,10 +22,12 @@ from typing import ClassVar
 from colink.domain.errors import InvalidInput
 from colink.domain.tracking import TouchKind, TouchRecorded
 from colink.projections import credited_orders
-from colink.projections.attribution_report import counts
-from colink.projections.credited_orders import Amounts, Change, quarter_of
-from colink.projections.engine import Connection, Log, Seen, live_version
+from colink.projections.arrays import array
+from colink.projections.credited_orders import Change, quarter_of
+from colink.projections.logs import Connection, Log, LogEvent, Parts
 from colink.projections.organization_places import host_key, organization_of_campaign, places_of
+from colink.projections.touch_parts import TouchPart, counts
+from colink.projections.versions import live_version, table
 
 NAME = "leaderboard"
 _ALL_TIME = "-infinity"
@@ -45,6 +46,8 @@ class Metric(StrEnum):
     CLICKS = "clicks"
 
 
+_REVENUE, _ORDERS, _CLICKS = (metric.value for metric in Metric)
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderboardRow:
     """`value`: minor units of `currency` for revenue, else a number (`currency` None)."""
@@ -57,24 +60,12 @@ class LeaderboardRow:
     reached_at_position: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class _ScoreKey:
-    """`board` is `organization:{id}`, `campaign:{id}` or `host:{name}`; `quarter` as text, `-infinity` for all time;
-    `currency` empty for what has none."""
+_ScoreKey = tuple[str, str, str, str, str]
+"""Board (`organization:{id}`, `campaign:{id}` or `host:{name}`), metric, currency (empty for what has none), quarter
+(RFC 3339; `-infinity` for all time) and creator id."""
 
-    board: str
-    metric: str
-    currency: str
-    quarter: str
-    creator_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """What a batch adds, and the position of the last event that added."""
-
-    value: int
-    reached_at_position: int
+Score = tuple[int, int]
+"""What a batch adds, and the position of the last event that added."""
 
 
 class Leaderboard:
@@ -82,55 +73,59 @@ class Leaderboard:
     both."""
 
     name: ClassVar[str] = NAME
-    version: ClassVar[int] = 1
-    topics: ClassVar[Mapping[Log, Sequence[str]]] = {
-        Log.COMMERCE: credited_orders.TOPICS,
-        Log.TRACKING: (TouchRecorded.TOPIC,),
+    shape: ClassVar[int] = 1
+    tables: ClassVar[Mapping[str, str]] = {
+        "leaderboard_orders": credited_orders.TABLE,
+        "leaderboard_scores": """(
+            board               text        not null,
+            metric              text        not null,
+            currency            text        not null,
+            quarter             timestamptz not null,
+            creator_id          text        not null,
+            value               bigint      not null,
+            reached_at_position bigint      not null,
+            primary key (board, metric, currency, quarter, creator_id)
+        ) WITH (fillfactor = 80)""",
+    }
+    parts: ClassVar[Mapping[Log, Parts]] = {
+        Log.COMMERCE: credited_orders.PARTS,
+        Log.TRACKING: {TouchRecorded: TouchPart},
     }
 
-    async def apply(self, conn: Connection, log: Log, events: Sequence[Seen]) -> None:
+    async def apply(self, conn: Connection, version: int, log: Log, events: list[LogEvent]) -> None:
         if log is Log.COMMERCE:
-            orders = f"colink.leaderboard_orders_v{self.version}"
+            orders = table("leaderboard_orders", version)
             states = await credited_orders.load(conn, orders, events)
             scores = score_changes(credited_orders.fold(states, events))
             await credited_orders.save(conn, orders, states)
         else:
             scores = score_clicks(events)
-        await _add(conn, self.version, scores)
+        await _add(conn, version, scores)
 
 
-def _scores_table(version: int) -> str:
-    return f"colink.leaderboard_scores_v{version}"
-
-
-def score_changes(changes: Sequence[Change]) -> dict[_ScoreKey, Score]:
+def score_changes(changes: Iterable[Change]) -> dict[_ScoreKey, Score]:
     """What changed orders add to the scores of revenue and orders."""
     scores = _Scores()
     for change in changes:
-        credit = change.credit
+        credit, before, after = change.credit, change.before.revenue, change.after.revenue
+        revenue, orders = after - before, (after > 0) - (before > 0)
         boards = [f"organization:{credit.organization_id}"]
         if credit.campaign_id:
             boards.append(f"campaign:{credit.campaign_id}")
-        revenue, orders = change.difference.revenue, _is_sale(change.after) - _is_sale(change.before)
         for board in boards:
-            who_when = _Event(quarter=credit.quarter, creator_id=credit.creator_id, position=change.position)
-            scores.add(who_when, board, Metric.REVENUE, revenue, currency=credit.currency)
-            scores.add(who_when, board, Metric.ORDERS, orders)
+            for quarter in (_ALL_TIME, credit.quarter):
+                revenue_key = (board, _REVENUE, credit.currency, quarter, credit.creator_id)
+                scores.add(change.position, revenue_key, revenue)
+                scores.add(change.position, (board, _ORDERS, "", quarter, credit.creator_id), orders)
     return scores.summed()
 
 
-def _is_sale(amounts: Amounts | None) -> int:
-    return int(amounts is not None and amounts.revenue > 0)
-
-
-def score_clicks(events: Sequence[Seen]) -> dict[_ScoreKey, Score]:
+def score_clicks(events: Iterable[LogEvent]) -> dict[_ScoreKey, Score]:
     """What clicks add. One without a campaign scores for the host its link leads to."""
     scores = _Scores()
-    for seen in events:
-        if not isinstance(seen.event, TouchRecorded):
-            continue
-        touch = seen.event.details
-        if touch.kind is not TouchKind.CLICK or not counts(touch):
+    for event in events:
+        touch = event.part.details
+        if touch.kind != TouchKind.CLICK or not counts(touch):
             continue
         boards = []
         if touch.organization_id:
@@ -140,42 +135,36 @@ def score_clicks(events: Sequence[Seen]) -> dict[_ScoreKey, Score]:
         if touch.campaign_id:
             boards.append(f"campaign:{touch.campaign_id}")
         for board in boards:
-            clicked = _Event(
-                quarter=quarter_of(touch.occurred_at), creator_id=touch.creator_id, position=seen.position
-            )
-            scores.add(clicked, board, Metric.CLICKS, 1)
+            for quarter in (_ALL_TIME, quarter_of(touch.occurred_at).isoformat()):
+                scores.add(event.position, (board, _CLICKS, "", quarter, touch.creator_id), 1)
     return scores.summed()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Event:
-    """Whose score an event at `position` changes, and in which quarter of an hour."""
-
-    quarter: datetime
-    creator_id: str
-    position: int
-
-
 class _Scores:
-    """Adds up what events change. An event that takes as much from a score as it gives (an order that moves to
-    another link of its creator) has not changed it."""
+    """Adds up what events, in order of position, change. An event that takes as much from a score as it gives (an
+    order that moves to another link of its creator) has not changed it."""
 
     def __init__(self) -> None:
-        self._by_event: dict[tuple[_ScoreKey, int], int] = defaultdict(int)
+        self._scores: dict[_ScoreKey, Score] = {}
+        self._position = 0
+        self._of_event: dict[_ScoreKey, int] = {}
 
-    def add(self, event: _Event, board: str, metric: Metric, value: int, *, currency: str = "") -> None:
-        for start in (_ALL_TIME, event.quarter.isoformat()):
-            key = _ScoreKey(board=board, metric=metric, currency=currency, quarter=start, creator_id=event.creator_id)
-            self._by_event[key, event.position] += value
+    def add(self, position: int, key: _ScoreKey, value: int) -> None:
+        if position != self._position:
+            self._end_event()
+            self._position = position
+        self._of_event[key] = self._of_event.get(key, 0) + value
+
+    def _end_event(self) -> None:
+        for key, value in self._of_event.items():
+            if value:
+                known = self._scores.get(key)
+                self._scores[key] = (value + known[0] if known else value, self._position)
+        self._of_event.clear()
 
     def summed(self) -> dict[_ScoreKey, Score]:
-        """By score; events come in order of position."""
-        scores: dict[_ScoreKey, Score] = {}
-        for (key, position), value in self._by_event.items():
-            if value:
-                known = scores.get(key)
-                scores[key] = Score(value=value + (known.value if known else 0), reached_at_position=position)
-        return scores
+        self._end_event()
+        return self._scores
 
 
 async def _add(conn: Connection, version: int, scores: Mapping[_ScoreKey, Score]) -> None:
@@ -183,20 +172,16 @@ async def _add(conn: Connection, version: int, scores: Mapping[_ScoreKey, Score]
         return
     keys = sorted(scores)
     await conn.execute(
-        f"INSERT INTO {_scores_table(version)} AS s (board, metric, currency, quarter, creator_id, value,"
+        f"INSERT INTO {table('leaderboard_scores', version)} AS s (board, metric, currency, quarter, creator_id, value,"
         " reached_at_position) SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[],"
         " %s::text[], %s::bigint[], %s::bigint[])"
         " ON CONFLICT (board, metric, currency, quarter, creator_id) DO UPDATE SET"
         " value = s.value + excluded.value,"
         " reached_at_position = greatest(s.reached_at_position, excluded.reached_at_position)",
         [
-            [key.board for key in keys],
-            [key.metric for key in keys],
-            [key.currency for key in keys],
-            [key.quarter for key in keys],
-            [key.creator_id for key in keys],
-            [scores[key].value for key in keys],
-            [scores[key].reached_at_position for key in keys],
+            *(array(column) for column in zip(*keys, strict=True)),
+            array([scores[key][0] for key in keys]),
+            array([scores[key][1] for key in keys]),
         ],
     )
 
@@ -237,10 +222,10 @@ async def leaderboard(
             f"quarter >= {start} AT TIME ZONE %(timezone)s"
             f" AND quarter < ({start} + interval '1 {unit}') AT TIME ZONE %(timezone)s"
         )
-    version = await live_version(conn, NAME)
+    version = await live_version(conn, Leaderboard)
     cursor = await conn.execute(
         "WITH scores AS (SELECT currency, creator_id, sum(value)::bigint AS value,"
-        f" max(reached_at_position) AS reached FROM {_scores_table(version)}"
+        f" max(reached_at_position) AS reached FROM {table('leaderboard_scores', version)}"
         f" WHERE board = ANY(%(boards)s) AND metric = %(metric)s AND {within}"
         " AND (%(currency)s::text IS NULL OR currency = %(currency)s) AND creator_id <> ALL(%(hidden)s)"
         " GROUP BY currency, creator_id HAVING sum(value) > 0),"

@@ -1,0 +1,111 @@
+"""The two logs as readers see them: where they are, how far they go, and their events in the parts a reader asks for.
+
+Responsible for reading events in order of position. Not responsible for what is made of them. An event comes as a
+`LogEvent`: what the log says of it, and the part of its payload that the reader declared, which msgspec decodes
+without building the rest. A payload of an older shape is first brought to the newest, as the mapper does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+import msgspec
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from colink.domain.aggregates import Event
+
+Connection = AsyncConnection[TupleRow]
+Pool = AsyncConnectionPool[Connection]
+
+
+class Log(StrEnum):
+    """The two logs (architecture section 3)."""
+
+    COMMERCE = "commerce"
+    TRACKING = "tracking"
+
+
+TABLES: Mapping[Log, str] = {Log.COMMERCE: "colink.events", Log.TRACKING: "colink.tracking_events"}
+HEADS: Mapping[Log, str] = {Log.COMMERCE: "colink.log_head", Log.TRACKING: "colink.tracking_head"}
+
+
+class Decoder(Protocol):
+    def __call__(self, stream_id: str, version: int, topic: str, payload: str) -> Event:
+        """The event of one row of a log, in its newest shape. Raises whatever the payload deserves."""
+
+
+class Upcaster(Protocol):
+    def __call__(self, topic: str, payload: str) -> str:
+        """A payload of an older shape in the newest one. Raises whatever the payload deserves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A whole event with its position in the log it was read from."""
+
+    position: int
+    event: Event
+
+
+class LogEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event of `stream_id` at `position`, and the declared part of it."""
+
+    position: int
+    stream_id: str
+    organization_id: str | None
+    part: Any
+
+
+Parts = Mapping[type[Event], type[msgspec.Struct]]
+"""For each type of event a reader wants, the part of its payload it needs: a struct with fields of the same names."""
+
+
+class LogReader:
+    """Reads the events of one log that have a part in `parts`."""
+
+    def __init__(self, log: Log, parts: Parts, upcast: Upcaster) -> None:
+        self.log = log
+        self._upcast = upcast
+        self._newest = {event.TOPIC: event.class_version for event in parts}
+        self._decode = {event.TOPIC: msgspec.json.Decoder(part).decode for event, part in parts.items()}
+        self._query = (
+            f"SELECT position, stream_id, organization_id, topic, schema_version, payload FROM {TABLES[log]}"
+            " WHERE position > %s AND position <= %s AND topic = ANY(%s) ORDER BY position"
+        )
+
+    async def read(self, conn: Connection, after: int, to: int) -> list[LogEvent]:
+        """In order of position, from the one behind `after` up to `to`. Raises what a payload that does not fit
+        deserves."""
+        cursor = await conn.execute(self._query, (after, to, list(self._decode)))
+        decode, newest = self._decode, self._newest
+        return [
+            LogEvent(
+                position,
+                stream_id,
+                organization_id,
+                decode[topic](payload if shape == newest[topic] else self._brought_up(topic, shape, payload)),
+            )
+            for position, stream_id, organization_id, topic, shape, payload in await cursor.fetchall()
+        ]
+
+    def _brought_up(self, topic: str, shape: int, payload: str) -> str:
+        if shape > self._newest[topic]:
+            msg = f"{topic} has shape {shape}, this program knows it up to {self._newest[topic]}"
+            raise ValueError(msg)
+        return self._upcast(topic, payload)
+
+
+async def head(conn: Connection, log: Log) -> int:
+    """The position of the newest event of a log, 0 for an empty one."""
+    row = await (await conn.execute(f"SELECT position FROM {HEADS[log]}")).fetchone()
+    return int(row[0]) if row is not None else 0
+
+
+async def heads(conn: Connection, logs: Sequence[Log]) -> dict[Log, int]:
+    """Of several logs."""
+    return {log: await head(conn, log) for log in logs}
