@@ -56,6 +56,7 @@ from colink.projections.payout_queue import PayoutTables
 
 _log = structlog.get_logger(__name__)
 _BATCHES_IN_FLIGHT = 2  # of the commerce log (architecture section 4)
+_CONNECTIONS_OF_PROJECTIONS = 12  # two a log that each one follows, two more while it is rebuilt; none while idle
 _CODE_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is misread aloud
 _CODE_LENGTH = 9
 
@@ -200,6 +201,7 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
         pool = await stack.enter_async_context(create_pool(dsn))
         commands = await stack.enter_async_context(create_pool(dsn, max_size=_BATCHES_IN_FLIGHT, for_commands=True))
         touches = await stack.enter_async_context(create_pool(dsn, max_size=1, for_commands=True))
+        reports = await stack.enter_async_context(create_pool(dsn, min_size=0, max_size=_CONNECTIONS_OF_PROJECTIONS))
         commerce = await stack.enter_async_context(Committer(commands, clock, in_flight=_BATCHES_IN_FLIGHT))
         tracking = await stack.enter_async_context(Committer(touches, clock, log=TRACKING))
         mapper = EventMapper()
@@ -218,7 +220,7 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
             inbox=PostgresInbox(pool),
             salts=PostgresSalts(pool),
             connectors={Platform.SHOPIFY: ShopifyConnector(pepper=installation.pepper)},
-            engine=ProjectionEngine(pool, [AttributionReport(), Leaderboard()], mapper.event),
+            engine=ProjectionEngine(reports, [AttributionReport(), Leaderboard()], mapper.newest),
         )
         if settings.sandbox_url is not None:
             from colink.adapters.payments.sandbox import SandboxRail

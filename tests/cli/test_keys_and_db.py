@@ -15,6 +15,8 @@ from colink.bootstrap import migrate, open_colink, schema_state
 from colink.cli.app import run
 from colink.cli.wiring import Wiring
 from colink.config import load_settings
+from colink.projections.leaderboard import Leaderboard
+from colink.projections.versions import lock_key
 
 WIRING = Wiring(load_settings=load_settings, open_colink=open_colink, migrate=migrate, schema_state=schema_state)
 
@@ -105,6 +107,37 @@ def test_a_stopped_projection_is_resumed(terminal: Terminal, database: TestDatab
     assert {item["projection"] for item in items} == {"leaderboard"}
     assert [(item["lag"], item["error"]) for item in items] == [(0, None)] * len(items)
     assert "attribution_report, leaderboard" in terminal.run("projections", "resume", "weather", status=2)
+
+
+def test_a_projection_is_rebuilt(terminal: Terminal, database: TestDatabase) -> None:
+    terminal.run("keys", "create", "--role", "auditor")
+    terminal.run("worker", "--once")
+    assert "leaderboard: readers use version 2 now" in terminal.run("projections", "rebuild", "leaderboard")
+    rebuilt = terminal.json("projections", "rebuild", "leaderboard")
+    assert (rebuilt["version"], rebuilt["live"], rebuilt["resumed"], rebuilt["passed"]) == (3, True, False, 1)
+    listed = [item for item in terminal.json("projections", "list")["items"] if item["projection"] == "leaderboard"]
+    assert listed == rebuilt["items"]
+    assert {(item["version"], item["state"], item["lag"]) for item in listed} == {(3, "live", 0)}
+    assert "attribution_report, leaderboard" in terminal.run("projections", "rebuild", "weather", status=2)
+    with psycopg.connect(database.owner_dsn) as other:
+        held = "select pg_advisory_lock(%s, %s)"
+        other.execute(held, lock_key(Leaderboard()))
+        assert "leaderboard is being rebuilt by another" in terminal.run(
+            "projections", "rebuild", "leaderboard", status=2
+        )
+
+
+def test_a_rebuild_that_stops_says_where_and_ends_with_1(terminal: Terminal, database: TestDatabase) -> None:
+    terminal.run("worker", "--once")
+    with psycopg.connect(database.superuser_dsn) as superuser:
+        superuser.execute(
+            "insert into colink.events values (1, 'ord_1', 1, 'order.split', 1, '{}', 'org_1', now(), 'a', 'c');"
+            "update colink.log_head set position = 1"
+        )
+    said = terminal.run("projections", "rebuild", "leaderboard", status=1)
+    assert "leaderboard: version 2 stopped at position 1 of the commerce log: ValidationError" in said
+    assert "readers still use the version before" in said
+    assert not terminal.json("projections", "rebuild", "leaderboard", status=1)["live"]
 
 
 def test_a_moved_clock_is_refused_outside_demos(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

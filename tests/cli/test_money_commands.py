@@ -20,7 +20,8 @@ def test_from_sale_to_payout(shop: Shop) -> None:
     work = colink.json("worker", "--once")
     assert (work["failed"], work["unfinished"], work["parked"]) == ({}, False, [])
     assert work["done"]["clearing"] == 2
-    assert work["done"]["projections"] > 0
+    assert work["done"]["projection:attribution_report"] > 0
+    assert work["done"]["projection:leaderboard"] > 0
     assert work["done"]["payouts"] == 0, "nobody asked for a payout"
     assert balances(shop) == {
         f"store:{STORE}:clearing": -19_000,

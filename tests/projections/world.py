@@ -210,7 +210,7 @@ class World:
 
     def engine(self, *, batch_size: int = 5_000, projections: Sequence[Projection] | None = None) -> ProjectionEngine:
         return ProjectionEngine(
-            self.pool, projections or self.projections(), self.mapper.event, batch_size=batch_size
+            self.pool, projections or self.projections(), self.mapper.newest, batch_size=batch_size
         )
 
     def tamper(self, *statements: str) -> list[int]:

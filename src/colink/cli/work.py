@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 
 from colink.application.jobs import clearing_job
 from colink.application.payout_schedule import payout_jobs
@@ -13,13 +14,14 @@ from colink.cli.wiring import RunningColink
 from colink.projections.orders import due_orders
 
 JOBS = {
-    "projections": "log positions folded into reports",
+    "projection": "log positions folded into a report",
+    "retired_tables": "old versions of reports dropped",
     "clearing": "orders cleared",
     "payout_schedule": "payouts requested on schedule",
     "payouts": "steps of payouts taken",
     "salts": "old salts destroyed",
 }
-"""What each job counts, in words."""
+"""What each job counts, in words; by the part of its name before a colon."""
 
 
 @asynccontextmanager
@@ -32,7 +34,17 @@ async def opened_worker(colink: RunningColink) -> AsyncIterator[Worker]:
             return await due_orders(connection, now=now, limit=limit)
 
     jobs = [
-        Job(name="projections", run=colink.engine.run_until_caught_up, interval=1.0, on_events=True, routine=True),
+        *(
+            Job(
+                name=f"projection:{name}",
+                run=partial(colink.engine.catch_up, name),
+                interval=1.0,
+                on_events=True,
+                routine=True,
+            )
+            for name in colink.engine.names
+        ),
+        Job(name="retired_tables", run=colink.engine.drop_retired, interval=60.0),
         Job(name="clearing", run=clearing_job(colink.commerce, due, colink.clock), interval=5.0, on_events=True),
         *payout_jobs(desk, schedule=colink.settings.payout_schedule, clock=colink.clock),
         Job(name="salts", run=colink.destroy_old_salts, interval=3600.0),

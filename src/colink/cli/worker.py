@@ -118,7 +118,7 @@ def _show(console: Console, outcome: Outcome) -> None:
     for name, count in (dict.fromkeys(outcome.work.failed, 0) | outcome.work.done).items():
         error = outcome.work.failed.get(name)
         result = f"[bold red]failed[/] {escape(error)}" if error else "done"
-        table.add_row(name, JOBS.get(name, ""), str(count), result)
+        table.add_row(name, JOBS.get(name.partition(":")[0], ""), str(count), result)
     console.print(table)
     if outcome.work.unfinished:
         console.print("some payouts are still on their way: run colink worker --once again later")

@@ -66,9 +66,7 @@ class VersionRun:
         self.version = version
         self._readers = {log: LogReader(log, parts, upcast) for log, parts in projection.parts.items()}
 
-    async def catch_up(
-        self, log: Log, *, batch_size: int, told: Callable[[Step], None] = tell_nobody
-    ) -> int:
+    async def catch_up(self, log: Log, *, batch_size: int, told: Callable[[Step], None] = tell_nobody) -> int:
         """Until the version is at the head of the log or parked. The number of positions this run moved it."""
         passed = 0
         ahead = _ReadAhead(self._pool, self._readers[log])

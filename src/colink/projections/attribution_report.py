@@ -225,15 +225,16 @@ async def attribution_report(
     before. `creator_id` keeps one creator's. Raises NotFound for an unknown organisation."""
     places = await places_of(conn, organization_id)
     version = await live_version(conn, AttributionReport)
+    sales_table, touches_table = table("attribution_sales", version), table("attribution_touches", version)
     group = _GROUPS[group_by]
     cursor = await conn.execute(
         f"WITH sales AS (SELECT {group} AS key, currency, sum(orders)::bigint AS orders,"
-        f" sum(revenue)::bigint AS revenue, sum(commission)::bigint AS commission FROM {table('attribution_sales', version)}"
+        f" sum(revenue)::bigint AS revenue, sum(commission)::bigint AS commission FROM {sales_table}"
         f" WHERE organization_id = %(organization)s AND {_WITHIN} GROUP BY 1, 2"
         # what was counted and then taken away leaves rows of nothing
         " HAVING sum(orders) <> 0 OR sum(revenue) <> 0 OR sum(commission) <> 0),"
         f" touches AS (SELECT {group} AS key, sum(clicks)::bigint AS clicks, sum(views)::bigint AS views"
-        f" FROM {table('attribution_touches', version)} WHERE ((organization_id = %(organization)s AND destination_host = '')"
+        f" FROM {touches_table} WHERE ((organization_id = %(organization)s AND destination_host = '')"
         f" OR (organization_id = '' AND destination_host = ANY(%(hosts)s))) AND {_WITHIN} GROUP BY 1),"
         " report AS (SELECT coalesce(s.key, t.key) AS key, coalesce(s.currency, '') AS currency,"
         " coalesce(t.clicks, 0) AS clicks, coalesce(t.views, 0) AS views, coalesce(s.orders, 0) AS orders,"

@@ -44,7 +44,8 @@ class Lag:
 
 
 async def all_checkpoints(conn: Connection) -> list[Checkpoint]:
-    """Of the versions that are live or being built, by projection, shape, version and log. Times are the database's, so that a moved clock moves none."""
+    """Of the versions that are live or being built, by projection, shape, version and log. Times are
+    the database's, so that a moved clock moves none."""
     known: list[Checkpoint] = []
     for log, head_table in HEADS.items():
         cursor = await conn.execute(

@@ -212,7 +212,7 @@ async def save(conn: Connection, table: str, states: Mapping[str, OrderState]) -
             array([state.creator_id for state in ordered]),
             array([state.campaign_id for state in ordered]),
             array([state.link_id for state in ordered]),
-            array([state.placed_at and state.placed_at.isoformat() for state in ordered]),
+            array([state.placed_at.isoformat() if state.placed_at else None for state in ordered]),
             array([state.currency for state in ordered]),
             array([state.revenue for state in ordered]),
             array([state.commission for state in ordered]),

@@ -120,9 +120,7 @@ class ProjectionEngine:
         """Build the next version of a projection beside the one in use, or go on with one that was begun, and point
         readers at it. Raises NotFound for an unknown name, Conflict while another process rebuilds it."""
         projection = self._named(name)
-        return await Rebuild(
-            self._pool, projection, self._upcast, batch_size=self._batch_size, report=report
-        ).run()
+        return await Rebuild(self._pool, projection, self._upcast, batch_size=self._batch_size, report=report).run()
 
     async def drop_retired(self) -> int:
         """Drop the tables of versions that readers were pointed away from a grace period ago; how many versions."""
@@ -153,7 +151,9 @@ class ProjectionEngine:
 async def _all_of(works: Iterable[Coroutine[None, None, int]]) -> int:
     """Their sum, once all came to an end; then the first error, if any."""
     ends = await asyncio.gather(*works, return_exceptions=True)
+    passed = 0
     for end in ends:
         if isinstance(end, BaseException):
             raise end
-    return sum(ends)
+        passed += end
+    return passed

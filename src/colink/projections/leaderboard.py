@@ -48,6 +48,7 @@ class Metric(StrEnum):
 
 _REVENUE, _ORDERS, _CLICKS = (metric.value for metric in Metric)
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderboardRow:
     """`value`: minor units of `currency` for revenue, else a number (`currency` None)."""
@@ -172,8 +173,8 @@ async def _add(conn: Connection, version: int, scores: Mapping[_ScoreKey, Score]
         return
     keys = sorted(scores)
     await conn.execute(
-        f"INSERT INTO {table('leaderboard_scores', version)} AS s (board, metric, currency, quarter, creator_id, value,"
-        " reached_at_position) SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[],"
+        f"INSERT INTO {table('leaderboard_scores', version)} AS s (board, metric, currency, quarter, creator_id,"
+        " value, reached_at_position) SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[],"
         " %s::text[], %s::bigint[], %s::bigint[])"
         " ON CONFLICT (board, metric, currency, quarter, creator_id) DO UPDATE SET"
         " value = s.value + excluded.value,"

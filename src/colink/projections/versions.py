@@ -3,7 +3,8 @@
     being built  ->  live (the pointer names it)  ->  retired (another became live)  ->  dropped, after a grace period
 
 Responsible for the tables themselves (from the one definition in the projection's module), the pointer readers
-follow, and the rows of their checkpoints. Not responsible for filling tables (`advance.py`) or for when to build (`rebuild.py`).
+follow, and the rows of their checkpoints. Not responsible for filling tables (`advance.py`) or for when to build
+(`rebuild.py`).
 
 A projection has a `shape`, raised when its tables or the meaning of their rows change. The pointer is kept by shape:
 a program of the release before goes on reading, and keeping up, the version of the shape that it knows, until that is
@@ -80,16 +81,17 @@ async def try_lock(conn: Connection, projection: Projection, *, for_transaction:
     """Whether this connection (or its transaction) is now the one that makes versions of the projection. The lock
     dies with the connection."""
     kind = "xact_" if for_transaction else ""
-    cursor = await conn.execute(f"SELECT pg_try_advisory_{kind}lock(%s, %s)", _lock_key(projection))
+    cursor = await conn.execute(f"SELECT pg_try_advisory_{kind}lock(%s, %s)", lock_key(projection))
     row = await cursor.fetchone()
     return row is not None and bool(row[0])
 
 
 async def unlock(conn: Connection, projection: Projection) -> None:
-    await conn.execute("SELECT pg_advisory_unlock(%s, %s)", _lock_key(projection))
+    await conn.execute("SELECT pg_advisory_unlock(%s, %s)", lock_key(projection))
 
 
-def _lock_key(projection: Projection) -> tuple[int, int]:
+def lock_key(projection: Projection) -> tuple[int, int]:
+    """Its advisory lock."""
     return _LOCKS, crc32(projection.name.encode()) - 2**31
 
 
@@ -177,7 +179,8 @@ async def complete(conn: Connection, projection: Projection, version: int) -> No
         (version, projection.name, projection.shape),
     )
     await conn.execute(
-        "UPDATE colink.projection_versions SET completed_at = clock_timestamp() WHERE projection = %s AND version = %s",
+        "UPDATE colink.projection_versions SET completed_at = clock_timestamp()"
+        " WHERE projection = %s AND version = %s",
         (projection.name, version),
     )
     # Not those of a later release's shape: its programs read them.
@@ -222,7 +225,5 @@ async def _drop(conn: Connection, projection: str, version: int) -> int:
     await conn.execute(
         "DELETE FROM colink.projection_checkpoints WHERE projection = %s AND version = %s", (projection, version)
     )
-    await conn.execute(
-        "DELETE FROM colink.projections WHERE name = %s AND live_version = %s", (projection, version)
-    )
+    await conn.execute("DELETE FROM colink.projections WHERE name = %s AND live_version = %s", (projection, version))
     return 1
