@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 
 from colink.api.errors import add_error_handlers
 from colink.api.routes import (
+    bulk_orders,
     campaigns,
     catalog,
     events,
@@ -32,10 +34,16 @@ takes an `Idempotency-Key` (scoped to the API key): the same request again gets 
 """
 
 
+class _Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """As FastAPI makes it, with the schemas of bodies that msgspec reads."""
+        if self.openapi_schema is None:
+            super().openapi()["components"]["schemas"].update(bulk_orders.SCHEMAS)
+        return super().openapi()
+
+
 def create_app(services: Services) -> FastAPI:
-    app = FastAPI(
-        title="CoLink Commerce", version=version("colink"), description=_DESCRIPTION, redirect_slashes=False
-    )
+    app = _Api(title="CoLink Commerce", version=version("colink"), description=_DESCRIPTION, redirect_slashes=False)
     app.state.services = services
     add_error_handlers(app)
     for module in (
@@ -45,6 +53,7 @@ def create_app(services: Services) -> FastAPI:
         campaigns,
         keys,
         orders,
+        bulk_orders,
         ledger,
         payouts,
         reports,

@@ -26,6 +26,7 @@ class Permission(StrEnum):
     READ_SETUP = "read organizations, stores, products, campaigns and rules"
     READ_PROMOTION = "read creators, links and coupons"
     READ_ORDERS = "read orders"
+    RECORD_ORDERS = "record orders"
     READ_LEDGER = "read entries and balances"
     READ_PAYOUTS = "read payouts and payout accounts"
     KEEP_PAYOUT_ACCOUNTS = "keep payout accounts"
@@ -54,6 +55,7 @@ ALLOWED: Mapping[Role, frozenset[Permission]] = {
     | {
         Permission.CONFIGURE,
         Permission.CREATE_LINKS,
+        Permission.RECORD_ORDERS,
         Permission.KEEP_PAYOUT_ACCOUNTS,
         Permission.REQUEST_PAYOUTS,
         Permission.REPLAY_INBOX,

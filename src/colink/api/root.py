@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -19,10 +19,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from colink.api.answers import problem_answer
 from colink.api.errors import InternalError
 from colink.api.metrics import Metrics
+from colink.api.routes.bulk_orders import BULK_MAX_BODY, BULK_PATH
 from colink.application.ports import IdFactory
 from colink.domain.errors import ColinkError, InvalidInput, PayloadTooLarge
 
 MAX_BODY = 2 * 1024 * 1024  # bytes
+MAX_BODY_OF: Mapping[str, int] = {BULK_PATH: BULK_MAX_BODY}
+"""Paths that take larger ones."""
 CORRELATION_HEADER = "X-Correlation-Id"
 _CORRELATION = re.compile(r"[!-~]{1,128}")
 _log = structlog.get_logger(__name__)
@@ -120,19 +123,20 @@ async def buffered(scope: Scope, receive: Receive) -> Receive:
     declared = Headers(scope=scope).get("content-length", "0")
     if scope["method"] in {"GET", "HEAD"}:
         return receive
+    limit = MAX_BODY_OF.get(scope["path"], MAX_BODY)
     body = bytearray()
     more = True
     while more:
-        if len(body) > MAX_BODY or (declared.isdecimal() and int(declared[:20]) > MAX_BODY):
-            msg = f"the body is larger than {MAX_BODY} bytes"
+        if len(body) > limit or (declared.isdecimal() and int(declared[:20]) > limit):
+            msg = f"the body is larger than {limit} bytes"
             raise PayloadTooLarge(msg)
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         body += message.get("body", b"")
         more = message.get("more_body", False)
-    if len(body) > MAX_BODY:
-        msg = f"the body is larger than {MAX_BODY} bytes"
+    if len(body) > limit:
+        msg = f"the body is larger than {limit} bytes"
         raise PayloadTooLarge(msg)
     read = False
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from colink.api.auth import Authenticator
 from colink.api.metrics import Metrics
-from colink.application.ports import Caller, Clock, CommandBus, Idempotency, IdFactory, Recorded
+from colink.application.ports import Caller, Clock, CommandQueue, Idempotency, IdFactory, Recorded
 from colink.domain.orders import Order
 from colink.projections.engine import Pool
 
@@ -28,7 +28,7 @@ class Services:
     a link that has none."""
 
     pool: Pool
-    commerce: CommandBus
+    commerce: CommandQueue
     clock: Clock
     ids: IdFactory
     orders: OrderReader

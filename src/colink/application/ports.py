@@ -220,6 +220,14 @@ class CommandBus(Protocol):
         losing races, Unavailable when the queue is full or the database is away."""
 
 
+class CommandQueue(CommandBus, Protocol):
+    """A bus that takes many commands at once."""
+
+    async def submit_many(self, commands: Sequence[Command]) -> list[Recorded | Exception]:
+        """Record each command for itself, as `submit` does; what became of each, in their order: its answer, or the
+        error that `submit` would have raised. Raises Unavailable, and takes none, where not all of them fit in."""
+
+
 class CommitObserver(Protocol):
     """Is told of a committer's work, so that it can be measured. `log` is "commerce" or "tracking". Called on the
     event loop, between two batches: it must neither wait nor raise."""

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 import psycopg
@@ -31,7 +31,7 @@ from colink.application.ports import (
     BalanceUnchanged,
     Clock,
     Command,
-    CommandBus,
+    CommandQueue,
     CommitObserver,
     Decision,
     Needs,
@@ -106,7 +106,7 @@ def conflict_keys(command: Command, needs: Needs) -> tuple[frozenset[Hashable], 
     return frozenset(keys), frozenset(place_keys(needs.repeats_of)) if needs.repeats_of else frozenset()
 
 
-class Committer(CommandBus):
+class Committer(CommandQueue):
     """Start it on the event loop that submits; `stop` lets what was submitted finish first."""
 
     def __init__(
@@ -160,18 +160,33 @@ class Committer(CommandBus):
 
     async def submit(self, command: Command) -> Recorded:
         """Record the command durably and return its answer (see ports.CommandBus for the errors)."""
+        (answer,) = self._enqueue([command])
+        return await answer
+
+    async def submit_many(self, commands: Sequence[Command]) -> list[Recorded | Exception]:
+        """Record each command for itself (see ports.CommandQueue): one future a command, and no task."""
+        answers = await asyncio.gather(*self._enqueue(commands), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, Exception):
+                raise answer
+        return cast("list[Recorded | Exception]", answers)
+
+    def _enqueue(self, commands: Sequence[Command]) -> list[asyncio.Future[Recorded]]:
+        """Let all of them wait for a batch, or none: raises Unavailable."""
         if self._stopping or self._runner is None:
             msg = "the service is shutting down; try again shortly"
             raise Unavailable(msg)
-        if len(self._waiting) >= self._queue_size:
+        if len(self._waiting) + len(commands) > self._queue_size:
             msg = "too many commands are waiting; try again shortly"
             raise Unavailable(msg)
-        needs = command.needs()
-        answer = asyncio.get_running_loop().create_future()
-        pending = _Pending(command, needs, answer, *conflict_keys(command, needs))
-        self._waiting.append(pending)
+        loop = asyncio.get_running_loop()
+        pending = []
+        for command in commands:
+            needs = command.needs()
+            pending.append(_Pending(command, needs, loop.create_future(), *conflict_keys(command, needs)))
+        self._waiting.extend(pending)
         self._wake.set()
-        return await pending.answer
+        return [each.answer for each in pending]
 
     async def _run(self) -> None:
         while True:
