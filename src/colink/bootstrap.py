@@ -31,6 +31,8 @@ from colink.adapters.postgres.orders import PostgresOrders
 from colink.adapters.postgres.pool import AsyncPool, create_pool
 from colink.adapters.postgres.provision import Database, open_database
 from colink.adapters.postgres.salts import PostgresSalts, destroy_old_salts
+from colink.adapters.postgres.sealer import Sealer
+from colink.adapters.sealing_keys import KeyFolder
 from colink.adapters.stores.shopify import ShopifyConnector
 from colink.application.configure.access import CreateApiKey, key_digest
 from colink.application.deliveries import StoreConnector, replay_delivery
@@ -47,6 +49,7 @@ from colink.domain.customers import customer_ref_of
 from colink.domain.errors import ColinkError
 from colink.domain.organizations import Platform
 from colink.domain.payout_accounts import Rail
+from colink.domain.sealing.encoding import origin_of
 from colink.projections.attribution_report import AttributionReport
 from colink.projections.documents import document_by_key
 from colink.projections.engine import Decoder, ProjectionEngine
@@ -71,6 +74,7 @@ class Installation:
 
     pepper: bytes
     cookie_key: bytes
+    log_id: str
     demo: bool
 
 
@@ -94,6 +98,7 @@ class Colink:
     salts: PostgresSalts
     connectors: Mapping[Platform, StoreConnector]
     engine: ProjectionEngine
+    sealer: Sealer
     rails: dict[Rail, PayoutRail] = field(default_factory=dict)
 
     def new_secret(self) -> str:
@@ -143,6 +148,10 @@ class Colink:
     def log_watch(self) -> LogWatch:
         """Tells when the commerce log moved, on a connection of its own."""
         return LogWatch(self.database.app_dsn)
+
+    async def seal(self) -> int:
+        """Seal the commerce log up to its end, and sign; how many events were sealed."""
+        return await self.sealer.run()
 
     async def destroy_old_salts(self) -> int:
         """Those that began 48 hours ago or earlier; how many."""
@@ -205,6 +214,7 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
         commerce = await stack.enter_async_context(Committer(commands, clock, in_flight=_BATCHES_IN_FLIGHT))
         tracking = await stack.enter_async_context(Committer(touches, clock, log=TRACKING))
         mapper = EventMapper()
+        origin = origin_of(installation.log_id)
         colink = Colink(
             settings=settings,
             database=database,
@@ -221,6 +231,7 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
             salts=PostgresSalts(pool),
             connectors={Platform.SHOPIFY: ShopifyConnector(pepper=installation.pepper)},
             engine=ProjectionEngine(reports, [AttributionReport(), Leaderboard()], mapper.newest),
+            sealer=Sealer(pool, KeyFolder(settings.data_dir / "keys", origin=origin), clock, origin=origin),
         )
         if settings.sandbox_url is not None:
             from colink.adapters.payments.sandbox import SandboxRail
@@ -257,7 +268,10 @@ def read_installation(dsn: str) -> Installation:
         values: dict[str, str] = dict(connection.execute("select name, value from colink.installation").fetchall())
         demo = schema.is_demo_database(connection)
     return Installation(
-        pepper=bytes.fromhex(values["pepper"]), cookie_key=bytes.fromhex(values["cookie_key"]), demo=demo
+        pepper=bytes.fromhex(values["pepper"]),
+        cookie_key=bytes.fromhex(values["cookie_key"]),
+        log_id=values["log_id"],
+        demo=demo,
     )
 
 

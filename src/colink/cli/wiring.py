@@ -67,6 +67,9 @@ class RunningColink(Protocol):
     async def replay(self, delivery_id: str, *, caller: Caller) -> Recorded:
         """Read a kept delivery again. Raises NotFound."""
 
+    async def seal(self) -> int:
+        """Seal the commerce log up to its end, and sign; how many events were sealed. Raises SealRefused."""
+
     async def destroy_old_salts(self) -> int:
         """Of network hashes, as semantics section 3 asks; how many."""
 

@@ -19,6 +19,7 @@ JOBS = {
     "clearing": "orders cleared",
     "payout_schedule": "payouts requested on schedule",
     "payouts": "steps of payouts taken",
+    "sealing": "events sealed",
     "salts": "old salts destroyed",
 }
 """What each job counts, in words; by the part of its name before a colon."""
@@ -47,6 +48,8 @@ async def opened_worker(colink: RunningColink) -> AsyncIterator[Worker]:
         Job(name="retired_tables", run=colink.engine.drop_retired, interval=60.0),
         Job(name="clearing", run=clearing_job(colink.commerce, due, colink.clock), interval=5.0, on_events=True),
         *payout_jobs(desk, schedule=colink.settings.payout_schedule, clock=colink.clock),
+        # Not on events: a few times a second is soon enough, and each time more is sealed for the same price.
+        Job(name="sealing", run=colink.seal, interval=0.25, routine=True),
         Job(name="salts", run=colink.destroy_old_salts, interval=3600.0),
     ]
     async with colink.log_watch() as watch:

@@ -37,6 +37,14 @@ create table colink.checkpoint_keys (
 comment on table colink.checkpoint_keys is
     'Public keys (C2SP vkey) in the order of their use. Only the newest signs, from tree_size on.';
 
+create table colink.seal_alarms (
+    id        bigint      generated always as identity primary key,
+    reason    text        not null,
+    raised_at timestamptz not null
+);
+comment on table colink.seal_alarms is
+    'Why the sealer refused to go on. The newest is in force until a checkpoint is published after it.';
+
 create trigger append_only before update or delete or truncate on colink.seals
     for each statement execute function colink.refuse_change();
 alter table colink.seals enable always trigger append_only;
@@ -49,6 +57,9 @@ alter table colink.checkpoints enable always trigger append_only;
 create trigger append_only before update or delete or truncate on colink.checkpoint_keys
     for each statement execute function colink.refuse_change();
 alter table colink.checkpoint_keys enable always trigger append_only;
+create trigger append_only before update or delete or truncate on colink.seal_alarms
+    for each statement execute function colink.refuse_change();
+alter table colink.seal_alarms enable always trigger append_only;
 
 -- Which log this is, for its chain, its checkpoints and its keys.
 insert into colink.installation (name, value)
@@ -156,8 +167,28 @@ begin
 end
 $$;
 
-grant select on colink.seals, colink.merkle_nodes, colink.checkpoints, colink.checkpoint_keys to {app};
-revoke all on function colink.try_seal_lock, colink.chain_start, colink.seal, colink.publish_checkpoint, colink.add_checkpoint_key
-    from public;
-grant execute on function colink.try_seal_lock, colink.seal, colink.publish_checkpoint, colink.add_checkpoint_key
+-- Say that the sealer refused; the same reason is said once while it is in force.
+create function colink.raise_seal_alarm(reason text, raised_at timestamptz) returns boolean
+language plpgsql volatile security definer
+set search_path = colink, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    newest seal_alarms;
+begin
+    perform pg_advisory_xact_lock(x'C011EA1'::bigint);
+    select a.* into newest from seal_alarms a order by a.id desc limit 1;
+    if newest.reason = reason and not exists (select from checkpoints c where c.signed_at > newest.raised_at) then
+        return false;
+    end if;
+    insert into seal_alarms (reason, raised_at) values (reason, raised_at);
+    return true;
+end
+$$;
+
+grant select on colink.seals, colink.merkle_nodes, colink.checkpoints, colink.checkpoint_keys, colink.seal_alarms
     to {app};
+revoke all on function colink.try_seal_lock, colink.chain_start, colink.seal, colink.publish_checkpoint,
+    colink.add_checkpoint_key, colink.raise_seal_alarm from public;
+grant execute on function colink.try_seal_lock, colink.seal, colink.publish_checkpoint, colink.add_checkpoint_key,
+    colink.raise_seal_alarm to {app};
