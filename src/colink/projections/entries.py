@@ -13,33 +13,25 @@ from datetime import datetime
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
-from colink.domain.ledger import JournalPosted, payee_of
+from colink.domain.ledger import JournalPosted
 from colink.projections.conditions import Where
-from colink.projections.inline import EntryRow, projects
+from colink.projections.inline import JournalRow, projects
 
 Cursor = tuple[int, int]  # (position, ordinal) of the last entry of the page before
 
 
 @projects(JournalPosted)
-def entries_of_journal(event: JournalPosted) -> Sequence[EntryRow]:
-    """One row a posting."""
+def journal_posted(event: JournalPosted) -> Sequence[JournalRow]:
     return [
-        EntryRow(
+        JournalRow(
             journal_id=event.originator_id,
-            ordinal=ordinal,
-            kind=str(event.kind),
-            account=posting.account,
-            payee_id=payee_of(posting.account),
-            purpose=str(posting.purpose),
-            amount=posting.amount,
-            currency=posting.currency,
+            kind=event.kind.value,
             organization_id=event.organization_id,
             order_id=event.order_id,
-            line_id=posting.line_id,
             payout_id=event.payout_id,
             effective_at=event.effective_at,
+            postings=event.postings,
         )
-        for ordinal, posting in enumerate(event.postings)
     ]
 
 

@@ -9,28 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from colink.domain.aggregates import Event
+from colink.domain.ledger import Posting
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryRow:
-    """A ledger entry; `ordinal` counts the postings of its journal from 0. Its balance row follows from it."""
+class JournalRow(NamedTuple):
+    """A journal: each posting is a ledger entry, numbered from 0, and the balance rows follow from them."""
 
     journal_id: str
-    ordinal: int
     kind: str
-    account: str
-    payee_id: str | None
-    purpose: str
-    amount: int
-    currency: str
     organization_id: str | None
     order_id: str | None
-    line_id: str | None
     payout_id: str | None
     effective_at: datetime
+    postings: Sequence[Posting]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +84,7 @@ class TouchRow:
     body: str
 
 
-Row = EntryRow | OrderRow | DocumentRow | PayoutRow | TouchRow
+Row = JournalRow | OrderRow | DocumentRow | PayoutRow | TouchRow
 Projector = Callable[[Any], Sequence[Row]]
 E_ = TypeVar("E_", bound=Event)
 

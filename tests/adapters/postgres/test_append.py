@@ -20,7 +20,9 @@ _ORDER = "select creator_id, claims, clears_at, placed_at, created_position, pos
 
 def append(store: Store, stream_id: str, *rows: Sequence[Row], version: int = 1) -> None:
     """One event for each sequence of rows."""
-    events = [StampedEvent(StoredEvent(stream_id, version + n, "some.topic", b'{"n":1}')) for n, _ in enumerate(rows)]
+    events = [
+        StampedEvent.of(StoredEvent(stream_id, version + n, "some.topic", b'{"n":1}')) for n, _ in enumerate(rows)
+    ]
     prepared = Prepared(events=events, rows=rows, caller=CALLER, answer="null")
     with psycopg.connect(store.app_dsn, autocommit=True) as connection:
         (answer,) = connection.execute(COMMERCE.append, COMMERCE.parameters([prepared], NOON)).fetchall()

@@ -168,7 +168,7 @@ def test_what_cannot_be_read_fails_its_command_alone(store: Store) -> None:
 def test_a_stored_event_that_cannot_be_read_fails_only_who_needs_it(store: Store) -> None:
     with psycopg.connect(store.app_dsn, autocommit=True) as connection:
         prepared = Prepared(
-            events=[StampedEvent(StoredEvent("jrn_bad", 1, "journal.posted", b"{}"))],
+            events=[StampedEvent.of(StoredEvent("jrn_bad", 1, "journal.posted", b"{}"))],
             rows=[[]],
             caller=CALLER,
             answer="null",

@@ -71,7 +71,7 @@ NEWER = '{"timestamp":"2026-03-01T12:00:00Z","grams":9,"class_version":4}'
 def write(store: Store, *rows: tuple[str, int, str], stream_id: str = "par_1", first: int = 1) -> None:
     """As the program of that day wrote them: (topic, schema version, payload), straight through the append."""
     events = [
-        StampedEvent(StoredEvent(stream_id, first + n, topic, payload.encode()), version)
+        StampedEvent.of(StoredEvent(stream_id, first + n, topic, payload.encode()), version)
         for n, (topic, version, payload) in enumerate(rows)
     ]
     prepared = Prepared(events=events, rows=[() for _ in rows], caller=CALLER, answer="null")

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from colink.adapters.postgres.columns import (
+    Table,
     deliveries_table,
     documents_table,
-    entry_tables,
     events_table,
     guard_tables,
     keys_table,
     orders_table,
     payouts_table,
     private_table,
+    rows_by_class,
     streams_table,
     touches_table,
 )
+from colink.adapters.postgres.entry_columns import Entries
 from colink.adapters.postgres.prepared import Prepared
 from colink.projections import documents, entries, orders, payouts, touches
 from colink.projections.inline import TouchRow
@@ -43,24 +45,25 @@ def commerce_parameters(batch: Sequence[Prepared], now: datetime) -> list[object
 
     Raises InvalidInput, naming the column, when a text holds NUL or one of the two delimiters.
     """
-    entry_rows, balance_rows = entry_tables(batch)
-    tables = [
+    rows = rows_by_class(batch)
+    entries = Entries(rows)
+    tables: list[Table | Entries] = [
         events_table(batch),
         streams_table(batch),
         keys_table(batch),
         deliveries_table(batch),
         *guard_tables(batch),
-        entry_rows,
-        balance_rows,
-        documents_table(batch),
-        orders_table(batch),
-        payouts_table(batch),
+        entries,
+        entries.balances(),
+        documents_table(rows),
+        orders_table(rows),
+        payouts_table(rows),
         private_table(batch),
     ]
     bodies = [prepared.delivery.body for prepared in batch if prepared.delivery]
     delimited: list[object] = [table.delimited() for table in tables]
     delimited.insert(4, bodies)
-    return [now, [len(table.rows) for table in tables], *delimited]
+    return [now, [len(table) for table in tables], *delimited]
 
 
 def tracking_parameters(batch: Sequence[Prepared], now: datetime) -> list[object]:
@@ -70,8 +73,8 @@ def tracking_parameters(batch: Sequence[Prepared], now: datetime) -> list[object
         if foreign or prepared.idempotency or prepared.delivery or prepared.guards or prepared.private:
             msg = "the tracking log records events and touches only"
             raise ValueError(msg)
-    tables = (events_table(batch), streams_table(batch), touches_table(batch))
-    return [now, [len(table.rows) for table in tables], *(table.delimited() for table in tables)]
+    tables = (events_table(batch), streams_table(batch), touches_table(rows_by_class(batch)))
+    return [now, [len(table) for table in tables], *(table.delimited() for table in tables)]
 
 
 @dataclass(frozen=True, slots=True)

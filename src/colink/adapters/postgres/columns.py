@@ -6,15 +6,17 @@ commands by theirs, counted from 0. Nothing here talks to the database.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from colink.adapters.postgres.mapper import encode
 from colink.adapters.postgres.prepared import Prepared
 from colink.application.ports import BalanceUnchanged, TermsUnchanged
 from colink.domain.errors import InvalidInput
-from colink.projections.inline import DocumentRow, EntryRow, OrderRow, PayoutRow, Row, TouchRow
+from colink.projections.inline import DocumentRow, OrderRow, PayoutRow, TouchRow
 
 SEPARATOR, NULL = "\x1f", "\x1e"
 
@@ -29,22 +31,34 @@ class Table:
     columns: tuple[str, ...]
     rows: list[tuple[Value, ...]] = field(default_factory=list)
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
     def delimited(self) -> list[str]:
         """One text a column. Raises InvalidInput, naming the column, for a value that would break the format."""
         if not self.rows:
             return [""] * len(self.columns)
-        texts = []
-        for name, column in zip(self.columns, zip(*self.rows, strict=True), strict=True):
-            values = [NULL if value is None else value if type(value) is str else str(value) for value in column]
-            text = SEPARATOR.join(values) + SEPARATOR
-            if text.count(SEPARATOR) != len(column) or text.count(NULL) != column.count(None) or "\0" in text:
-                msg = f"{name} holds a control character that cannot be stored (NUL, U+001E or U+001F)"
-                raise InvalidInput(msg, field=name)
-            texts.append(text)
-        return texts
+        columns = zip(*self.rows, strict=True)
+        return [delimited(name, column) for name, column in zip(self.columns, columns, strict=True)]
 
 
-def _text(moment: datetime | None) -> str | None:
+def delimited(name: str, column: Sequence[Value]) -> str:
+    """The text of one column. Raises InvalidInput, naming it, for a value that would break the format."""
+    try:
+        text = SEPARATOR.join(column) + SEPARATOR  # type: ignore[arg-type]  # most columns are texts throughout
+        nulls = 0
+    except TypeError:
+        values = [NULL if value is None else value if isinstance(value, str) else str(value) for value in column]
+        text = SEPARATOR.join(values) + SEPARATOR
+        nulls = column.count(None)
+    if text.count(SEPARATOR) != len(column) or text.count(NULL) != nulls or "\0" in text:
+        msg = f"{name} holds a control character that cannot be stored (NUL, U+001E or U+001F)"
+        raise InvalidInput(msg, field=name)
+    return text
+
+
+def text_of(moment: datetime | None) -> str | None:
+    """As PostgreSQL reads it."""
     return moment.isoformat() if moment else None
 
 
@@ -52,14 +66,19 @@ def _flag(value: bool) -> str:  # noqa: FBT001 - a value to be written, not a sw
     return "t" if value else "f"
 
 
-def _numbered(batch: Sequence[Prepared]) -> Iterable[tuple[int, Row]]:
-    """Every inline row with the ordinal of its event in the batch, counted from 1."""
+RowsByClass = Mapping[type[Any], Sequence[tuple[int, Any]]]
+"""Inline rows by their class, each with the ordinal of its event in the batch."""
+
+
+def rows_by_class(batch: Sequence[Prepared]) -> RowsByClass:
+    found: dict[type[Any], list[tuple[int, Any]]] = defaultdict(list)
     ordinal = 0
     for prepared in batch:
         for rows in prepared.rows:
             ordinal += 1
             for row in rows:
-                yield ordinal, row
+                found[type(row)].append((ordinal, row))
+    return found
 
 
 def _last_events(batch: Sequence[Prepared]) -> list[int | None]:
@@ -89,23 +108,12 @@ def events_table(batch: Sequence[Prepared]) -> Table:
         ),
     )
     for command, prepared in enumerate(batch):
-        caller = prepared.caller
-        for event in prepared.events:
-            stored = event.stored
-            table.rows.append(
-                (
-                    command,
-                    str(stored.originator_id),
-                    stored.originator_version,
-                    stored.topic,
-                    event.schema_version,
-                    stored.state.decode(),
-                    prepared.organization_id,
-                    caller.actor,
-                    caller.correlation_id,
-                    caller.causation_id,
-                )
-            )
+        caller, organization_id = prepared.caller, prepared.organization_id
+        by = (organization_id, caller.actor, caller.correlation_id, caller.causation_id)
+        table.rows += [
+            (command, stream_id, version, topic, schema_version, payload, *by)
+            for stream_id, version, topic, payload, schema_version in prepared.events
+        ]
     return table
 
 
@@ -155,7 +163,7 @@ def deliveries_table(batch: Sequence[Prepared]) -> Table:
                     delivery.delivery_id,
                     delivery.topic,
                     encode(delivery.headers),
-                    _text(delivery.received_at),
+                    text_of(delivery.received_at),
                     str(delivery.status),
                     encode(delivery.problem) if delivery.problem is not None else None,
                     prepared.answer,
@@ -180,106 +188,12 @@ def guard_tables(batch: Sequence[Prepared]) -> tuple[Table, Table]:
     return terms, balances
 
 
-@dataclass(slots=True)
-class _Change:
-    """What a batch adds to one balance."""
-
-    amount: int = 0
-    debits: int = 0
-    credits: int = 0
-    credited: int = 0
-    entries: int = 0
-    last_event: int = 0
-
-
-def is_cleared_credit(row: EntryRow) -> bool:
-    """Whether an entry lengthens its payee's line of cleared credits (domain.payouts)."""
-    return (
-        row.amount > 0
-        and row.payout_id is None
-        and row.account.startswith("payee:")
-        and row.account.endswith(":available")
-    )
-
-
-def entry_tables(batch: Sequence[Prepared]) -> tuple[Table, Table]:
-    table = Table(
-        "entries",
-        (
-            "event",
-            "ordinal",
-            "journal_id",
-            "kind",
-            "account",
-            "payee_id",
-            "purpose",
-            "amount",
-            "currency",
-            "organization_id",
-            "order_id",
-            "line_id",
-            "payout_id",
-            "effective_at",
-            "credited",
-        ),
-    )
-    changes: dict[tuple[str, str], _Change] = {}
-    for event, row in _numbered(batch):
-        if not isinstance(row, EntryRow):
-            continue
-        change = changes.setdefault((row.account, row.currency), _Change())
-        change.amount += row.amount
-        change.debits += min(row.amount, 0)
-        change.credits += max(row.amount, 0)
-        change.entries += 1
-        change.last_event = event
-        cleared = is_cleared_credit(row)
-        if cleared:
-            change.credited += row.amount
-        table.rows.append(
-            (
-                event,
-                row.ordinal,
-                row.journal_id,
-                row.kind,
-                row.account,
-                row.payee_id,
-                row.purpose,
-                row.amount,
-                row.currency,
-                row.organization_id,
-                row.order_id,
-                row.line_id,
-                row.payout_id,
-                _text(row.effective_at),
-                change.credited if cleared else None,
-            )
-        )
-    balances = Table(
-        "balances", ("account", "currency", "amount", "debits", "credits", "credited", "version", "event")
-    )
-    for (account, currency), change in sorted(changes.items()):
-        balances.rows.append(
-            (
-                account,
-                currency,
-                change.amount,
-                change.debits,
-                change.credits,
-                change.credited,
-                change.entries,
-                change.last_event,
-            )
-        )
-    return table, balances
-
-
-def documents_table(batch: Sequence[Prepared]) -> Table:
+def documents_table(found: RowsByClass) -> Table:
     table = Table(
         "documents",
         ("event", "kind", "id", "version", "key", "organization_id", "part_of_terms", "current", "body"),
     )
-    rows = [(event, row) for event, row in _numbered(batch) if isinstance(row, DocumentRow)]
+    rows: Sequence[tuple[int, DocumentRow]] = found.get(DocumentRow, ())
     newest: dict[tuple[str, str], int] = {}
     for _, row in rows:
         newest[row.kind, row.id] = max(row.version, newest.get((row.kind, row.id), row.version))
@@ -300,7 +214,7 @@ def documents_table(batch: Sequence[Prepared]) -> Table:
     return table
 
 
-def orders_table(batch: Sequence[Prepared]) -> Table:
+def orders_table(found: RowsByClass) -> Table:
     """One row an order: what its events changed, the later over the earlier."""
     table = Table(
         "orders",
@@ -317,52 +231,36 @@ def orders_table(batch: Sequence[Prepared]) -> Table:
             "clears_at",
         ),
     )
-    merged: dict[str, tuple[int, int, OrderRow]] = {}
-    for event, row in _numbered(batch):
-        if isinstance(row, OrderRow):
-            first, _, before = merged.get(row.order_id, (event, event, row))
-            merged[row.order_id] = (first, event, _merge_orders(before, row))
-    for first, event, row in merged.values():
-        table.rows.append(
-            (
-                first,
-                event,
-                row.order_id,
-                row.organization_id,
-                row.store_id,
-                row.external_id,
-                _text(row.placed_at),
-                row.creator_id,
-                row.claims,
-                _text(row.clears_at),
-            )
-        )
+    merged: dict[str, list[Any]] = {}
+    rows: Sequence[tuple[int, OrderRow]] = found.get(OrderRow, ())
+    for event, row in rows:
+        changed = (row.organization_id, row.store_id, row.external_id, row.placed_at, row.creator_id, row.claims)
+        known = merged.get(row.order_id)
+        if known is None:
+            merged[row.order_id] = [event, event, row.order_id, *changed, row.clears_at]
+            continue
+        known[1] = event
+        for column, value in enumerate(changed, start=3):
+            if value is not None:
+                known[column] = value
+        if row.claims is not None:
+            known[9] = row.clears_at
+    for known in merged.values():
+        known[6], known[9] = text_of(known[6]), text_of(known[9])
+        table.rows.append(tuple(known))
     return table
 
 
-def _merge_orders(before: OrderRow, after: OrderRow) -> OrderRow:
-    return OrderRow(
-        order_id=after.order_id,
-        organization_id=before.organization_id if after.organization_id is None else after.organization_id,
-        store_id=before.store_id if after.store_id is None else after.store_id,
-        external_id=before.external_id if after.external_id is None else after.external_id,
-        placed_at=before.placed_at if after.placed_at is None else after.placed_at,
-        creator_id=before.creator_id if after.creator_id is None else after.creator_id,
-        claims=before.claims if after.claims is None else after.claims,
-        clears_at=before.clears_at if after.claims is None else after.clears_at,
-    )
-
-
-def payouts_table(batch: Sequence[Prepared]) -> Table:
+def payouts_table(found: RowsByClass) -> Table:
     table = Table(
         "payouts",
         ("first_event", "event", "payout_id", "payee_id", "currency", "amount", "status", "stretches"),
     )
     newest: dict[str, tuple[int, int, PayoutRow]] = {}
-    for event, row in _numbered(batch):
-        if isinstance(row, PayoutRow):
-            first = newest[row.payout_id][0] if row.payout_id in newest else event
-            newest[row.payout_id] = (first, event, row)
+    rows: Sequence[tuple[int, PayoutRow]] = found.get(PayoutRow, ())
+    for event, row in rows:
+        first = newest[row.payout_id][0] if row.payout_id in newest else event
+        newest[row.payout_id] = (first, event, row)
     for first, event, row in newest.values():
         table.rows.append(
             (first, event, row.payout_id, row.payee_id, row.currency, row.amount, row.status, row.stretches)
@@ -377,7 +275,7 @@ def private_table(batch: Sequence[Prepared]) -> Table:
     return table
 
 
-def touches_table(batch: Sequence[Prepared]) -> Table:
+def touches_table(found: RowsByClass) -> Table:
     table = Table(
         "touches",
         (
@@ -393,20 +291,20 @@ def touches_table(batch: Sequence[Prepared]) -> Table:
             "body",
         ),
     )
-    for event, row in _numbered(batch):
-        if isinstance(row, TouchRow):
-            table.rows.append(
-                (
-                    event,
-                    row.touch_id,
-                    row.kind,
-                    row.visitor_id,
-                    row.link_id,
-                    row.campaign_id,
-                    row.creator_id,
-                    row.network_hash,
-                    _text(row.occurred_at),
-                    row.body,
-                )
+    rows: Sequence[tuple[int, TouchRow]] = found.get(TouchRow, ())
+    for event, row in rows:
+        table.rows.append(
+            (
+                event,
+                row.touch_id,
+                row.kind,
+                row.visitor_id,
+                row.link_id,
+                row.campaign_id,
+                row.creator_id,
+                row.network_hash,
+                text_of(row.occurred_at),
+                row.body,
             )
+        )
     return table

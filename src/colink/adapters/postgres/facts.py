@@ -190,10 +190,10 @@ class FactsReader:
         first event is then in the log, word for word. None where it has no events."""
         if not prepared.events:
             return None
-        first = prepared.events[0].stored
-        cursor = await connection.execute(self._stored, (str(first.originator_id), first.originator_version))
+        first = prepared.events[0]
+        cursor = await connection.execute(self._stored, (first.stream_id, first.version))
         row = await cursor.fetchone()
-        if row is None or row[1] != first.state.decode() or row[2] != prepared.caller.correlation_id:
+        if row is None or row[1] != first.payload or row[2] != prepared.caller.correlation_id:
             return None
         return int(row[0]) + len(prepared.events) - 1
 

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import Cipher, Compressor, Mapper, MapperDeserialisationError, StoredEvent, Transcoder
-from eventsourcing.utils import get_topic
 
+from colink.adapters.postgres.prepared import StampedEvent
 from colink.domain.aggregates import Event
 from colink.domain.errors import InvalidInput
 
 _NUL_IN_JSON = "\\u0000"
+_FIRST_OF_PAYLOAD = '"timestamp":'
 _VERSIONED = '"class_version":'  # in no text of a payload: there its quotes are escaped
 _encoder = msgspec.json.Encoder()
 
@@ -50,19 +51,26 @@ class EventMapper(Mapper[str]):
             raise ValueError(msg)
         super().__init__(transcoder or JsonTranscoder())
 
-    def to_stored_event(self, domain_event: DomainEventProtocol[str]) -> StoredEvent:
+    def stamped(self, event: Event) -> StampedEvent:
         """Raises InvalidInput, naming the field, for text with NUL or half a surrogate pair."""
-        state = dict(vars(domain_event))
-        originator_id = state.pop("originator_id")
-        originator_version = state.pop("originator_version")
-        version = schema_version(type(domain_event))
+        cls = type(event)
+        version = cls.class_version
+        text = encode(event)
+        # The fields that are columns come first, and inside a JSON text this mark cannot stand: there its quotes are
+        # escaped.
+        payload = "{" + text[text.index(_FIRST_OF_PAYLOAD) :]
         if version > 1:
-            state["class_version"] = version
+            payload = f'{payload[:-1]},"class_version":{version}}}'
+        return StampedEvent(event.originator_id, event.originator_version, cls.TOPIC, payload, version)
+
+    def to_stored_event(self, domain_event: DomainEventProtocol[str]) -> StoredEvent:
+        """The same for the library."""
+        stamped = self.stamped(cast("Event", domain_event))
         return StoredEvent(
-            originator_id=originator_id,
-            originator_version=originator_version,
-            topic=get_topic(type(domain_event)),
-            state=encode(state).encode(),
+            originator_id=stamped.stream_id,
+            originator_version=stamped.version,
+            topic=stamped.topic,
+            state=stamped.payload.encode(),
         )
 
     def to_domain_event(self, stored_event: StoredEvent) -> Event:

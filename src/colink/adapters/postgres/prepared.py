@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from eventsourcing.persistence import StoredEvent
 
 from colink.application.ports import Caller, Delivery, Guard, Idempotency, PrivateValue
-from colink.projections.inline import DocumentRow, EntryRow, Row
+from colink.projections.inline import DocumentRow, JournalRow, Row
 
 
-@dataclass(frozen=True, slots=True)
-class StampedEvent:
-    """An event as it will be stored, with the shape its payload has."""
+class StampedEvent(NamedTuple):
+    """An event as it will be stored: `payload` is its JSON text, `schema_version` the shape that has."""
 
-    stored: StoredEvent
+    stream_id: str
+    version: int
+    topic: str
+    payload: str
     schema_version: int = 1
+
+    @classmethod
+    def of(cls, stored: StoredEvent, schema_version: int = 1) -> StampedEvent:
+        """An event of the library."""
+        return cls(
+            str(stored.originator_id), stored.originator_version, stored.topic, stored.state.decode(), schema_version
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +48,18 @@ class Prepared:
         """Every stream written, with the version of its first event."""
         versions: dict[str, int] = {}
         for event in self.events:
-            versions.setdefault(str(event.stored.originator_id), event.stored.originator_version)
+            versions.setdefault(event.stream_id, event.version)
         return versions
 
     def accounts(self) -> set[tuple[str, str]]:
         """(account, currency) of every posting."""
-        return {(row.account, row.currency) for rows in self.rows for row in rows if isinstance(row, EntryRow)}
+        return {
+            (posting.account, posting.currency)
+            for rows in self.rows
+            for row in rows
+            if isinstance(row, JournalRow)
+            for posting in row.postings
+        }
 
     def terms_moved(self) -> set[str]:
         """Organisations whose terms change."""

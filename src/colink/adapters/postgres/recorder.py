@@ -88,7 +88,7 @@ class PostgresRecorder(ApplicationRecorder):
         if not stored_events:
             return []
         prepared = Prepared(
-            events=[StampedEvent(event, self._version_of(event)) for event in stored_events],
+            events=[StampedEvent.of(event, self._version_of(event)) for event in stored_events],
             rows=[self._rows_of(event) for event in stored_events],
             caller=_CALLER,
             answer="null",

@@ -1,0 +1,111 @@
+"""The ledger's two tables of an append: entries, and what a batch adds to each balance (format: columns.py).
+
+Most columns of an entry are those of its journal, and a journal has all its postings. So entries are gathered column
+by column, a journal at a time: this is the busiest part of an append.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from colink.adapters.postgres.columns import RowsByClass, Table, Value, delimited, text_of
+from colink.domain.ledger import payee_available, payee_of
+from colink.projections.inline import JournalRow
+
+ENTRY_COLUMNS: Final = (
+    "event",
+    "ordinal",
+    "journal_id",
+    "kind",
+    "account",
+    "payee_id",
+    "purpose",
+    "amount",
+    "currency",
+    "organization_id",
+    "order_id",
+    "line_id",
+    "payout_id",
+    "effective_at",
+    "credited",
+)
+
+
+class _Change:
+    """What a batch adds to one balance. `credited`: to its payee's line of cleared credits (domain.payouts)."""
+
+    __slots__ = ("amount", "available", "credited", "credits", "debits", "entries", "last_event", "payee_id")
+
+    def __init__(self, account: str) -> None:
+        self.payee_id = payee_of(account)
+        self.available = self.payee_id is not None and account == payee_available(self.payee_id)
+        self.amount = self.debits = self.credits = self.credited = self.entries = self.last_event = 0
+
+    def post(self, amount: int, *, event: int, lengthens: bool) -> int | None:
+        """Returns the length of the line after it, where the posting lengthens it: a credit that no payout gives
+        back."""
+        self.amount += amount
+        self.entries += 1
+        self.last_event = event
+        if amount < 0:
+            self.debits += amount
+            return None
+        self.credits += amount
+        if not (lengthens and self.available and amount):
+            return None
+        self.credited += amount
+        return self.credited
+
+
+class Entries:
+    """The rows of colink.entries of a batch, column by column, and the changes of balances that follow from them."""
+
+    def __init__(self, rows: RowsByClass) -> None:
+        self.columns: dict[str, list[Value]] = {name: [] for name in ENTRY_COLUMNS}
+        self.changes: dict[tuple[str, str], _Change] = {}
+        journals: Sequence[tuple[int, JournalRow]] = rows.get(JournalRow, ())
+        for event, journal in journals:
+            self._add(event, journal)
+
+    def __len__(self) -> int:
+        return len(self.columns["event"])
+
+    def delimited(self) -> list[str]:
+        """One text a column (columns.Table)."""
+        return [delimited(name, column) if column else "" for name, column in self.columns.items()]
+
+    def balances(self) -> Table:
+        """One row an account and currency, sorted by them: the order in which they are locked."""
+        table = Table(
+            "balances", ("account", "currency", "amount", "debits", "credits", "credited", "version", "event")
+        )
+        for (account, currency), change in sorted(self.changes.items(), key=lambda item: item[0]):
+            sums = (change.amount, change.debits, change.credits, change.credited, change.entries, change.last_event)
+            table.rows.append((account, currency, *sums))
+        return table
+
+    def _add(self, event: int, journal: JournalRow) -> None:
+        columns, postings = self.columns, journal.postings
+        count = len(postings)
+        columns["event"] += [str(event)] * count
+        columns["ordinal"] += map(str, range(count))
+        columns["journal_id"] += [journal.journal_id] * count
+        columns["kind"] += [journal.kind] * count
+        columns["organization_id"] += [journal.organization_id] * count
+        columns["order_id"] += [journal.order_id] * count
+        columns["payout_id"] += [journal.payout_id] * count
+        columns["effective_at"] += [text_of(journal.effective_at)] * count
+        columns["account"] += [posting.account for posting in postings]
+        columns["purpose"] += [posting.purpose for posting in postings]
+        columns["amount"] += [str(posting.amount) for posting in postings]
+        columns["currency"] += [posting.currency for posting in postings]
+        columns["line_id"] += [posting.line_id for posting in postings]
+        lengthens = journal.payout_id is None
+        for posting in postings:
+            key = posting.account, posting.currency
+            change = self.changes.get(key)
+            if change is None:
+                change = self.changes[key] = _Change(posting.account)
+            columns["payee_id"].append(change.payee_id)
+            columns["credited"].append(change.post(posting.amount, event=event, lengthens=lengthens))
