@@ -21,7 +21,7 @@ import psycopg
 from psycopg.rows import TupleRow
 from tests.torture.databases import folder
 
-from colink.adapters.postgres.cluster import APP, SUPERUSER
+from colink.adapters.postgres.cluster import APP, SUPERUSER, alone
 from colink.adapters.postgres.provision import DATABASE
 from colink.adapters.postgres.server import EmbeddedServer, ServerHandle
 
@@ -99,7 +99,7 @@ class Machine:
         postmaster = self.server.cluster.postmaster()
         if postmaster is not None:
             os.kill(postmaster, signal.SIGKILL)
-            _wait_until(lambda: not psutil.pid_exists(postmaster), "the postmaster to end")
+            wait_until(lambda: not psutil.pid_exists(postmaster), "the postmaster to end")
 
     def kill_backend(self, choose: Callable[[list[int]], int]) -> None:
         """SIGKILL to one of the processes that work for clients: PostgreSQL then restarts itself."""
@@ -111,12 +111,17 @@ class Machine:
         if backends:
             os.kill(choose(backends), signal.SIGKILL)
 
-    def shut_database_down(self, number: signal.Signals) -> None:
-        """SIGINT is `pg_ctl stop -m fast`, SIGQUIT `-m immediate`. Returns when no process of it is left."""
-        postmaster = self.server.cluster.postmaster()
-        assert postmaster is not None
-        os.kill(postmaster, number)
-        _wait_until(lambda: not self.server.cluster.is_running(), "the database to stop")
+    @contextmanager
+    def database_away(self, number: signal.Signals) -> Iterator[None]:
+        """Stopped by this signal to the postmaster (SIGINT: `pg_ctl stop -m fast`, SIGQUIT: `-m immediate`), and kept
+        away: whoever starts it must hold the lock that is held here. Started again in the end."""
+        with alone(self.data_dir):
+            postmaster = self.server.cluster.postmaster()
+            assert postmaster is not None
+            os.kill(postmaster, number)
+            wait_until(lambda: not self.server.cluster.is_running(), "the database to stop")
+            yield
+        self.ensure_database()
 
     def ensure_database(self) -> None:
         """The keeper starts it by itself; this does so at once and waits until it takes connections."""
@@ -177,7 +182,7 @@ def _close(process: subprocess.Popen[bytes]) -> None:
             pipe.close()
 
 
-def _wait_until(holds: Callable[[], bool], what: str) -> None:
+def wait_until(holds: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
