@@ -117,6 +117,36 @@ def test_a_log_that_cannot_be_watched_is_polled() -> None:
     assert log.count("follows") > 3
 
 
+def test_a_database_that_is_back_ends_back_offs() -> None:
+    """Else reports would stand still as long again as an outage took, up to five minutes."""
+    log: list[str] = []
+    watched = iter([OSError("away")])
+
+    async def recovers(at_most: float) -> None:
+        for error in watched:
+            raise error
+        await asyncio.sleep(at_most)
+
+    async def story() -> None:
+        ran_again = asyncio.Event()
+
+        async def fails_once() -> int:
+            log.append("job")
+            if len(log) == 1:
+                raise OSError
+            ran_again.set()
+            return 0
+
+        stop = asyncio.Event()
+        worker = Worker([Job(name="hourly", run=fails_once, interval=3600)], watch_log=recovers)
+        running = asyncio.create_task(worker.run(stop))
+        await asyncio.wait_for(ran_again.wait(), timeout=60)
+        stop.set()
+        await running
+
+    asyncio.run(story())
+
+
 def test_stopping_lets_a_run_finish() -> None:
     finished: list[str] = []
 

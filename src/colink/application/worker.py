@@ -106,14 +106,18 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; the runs under way are finished first."""
         wake = {job.name: asyncio.Event() for job in self._jobs}
+        back = {job.name: asyncio.Event() for job in self._jobs}
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._watch(stop, wake))
+            tasks.create_task(self._watch(stop, wake, back))
             for job in self._jobs:
-                tasks.create_task(self._repeat(job, stop, wake[job.name]))
+                tasks.create_task(self._repeat(job, stop, wake[job.name], back[job.name]))
 
-    async def _watch(self, stop: asyncio.Event, wake: Mapping[str, asyncio.Event]) -> None:
-        """Wake the jobs that follow the log; on stopping, all of them."""
+    async def _watch(
+        self, stop: asyncio.Event, wake: Mapping[str, asyncio.Event], back: Mapping[str, asyncio.Event]
+    ) -> None:
+        """Wake the jobs that follow the log; all that back off, when the log is in reach again; on stopping, all."""
         watched = [wake[job.name] for job in self._jobs if job.on_events]
+        out_of_reach = False
         stopping: asyncio.Future[object] = asyncio.ensure_future(stop.wait())
         watching: asyncio.Future[object] = asyncio.ensure_future(self._watch_log(_LONGEST_WATCH))
         try:
@@ -122,8 +126,13 @@ class Worker:
                 if stop.is_set():
                     return
                 if (error := watching.exception()) is not None:
+                    out_of_reach = True
                     _log.warning("cannot watch the log, polling", exc_info=error)
                     await asyncio.wait({stopping}, timeout=_LONGEST_WATCH)
+                elif out_of_reach:
+                    out_of_reach = False
+                    for event in back.values():
+                        event.set()
                 for event in watched:
                     event.set()
                 watching = asyncio.ensure_future(self._watch_log(_LONGEST_WATCH))
@@ -131,20 +140,22 @@ class Worker:
             stopping.cancel()
             watching.cancel()
             await asyncio.gather(stopping, watching, return_exceptions=True)
-            for event in wake.values():
+            for event in (*wake.values(), *back.values()):
                 event.set()
 
-    async def _repeat(self, job: Job, stop: asyncio.Event, wake: asyncio.Event) -> None:
+    async def _repeat(self, job: Job, stop: asyncio.Event, wake: asyncio.Event, back: asyncio.Event) -> None:
         failures = 0
         while not stop.is_set():
             wake.clear()
+            back.clear()
             try:
                 done = await job.run()
             except Exception as error:  # noqa: BLE001 - the job is tried again later; the others go on
                 failures += 1
                 pause = back_off(job.interval, failures)
                 _log.warning("job failed", job=job.name, failures=failures, again_in=pause, exc_info=error)
-                await _sleep(stop, pause)
+                if await _set_within(pause, back):
+                    failures = 0  # what kept it from its work may be over
                 continue
             failures = 0
             if done:
@@ -152,10 +163,7 @@ class Worker:
                 say("job done", job=job.name, done=done)
             if stop.is_set():
                 return
-            try:
-                await asyncio.wait_for(wake.wait(), timeout=job.interval)
-            except TimeoutError:
-                continue
+            await _set_within(job.interval, wake)
 
 
 def back_off(interval: float, failures: int) -> float:
@@ -163,8 +171,10 @@ def back_off(interval: float, failures: int) -> float:
     return min(max(interval, 1.0) * 2.0 ** min(failures, 16), _LONGEST_BACK_OFF)
 
 
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+async def _set_within(seconds: float, event: asyncio.Event) -> bool:
+    """Whether the event was set before that time had passed."""
     try:
-        await asyncio.wait_for(stop.wait(), timeout=seconds)
+        await asyncio.wait_for(event.wait(), timeout=seconds)
     except TimeoutError:
-        return
+        return False
+    return True

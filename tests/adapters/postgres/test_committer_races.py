@@ -21,7 +21,7 @@ from tests.adapters.postgres.commands import (
 from tests.adapters.postgres.conftest import Store
 
 from colink.adapters.postgres.committer import ATTEMPTS, Committer
-from colink.adapters.postgres.pool import AsyncPool
+from colink.adapters.postgres.pool import AsyncPool, create_pool
 from colink.application.ports import (
     BalanceUnchanged,
     Decision,
@@ -32,6 +32,7 @@ from colink.application.ports import (
 )
 from colink.domain.errors import (
     ConcurrentUpdate,
+    Unavailable,
 )
 from colink.domain.ledger import Journal
 from colink.domain.organizations import Organization, OrganizationDetails
@@ -260,3 +261,29 @@ def test_connections_that_break_all_the_time_lose_nothing_and_double_nothing(sto
 
     store.run(story, in_flight=2, batch_size=32)
     store.assert_sound()
+
+
+def test_when_the_database_stays_away_all_who_wait_are_told_together(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not batch after batch, each of which would be patient for as long as the first: the last of a full queue would
+    wait for minutes."""
+    monkeypatch.setattr("colink.adapters.postgres.committer.PATIENCE", 0.5)
+
+    async def story() -> None:
+        pool = create_pool("host=/nowhere", timeout=0.2, for_commands=True)
+        await pool.open()
+        try:
+            async with Committer(pool, store.clock, batch_size=1) as bus:
+                results = await asyncio.gather(
+                    *(bus.submit(Post(journal_id=f"jrn_{n}")) for n in range(50)), return_exceptions=True
+                )
+            assert {type(result) for result in results} == {Unavailable}
+            assert {str(result) for result in results} == {
+                "the database cannot be reached; nothing was recorded, and it is safe to repeat"
+            }
+            assert pool.get_stats()["requests_num"] < 20, "tries to connect"
+        finally:
+            await pool.close()
+
+    asyncio.run(story())

@@ -61,7 +61,8 @@ _PASSING = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSErr
 @dataclass(eq=False, slots=True)
 class _Pending:
     """A command on its way. `shared` are keys that commands of one batch may have in common. `unsure`: appends whose
-    outcome is not known, because the connection was lost. `leans`: it was decided by what its batch records."""
+    outcome is not known, because the connection was lost. `leans`: it was decided by what its batch records.
+    `submitted`: at this time of the loop."""
 
     command: Command
     needs: Needs
@@ -70,7 +71,7 @@ class _Pending:
     shared: frozenset[Hashable] = frozenset()
     attempts: int = 0
     leans: bool = False
-    waited_since: float | None = None
+    submitted: float = 0.0
     unsure: list[Prepared] = field(default_factory=list)
 
     def resolve(self, recorded: Recorded) -> None:
@@ -134,6 +135,7 @@ class Committer(CommandQueue):
         self._waiting: deque[_Pending] = deque()
         self._busy: set[Hashable] = set()
         self._flying = 0
+        self._away_since: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
@@ -183,7 +185,8 @@ class Committer(CommandQueue):
         pending = []
         for command in commands:
             needs = command.needs()
-            pending.append(_Pending(command, needs, loop.create_future(), *conflict_keys(command, needs)))
+            keys, shared = conflict_keys(command, needs)
+            pending.append(_Pending(command, needs, loop.create_future(), keys, shared, submitted=loop.time()))
         self._waiting.extend(pending)
         self._wake.set()
         return [each.answer for each in pending]
@@ -248,6 +251,7 @@ class Committer(CommandQueue):
                 facts = await self._load(connection, batch)
                 # After the read, so that what it did not see and is not found here collides in the append.
                 open_ = await self._recognise(connection, zip(batch, facts, strict=True))
+                self._away_since = None
                 decided, again = _arranged(self._decide(open_))
                 return again + await self._append(connection, decided)
         except (*_PASSING, PoolClosed) as error:
@@ -270,18 +274,17 @@ class Committer(CommandQueue):
             raise _Unreadable(error) from error
 
     async def _wait_for_database(self, batch: Sequence[_Pending], error: Exception) -> list[_Pending]:
+        """Returns those of the batch that wait on. Each has `PATIENCE` since the database went away, or since it was
+        submitted, if that was later; so those that wait for a batch are told, too."""
         _log.warning("the database cannot be reached or broke off", log=self._log.name, error=str(error))
         now = asyncio.get_running_loop().time()
-        again = []
-        for pending in batch:
-            pending.waited_since = pending.waited_since or now
-            if now - pending.waited_since > PATIENCE:
+        away_since = self._away_since = now if self._away_since is None else self._away_since
+        for pending in (*batch, *self._waiting):
+            if now - max(pending.submitted, away_since) > PATIENCE:
                 known = "its outcome is not known" if pending.unsure else "nothing was recorded"
                 pending.fail(Unavailable(f"the database cannot be reached; {known}, and it is safe to repeat"))
-            elif not pending.answer.done():
-                again.append(pending)
         await asyncio.sleep(_PAUSE)
-        return again
+        return [pending for pending in batch if not pending.answer.done()]
 
     async def _recognise(
         self, connection: Connection, batch: Iterable[tuple[_Pending, LoadedFacts]]

@@ -34,7 +34,11 @@ def create_pool(
     dsn: str, *, min_size: int = 1, max_size: int = 8, timeout: float = 10.0, for_commands: bool = False
 ) -> AsyncPool:
     """A closed pool: open it with `await pool.open()` on the loop that uses it. `timeout` in seconds, for a
-    connection to be free. `for_commands`: for a committer, which needs one connection per batch in flight."""
+    connection to be free. `for_commands`: for a committer, which needs one connection per batch in flight.
+
+    A lost connection is sought for as long as a caller waits for one, after 1, 3 and 7 seconds; then the next caller
+    begins anew. By default the pauses double for five minutes: after an outage of a minute the pool would go on
+    sleeping for another."""
     return AsyncConnectionPool(
         dsn,
         connection_class=AsyncConnection[TupleRow],
@@ -43,6 +47,7 @@ def create_pool(
         min_size=min_size,
         max_size=max_size,
         timeout=timeout,
+        reconnect_timeout=timeout,
         open=False,
     )
 
@@ -57,5 +62,6 @@ def create_blocking_pool(dsn: str, *, min_size: int = 1, max_size: int = 4, time
         min_size=min_size,
         max_size=max_size,
         timeout=timeout,
+        reconnect_timeout=timeout,
         open=True,
     )
