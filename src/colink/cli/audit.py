@@ -22,7 +22,7 @@ from colink.cli.wiring import RunningColink, Wiring
 from colink.domain.audit.report import Pass, Report, Status
 from colink.domain.errors import InvalidInput
 from colink.projections.audit import Trace, trace, verify
-from colink.projections.audit.context import Progress as Watched
+from colink.projections.audit.verify import Progress as Watched
 from colink.projections.engine import Connection, Log, head
 
 FOUND_SOMETHING = 1
@@ -95,8 +95,8 @@ def _watched() -> Iterator[Watched]:
     with Progress(*columns, console=notes, transient=True, disable=not sys.stderr.isatty()) as bars:
         bar = bars.add_task("verifying", total=None)
 
-        def watched(audit_pass: Pass, done: int, total: int) -> None:
-            bars.update(bar, description=audit_pass, completed=done, total=total)
+        def watched(what: str, done: int, total: int) -> None:
+            bars.update(bar, description=what, completed=done, total=total)
 
         yield watched
 

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from colink.domain.ledger import JournalPosted, payee_available, payee_of
+from colink.domain.ledger import payee_available, payee_of
 from colink.domain.payouts import Stretch
+
+
+class _Posting(Protocol):
+    @property
+    def account(self) -> str: ...
+
+    @property
+    def amount(self) -> int: ...
+
+    @property
+    def currency(self) -> str: ...
+
+
+BalanceKey = tuple[str, str]
+"""Account and currency."""
 
 
 @dataclass(slots=True)
 class Balance:
     """Of one account and currency, in minor units. `debits` is below or equal zero; `credited` the length of the line
-    of cleared credits; `entries` counts the postings; `position` is that of the last journal."""
+    of cleared credits; `entries` counts the postings; `position` is that of the last journal. `has_line`: the account
+    is one that cleared credits go to."""
 
     amount: int = 0
     debits: int = 0
@@ -20,42 +37,64 @@ class Balance:
     credited: int = 0
     entries: int = 0
     position: int = 0
+    has_line: bool = field(default=False, compare=False, repr=False)
 
 
 class BalanceBook:
     """All balances, as of the last journal added."""
 
     def __init__(self) -> None:
-        self.balances: dict[tuple[str, str], Balance] = {}
+        self.balances: dict[BalanceKey, Balance] = {}
 
-    def add(self, position: int, journal: JournalPosted) -> list[int | None]:
-        """For each posting the length of the payee's line after it, None where it lengthens none."""
+    def add(self, position: int, postings: Iterable[_Posting], *, of_payout: bool) -> list[int | None]:
+        """For each posting of a journal the length of the payee's line after it, None where it lengthens none. What a
+        payout moves lengthens no line."""
+        balances = self.balances
         lengths: list[int | None] = []
-        for posting in journal.postings:
-            balance = self.balances.setdefault((posting.account, posting.currency), Balance())
-            balance.amount += posting.amount
-            balance.debits += min(posting.amount, 0)
-            balance.credits += max(posting.amount, 0)
+        for posting in postings:
+            account, amount = posting.account, posting.amount
+            key = (account, posting.currency)
+            balance = balances.get(key)
+            if balance is None:
+                balance = balances[key] = Balance(has_line=_has_line(account))
+            balance.amount += amount
             balance.entries += 1
             balance.position = position
-            payee = payee_of(posting.account)
-            cleared = (
-                posting.amount > 0
-                and journal.payout_id is None
-                and payee is not None
-                and posting.account == payee_available(payee)
-            )
-            if cleared:
-                balance.credited += posting.amount
-            lengths.append(balance.credited if cleared else None)
+            if amount <= 0:
+                balance.debits += amount
+                lengths.append(None)
+                continue
+            balance.credits += amount
+            if balance.has_line and not of_payout:
+                balance.credited += amount
+                lengths.append(balance.credited)
+            else:
+                lengths.append(None)
         return lengths
 
+    def join(self, later: Mapping[BalanceKey, Balance]) -> None:
+        """Add what was posted in a later part of the log."""
+        for key, part in later.items():
+            balance = self.balances.setdefault(key, Balance())
+            balance.amount += part.amount
+            balance.debits += part.debits
+            balance.credits += part.credits
+            balance.credited += part.credited
+            balance.entries += part.entries
+            balance.position = part.position
 
-def sums(journal: JournalPosted) -> dict[str, int]:
-    """What the postings sum to, per currency."""
+
+def _has_line(account: str) -> bool:
+    payee = payee_of(account)
+    return payee is not None and account == payee_available(payee)
+
+
+def sums(postings: Iterable[_Posting]) -> dict[str, int]:
+    """What the postings of a journal sum to, per currency."""
     totals: dict[str, int] = {}
-    for posting in journal.postings:
-        totals[posting.currency] = totals.get(posting.currency, 0) + posting.amount
+    for posting in postings:
+        currency = posting.currency
+        totals[currency] = totals.get(currency, 0) + posting.amount
     return totals
 
 

@@ -6,14 +6,13 @@ deliveries merged so far, the touches a decision looked at, the terms that stood
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from colink.domain.aggregates import Event
 from colink.domain.attribution import rederive
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.audit.terms import TermsBook
-from colink.domain.ledger import JournalPosted
 from colink.domain.orders import Order, OrderAttributed, OrderCleared, OrderSplit
 from colink.domain.postings import Draft, journals_between
 
@@ -30,17 +29,18 @@ class ExpectedJournal:
 class OrderReplay:
     """Feed it the events of one stream in order; it writes what it finds into the results."""
 
-    def __init__(
-        self, book: TermsBook, results: Mapping[Pass, PassResult], *, in_range: Callable[[int], bool]
-    ) -> None:
+    def __init__(self, book: TermsBook, results: Mapping[Pass, PassResult]) -> None:
         self._book = book
         self._results = results
-        self._in_range = in_range
         self._order: Order | None = None
         self._journals: list[ExpectedJournal] = []
 
+    def follow(self, event: Event) -> None:
+        """Take over an event that is verified elsewhere. Raises whatever an event that fits no order deserves."""
+        self._order = event.mutate(self._order)
+
     def feed(self, position: int, event: Event) -> None:
-        """Raises whatever an event that fits no order deserves."""
+        """Verify an event. Raises whatever an event that fits no order deserves."""
         order = self._order
         if order is not None:
             match event:
@@ -55,7 +55,7 @@ class OrderReplay:
         self._order = event.mutate(order)
 
     def journals(self) -> list[ExpectedJournal]:
-        """All journals that must have followed from the events fed so far."""
+        """All journals that must have followed from the events verified so far."""
         return self._journals
 
     def _today(self, order: Order, position: int) -> int:
@@ -73,8 +73,6 @@ class OrderReplay:
         ]
 
     def _check_attribution(self, position: int, order: Order, event: OrderAttributed) -> None:
-        if not self._in_range(position):
-            return
         result = self._results[Pass.ATTRIBUTIONS]
         result.checked += 1
         recorded, first = event.attribution, order.attribution
@@ -104,21 +102,20 @@ class OrderReplay:
         drafts = journals_between(
             order.split, event.split, accounts=order.accounts(event.terms), times=order.change_times()
         )
-        if self._in_range(position):
-            result = self._results[Pass.SPLITS]
-            result.checked += 1
-            for what, recorded, derived in (
-                ("terms", event.terms, order.pinned_terms(terms)),
-                ("split", event.split, order.next_split(terms)),
-            ):
-                if recorded != derived:
-                    result.find(
-                        Kind.DERIVED_DIFFERENTLY,
-                        position,
-                        order.id,
-                        f"not the {what} of {order.id} that follows from its deliveries and the terms it had to pin",
-                        **_differing(recorded, derived),
-                    )
+        result = self._results[Pass.SPLITS]
+        result.checked += 1
+        for what, recorded, derived in (
+            ("terms", event.terms, order.pinned_terms(terms)),
+            ("split", event.split, order.next_split(terms)),
+        ):
+            if recorded != derived:
+                result.find(
+                    Kind.DERIVED_DIFFERENTLY,
+                    position,
+                    order.id,
+                    f"not the {what} of {order.id} that follows from its deliveries and the terms it had to pin",
+                    **_differing(recorded, derived),
+                )
         self._expect(position, event, drafts)
 
     def _check_clearing(self, position: int, order: Order, event: OrderCleared) -> None:
@@ -127,23 +124,17 @@ class OrderReplay:
         if clearing is None:
             result.find(Kind.DERIVED_DIFFERENTLY, position, order.id, f"{order.id} was cleared with nothing due")
             return
-        if self._in_range(position):
-            result.checked += 1
-            derived = replace(event, due_at=clearing.due_at, claims=clearing.claims, clears_at=clearing.clears_at)
-            if event != derived or event.due_at > event.timestamp:
-                result.find(
-                    Kind.DERIVED_DIFFERENTLY,
-                    position,
-                    order.id,
-                    f"the clearing of {order.id} does not follow from what was due then",
-                    **_differing(event, derived),
-                )
+        result.checked += 1
+        derived = replace(event, due_at=clearing.due_at, claims=clearing.claims, clears_at=clearing.clears_at)
+        if event != derived or event.due_at > event.timestamp:
+            result.find(
+                Kind.DERIVED_DIFFERENTLY,
+                position,
+                order.id,
+                f"the clearing of {order.id} does not follow from what was due then",
+                **_differing(event, derived),
+            )
         self._expect(position, event, [clearing.draft])
-
-
-def journal_matches(draft: Draft, journal: JournalPosted) -> bool:
-    """Whether a journal posts what the draft says."""
-    return (journal.kind, journal.effective_at, journal.postings) == (draft.kind, draft.effective_at, draft.postings)
 
 
 def _differing(recorded: object, derived: object) -> dict[str, object]:

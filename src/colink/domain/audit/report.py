@@ -14,6 +14,8 @@ class Pass(StrEnum):
 
     POSITIONS = "positions"
     STREAMS = "streams"
+    CHAIN = "chain"
+    SEALS = "seals"
     JOURNALS = "journals"
     ENTRIES = "entries"
     BALANCES = "balances"
@@ -54,6 +56,9 @@ class Status(StrEnum):
     """The pass could not run to its end: nothing is known, which is not the same as nothing found."""
     NOT_IN_RANGE = "not_in_range"
     """The pass compares today's rows with the whole log, and less was asked for."""
+
+
+_GRAVITY = (Status.NOT_IN_RANGE, Status.PASSED, Status.FAILED, Status.INCOMPLETE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +113,15 @@ class PassResult:
             )
         )
 
+    def add(self, other: PassResult) -> None:
+        """Join what the same pass found in a later part of the log."""
+        self.checked += other.checked
+        kept = MAX_FINDINGS - len(self.findings)
+        self.findings += other.findings[:kept]
+        self.more += other.more + len(other.findings[kept:])
+        self.status = max(self.status, other.status, key=_GRAVITY.index)
+        self.reason = self.reason or other.reason
+
     def could_not_run(self, reason: str) -> None:
         self.status, self.reason = Status.INCOMPLETE, reason
 
@@ -123,6 +137,8 @@ class Report:
     to_position: int
     head: int
     passes: tuple[PassResult, ...]
+    unsealed: int = 0
+    """How many of these events the sealer has not sealed yet, so that no chain covers them."""
 
     @property
     def clean(self) -> bool:

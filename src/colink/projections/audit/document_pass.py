@@ -3,11 +3,11 @@ configured, and when."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from colink.domain.access import ApiKeyCreated
 from colink.domain.aggregates import Event
-from colink.domain.audit.report import Kind, Pass
+from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.campaigns import CampaignCreated
 from colink.domain.catalog import ProductChanged, ProductRecorded
 from colink.domain.commission import RuleAdded, RuleRevised
@@ -16,10 +16,12 @@ from colink.domain.organizations import OrganizationRegistered, StoreConnected
 from colink.domain.payout_accounts import PayoutAccountRegistered, PayoutAccountReplaced
 from colink.domain.tracking import CouponCreated, LinkCreated
 from colink.projections import documents  # noqa: F401 - it registers the projectors used below
-from colink.projections.audit.context import Verification
+from colink.projections.audit.part import Part
+from colink.projections.audit.reading import LogReader, Window
+from colink.projections.audit.rows import each_row
+from colink.projections.engine import Connection
 from colink.projections.inline import DocumentRow, project
 
-_ROWS_A_CHUNK = 500
 _EVENTS: tuple[type[Event], ...] = (
     OrganizationRegistered,
     StoreConnected,
@@ -35,42 +37,49 @@ _EVENTS: tuple[type[Event], ...] = (
     ProductRecorded,
     ProductChanged,
 )
+_TOPICS = frozenset(event.TOPIC for event in _EVENTS)
 Key = tuple[str, str, int]
+"""Kind, id, version."""
 
 
-async def check_documents(v: Verification) -> None:
-    """Every version of every document, both ways."""
-    result = v.results[Pass.DOCUMENTS]
-    if not v.whole_log:
-        result.needs_whole_log()
-        return
-    chunk: dict[Key, tuple[int, DocumentRow]] = {}
-    async for seen in v.events(Pass.DOCUMENTS, [event.TOPIC for event in _EVENTS]):
-        for row in project(seen.event):
-            if isinstance(row, DocumentRow):
-                chunk[row.kind, row.id, row.version] = (seen.position, row)
-        if len(chunk) >= _ROWS_A_CHUNK:
-            await _compare(v, chunk)
-            chunk = {}
-    await _compare(v, chunk)
-    async with v.conn.cursor(name="audit_extra_documents") as cursor:
-        await cursor.execute(
-            "SELECT d.position, d.kind, d.id, d.version FROM colink.documents d WHERE NOT EXISTS"
-            " (SELECT FROM colink.events e WHERE e.position = d.position) ORDER BY 1"
-        )
-        async for position, kind, id_, version in cursor:
-            result.find(Kind.EXTRA, position, id_, f"version {version} of {kind} {id_} names no event")
-    async with v.conn.cursor(name="audit_current_documents") as cursor:
-        await cursor.execute(
-            "SELECT position, kind, id, version FROM (SELECT position, kind, id, version, current,"
-            " version = max(version) OVER (PARTITION BY kind, id) AS newest FROM colink.documents) d"
-            " WHERE current <> newest ORDER BY 1"
-        )
-        async for position, kind, id_, version in cursor:
-            result.find(
-                Kind.CHANGED, position, id_, f"version {version} of {kind} {id_} is marked wrongly as current"
-            )
-    counted = await v.conn.execute("SELECT count(*), coalesce(max(position), 0) FROM colink.documents")
+class DocumentCheck:
+    """The pass `documents`: every version the window wrote has its row. Carries out where terms last moved."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._result = part.results.get(Pass.DOCUMENTS)
+
+    def check(self, window: Window) -> None:
+        written: dict[Key, tuple[int, DocumentRow]] = {}
+        unread = PassResult(audit_pass=Pass.DOCUMENTS)
+        for position, event in window.events(window.rows, _TOPICS, self._result or unread):
+            for row in project(event):
+                if isinstance(row, DocumentRow):
+                    written[row.kind, row.id, row.version] = (position, row)
+                    if row.part_of_terms and row.organization_id is not None:
+                        self._part.terms_heads[row.organization_id] = position
+        if written and self._result is not None:
+            _compare(window.reader, self._result, written)
+
+
+async def check_other_documents(conn: Connection, result: PassResult) -> None:
+    """Rows that no event wrote, and which version of each is marked as current."""
+    unnamed = each_row(
+        conn,
+        "SELECT d.position, d.kind, d.id, d.version FROM colink.documents d WHERE NOT EXISTS"
+        " (SELECT FROM colink.events e WHERE e.position = d.position) ORDER BY 1",
+    )
+    async for position, kind, id_, version in unnamed:
+        result.find(Kind.EXTRA, position, id_, f"version {version} of {kind} {id_} names no event")
+    marked = each_row(
+        conn,
+        "SELECT position, kind, id, version FROM (SELECT position, kind, id, version, current,"
+        " version = max(version) OVER (PARTITION BY kind, id) AS newest FROM colink.documents) d"
+        " WHERE current <> newest ORDER BY 1",
+    )
+    async for position, kind, id_, version in marked:
+        result.find(Kind.CHANGED, position, id_, f"version {version} of {kind} {id_} is marked wrongly as current")
+    counted = await conn.execute("SELECT count(*), coalesce(max(position), 0) FROM colink.documents")
     rows, newest = await counted.fetchone() or (0, 0)
     if rows > result.checked:
         result.find(
@@ -83,19 +92,11 @@ async def check_documents(v: Verification) -> None:
         )
 
 
-async def check_terms_heads(v: Verification) -> None:
+async def check_terms_heads(conn: Connection, result: PassResult, terms_heads: Mapping[str, int]) -> None:
     """What guards orders against terms that move: each organisation's last event that moved them, both ways."""
-    result = v.results[Pass.TERMS_HEADS]
-    if not v.whole_log:
-        result.needs_whole_log()
-        return
-    heads: dict[str, int] = {}
-    async for seen in v.events(Pass.TERMS_HEADS, [event.TOPIC for event in _EVENTS]):
-        for row in project(seen.event):
-            if isinstance(row, DocumentRow) and row.part_of_terms and row.organization_id is not None:
-                heads[row.organization_id] = seen.position
+    heads = dict(terms_heads)
     result.checked = len(heads)
-    cursor = await v.conn.execute("SELECT organization_id, position FROM colink.terms_heads ORDER BY 1")
+    cursor = await conn.execute("SELECT organization_id, position FROM colink.terms_heads ORDER BY 1")
     for organization_id, position in await cursor.fetchall():
         derived = heads.pop(organization_id, None)
         if derived is None:
@@ -113,11 +114,10 @@ async def check_terms_heads(v: Verification) -> None:
         result.find(Kind.MISSING, derived, organization_id, f"nothing says when the terms of {organization_id} moved")
 
 
-async def _compare(v: Verification, chunk: dict[Key, tuple[int, DocumentRow]]) -> None:
-    result = v.results[Pass.DOCUMENTS]
-    result.checked += len(chunk)
-    rows = await _rows(v, sorted({id_ for _, id_, _ in chunk}))
-    for key, (position, row) in chunk.items():
+def _compare(reader: LogReader, result: PassResult, written: Mapping[Key, tuple[int, DocumentRow]]) -> None:
+    result.checked += len(written)
+    rows = _rows(reader, list(written))
+    for key, (position, row) in written.items():
         kind, id_, version = key
         name = f"version {version} of {kind} {id_}"
         recorded = rows.get(key)
@@ -130,10 +130,11 @@ async def _compare(v: Verification, chunk: dict[Key, tuple[int, DocumentRow]]) -
             )
 
 
-async def _rows(v: Verification, ids: Sequence[str]) -> dict[Key, tuple[str | None, str | None, bool, str, int]]:
-    cursor = await v.conn.execute(
+def _rows(reader: LogReader, keys: Sequence[Key]) -> dict[Key, tuple[str | None, str | None, bool, str, int]]:
+    rows = reader.rows(
         "SELECT kind, id, version, key, organization_id, part_of_terms, body, position FROM colink.documents"
-        " WHERE id = ANY(%s)",
-        (list(ids),),
+        " JOIN unnest(%s::text[], %s::text[], %s::integer[]) AS written (kind, id, version)"
+        " USING (kind, id, version)",
+        *(list(column) for column in zip(*keys, strict=True)),
     )
-    return {(row[0], row[1], row[2]): tuple(row[3:]) for row in await cursor.fetchall()}
+    return {(row[0], row[1], row[2]): tuple(row[3:]) for row in rows}

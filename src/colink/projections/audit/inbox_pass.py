@@ -7,11 +7,11 @@ that exists. Of deliveries that led to no event nothing can be derived: the data
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from colink.application.deliveries import inbox_id
-from colink.domain.audit.report import Kind, Pass
+from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.ids import natural_parts
 from colink.domain.orders import (
     OrderAttributed,
@@ -21,15 +21,16 @@ from colink.domain.orders import (
     OrderSplit,
     OrderUpdated,
 )
-from colink.projections.audit.context import Verification
+from colink.projections.audit.part import Part
+from colink.projections.audit.reading import LogReader, LogRow, Window
+from colink.projections.audit.rows import each_row
+from colink.projections.engine import Connection
 
-_DELIVERIES_A_CHUNK = 500
 _SNAPSHOTS = (OrderPlaced, OrderUpdated)
-_SNAPSHOT_TOPICS = tuple(event.TOPIC for event in _SNAPSHOTS)
-_TOPICS = tuple(
+_SNAPSHOT_TOPICS = frozenset(event.TOPIC for event in _SNAPSHOTS)
+_TOPICS = frozenset(
     event.TOPIC for event in (*_SNAPSHOTS, OrderRefundParked, OrderRefundRecorded, OrderAttributed, OrderSplit)
 )
-_BY_DELIVERY = r"(actor LIKE 'webhook:%%' OR causation_id LIKE 'dlv\_%%')"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,59 +51,69 @@ class _Led:
         return (parts[0], parts[1]) if self.inbox_id.startswith("dlv_") and len(parts) == 2 else None
 
 
-async def check_inbox(v: Verification) -> None:
-    """`checked` counts the deliveries that events name."""
-    chunk: list[_Led] = []
-    async for led in _deliveries_in_log(v):
-        chunk.append(led)
-        if len(chunk) >= _DELIVERIES_A_CHUNK:
-            await _compare(v, chunk)
-            chunk = []
-    await _compare(v, chunk)
-    await _check_named_events(v)
-    if v.whole_log:
-        await _check_named_orders(v)
+class InboxCheck:
+    """From the log to the inbox. `checked` counts the deliveries that events name."""
+
+    def __init__(self, part: Part) -> None:
+        self._result = part.results[Pass.INBOX]
+
+    def check(self, window: Window) -> None:
+        deliveries = self._deliveries(window)
+        if deliveries:
+            _compare(window.reader, self._result, deliveries)
+
+    def _deliveries(self, window: Window) -> list[_Led]:
+        """One after the other: the events of a command lie together. One that goes on from the window before was
+        compared there, by its first event."""
+        before = window.before
+        known = _cause(before) if before is not None and _is_by_delivery(before) else None
+        deliveries: list[_Led] = []
+        for row in window.rows:
+            if row.topic not in _TOPICS or not _is_by_delivery(row):
+                continue
+            cause, order_id = _cause(row), row.stream_id
+            if cause == known:
+                continue
+            known = None
+            if not deliveries or (deliveries[-1].inbox_id, deliveries[-1].order_id) != (cause, order_id):
+                deliveries.append(_Led(inbox_id=cause, position=row.position, order_id=order_id))
+            if row.topic in _SNAPSHOT_TOPICS:
+                event = window.event(row, self._result)
+                if isinstance(event, _SNAPSHOTS):
+                    deliveries[-1].digest, deliveries[-1].told_at = event.snapshot.digest, row.position
+        return deliveries
 
 
-async def _deliveries_in_log(v: Verification) -> AsyncIterator[_Led]:
-    """One after the other: the events of a command lie together."""
-    result = v.results[Pass.INBOX]
-    led: _Led | None = None
-    rows = v.rows(
-        Pass.INBOX,
-        "SELECT position, correlation_id, causation_id, stream_id, version, topic, payload FROM colink.events"
-        f" WHERE topic = ANY(%s) AND {_BY_DELIVERY} AND position BETWEEN %s AND %s ORDER BY position",
-        (list(_TOPICS), v.first, v.last),
-        total=v.last,
-    )
-    async for position, correlation_id, causation_id, *stored in rows:
-        cause = _cause(correlation_id, causation_id)
-        if led is None or (led.inbox_id, led.order_id) != (cause, stored[0]):
-            if led is not None:
-                yield led
-            led = _Led(inbox_id=cause, position=position, order_id=stored[0])
-        if stored[2] in _SNAPSHOT_TOPICS:
-            event = v.decoded(result, position, stored)
-            if isinstance(event, _SNAPSHOTS):
-                led.digest, led.told_at = event.snapshot.digest, position
-    if led is not None:
-        yield led
+async def check_named(conn: Connection, result: PassResult, *, first: int, last: int, whole_log: bool) -> None:
+    """Back, from the inbox to the log."""
+    await _check_named_events(conn, result, first, last)
+    if whole_log:
+        await _check_named_orders(conn, result)
 
 
-def _cause(correlation_id: str, causation_id: str | None) -> str:
+def _is_by_delivery(row: LogRow) -> bool:
+    causation_id = row.causation_id
+    return row.actor.startswith("webhook:") or (causation_id is not None and causation_id.startswith("dlv_"))
+
+
+def _cause(row: LogRow) -> str:
+    return _cause_of(row.correlation_id, row.causation_id)
+
+
+def _cause_of(correlation_id: str, causation_id: str | None) -> str:
     """A delivery that was read again is the cause of what was asked for by somebody else."""
     return causation_id if causation_id is not None and causation_id.startswith("dlv_") else correlation_id
 
 
-async def _compare(v: Verification, chunk: Sequence[_Led]) -> None:
-    result = v.results[Pass.INBOX]
+def _compare(reader: LogReader, result: PassResult, chunk: Sequence[_Led]) -> None:
     keys = sorted({led.key for led in chunk if led.key is not None})
-    cursor = await v.conn.execute(
+    found = reader.rows(
         "SELECT i.source, i.delivery_id, i.status, i.order_id, encode(sha256(i.body), 'hex') FROM colink.inbox i"
         " JOIN unnest(%s::text[], %s::text[]) AS named (source, delivery_id) USING (source, delivery_id)",
-        ([source for source, _ in keys], [delivery_id for _, delivery_id in keys]),
+        [source for source, _ in keys],
+        [delivery_id for _, delivery_id in keys],
     )
-    rows = {(row[0], row[1]): row[2:] for row in await cursor.fetchall()}
+    rows = {(row[0], row[1]): row[2:] for row in found}
     for led in chunk:
         result.checked += 1
         row = rows.get(led.key) if led.key is not None else None
@@ -135,20 +146,18 @@ async def _compare(v: Verification, chunk: Sequence[_Led]) -> None:
             )
 
 
-async def _check_named_events(v: Verification) -> None:
+async def _check_named_events(conn: Connection, result: PassResult, first: int, last: int) -> None:
     """The position a delivery names is that of the last event it led to."""
-    result = v.results[Pass.INBOX]
-    rows = v.rows(
-        Pass.INBOX,
+    rows = each_row(
+        conn,
         "SELECT i.position, i.source, i.delivery_id, e.correlation_id, e.causation_id, n.correlation_id,"
         " n.causation_id FROM colink.inbox i JOIN colink.events e ON e.position = i.position"
         " LEFT JOIN colink.events n ON n.position = i.position + 1 WHERE i.position BETWEEN %s AND %s ORDER BY 1",
-        (v.first, v.last),
-        total=v.last,
+        (first, last),
     )
     async for position, source, delivery_id, correlation_id, causation_id, next_correlation, next_causation in rows:
         name = inbox_id(source, delivery_id)
-        cause = _cause(correlation_id, causation_id)
+        cause = _cause_of(correlation_id, causation_id)
         if cause != name:
             result.find(
                 Kind.DANGLING,
@@ -158,24 +167,20 @@ async def _check_named_events(v: Verification) -> None:
                 recorded=name,
                 derived=cause,
             )
-        elif next_correlation is not None and _cause(next_correlation, next_causation) == name:
+        elif next_correlation is not None and _cause_of(next_correlation, next_causation) == name:
             result.find(
                 Kind.CHANGED, position, name, f"{name} led to more than event {position}, which it names as its last"
             )
 
 
-async def _check_named_orders(v: Verification) -> None:
+async def _check_named_orders(conn: Connection, result: PassResult) -> None:
     """A delivery that told nothing new names no event; its order exists all the same."""
-    rows = v.rows(
-        Pass.INBOX,
+    rows = each_row(
+        conn,
         "SELECT i.source, i.delivery_id, i.order_id FROM colink.inbox i WHERE i.status = 'accepted'"
         " AND i.position IS NULL AND NOT EXISTS (SELECT FROM colink.events e WHERE e.stream_id = i.order_id)"
         " ORDER BY i.seq",
-        (),
-        total=v.last,
     )
     async for source, delivery_id, order_id in rows:
         name = inbox_id(source, delivery_id)
-        v.results[Pass.INBOX].find(
-            Kind.DANGLING, 0, name, f"{name} was accepted as told about {order_id}, which does not exist"
-        )
+        result.find(Kind.DANGLING, 0, name, f"{name} was accepted as told about {order_id}, which does not exist")

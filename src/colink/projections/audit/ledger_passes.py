@@ -1,23 +1,31 @@
 """Passes over the ledger: each journal sums to zero, entries are exactly the postings, balances exactly their fold.
 
-One reading of the journals serves all three. Entries are compared by merging two streams ordered by (position,
-ordinal), so memory does not grow with the log; it grows with the number of accounts.
+Journals and entries are compared window by window; what the journals of a part of the log add to balances is carried
+out of it, added up, and compared with the rows in the end. Memory grows with the number of accounts alone.
+
+`credited_after` of an entry depends on all journals before it. A part that does not begin the log takes the length of
+each payee's line from its first entry, compares the others with that, and says what it assumed: the parts before must
+say the same, else it is verified again with what they say (`verify.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from colink.domain.audit.balances import Balance, BalanceBook, sums
+from colink.domain.audit.balances import Balance, BalanceBook, BalanceKey, sums
 from colink.domain.audit.report import Kind, Pass, PassResult
-from colink.domain.ledger import JournalPosted, payee_of
-from colink.projections.audit.context import Verification
+from colink.domain.ledger import payee_of
+from colink.domain.sealing.encoding import epoch_microseconds
+from colink.projections.audit.journals import JournalRead
+from colink.projections.audit.part import Part
+from colink.projections.audit.reading import MICROSECONDS, Window
+from colink.projections.audit.rows import each_row
+from colink.projections.engine import Connection
 
 
-class _Entry(NamedTuple):
-    """A row of colink.entries, its columns in this order."""
+class Entry(NamedTuple):
+    """A row of colink.entries, its columns in this order; times in microseconds since 1970."""
 
     position: int
     ordinal: int
@@ -32,101 +40,145 @@ class _Entry(NamedTuple):
     order_id: str | None
     line_id: str | None
     payout_id: str | None
-    effective_at: datetime
+    effective_at: int
+    recorded_at: int
     credited_after: int | None
 
 
-async def check_ledger(v: Verification) -> None:
-    """The passes `journals`, `entries` and `balances`."""
-    journals, entries = v.results[Pass.JOURNALS], v.results[Pass.ENTRIES]
-    book = BalanceBook()
-    recorded = _entry_rows(v)
-    row = await anext(recorded, None)
-    async for seen in v.events(Pass.JOURNALS, (JournalPosted.TOPIC,), from_start=True):
-        journal = seen.event
-        if not isinstance(journal, JournalPosted):
-            continue
-        lengths = book.add(seen.position, journal)
-        if not v.in_range(seen.position):
-            continue
-        if journal.order_id is not None or journal.payout_id is not None:
-            v.unexplained_journals[hash(journal.originator_id)] = seen.position
-        _check_zero_sum(journals, seen.position, journal)
-        for posting in _postings(seen.position, journal, lengths):
-            entries.checked += 1
-            while row is not None and row[:2] < posting[:2]:
-                _extra(entries, row)
-                row = await anext(recorded, None)
-            if row is None or row[:2] != posting[:2]:
-                entries.find(
-                    Kind.MISSING,
-                    posting.position,
-                    f"{posting.journal_id} {posting.ordinal}",
-                    f"entry {posting.ordinal} of {posting.journal_id} is missing",
-                    derived=f"{posting.account} {posting.amount} {posting.currency}",
-                )
-                continue
-            _compare(entries, row, posting)
-            row = await anext(recorded, None)
-    while row is not None:
-        _extra(entries, row)
-        row = await anext(recorded, None)
-    if v.whole_log:
-        await _check_balances(v, book)
-    else:
-        v.results[Pass.BALANCES].needs_whole_log()
+_ENTRY = ", ".join(MICROSECONDS.format(name) if name.endswith("_at") else name for name in Entry._fields)
+_LENGTH = Entry._fields.index("credited_after")
 
 
-def _check_zero_sum(result: PassResult, position: int, journal: JournalPosted) -> None:
+class JournalCheck:
+    """The pass `journals`, and what balances are made of."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._result = part.results.get(Pass.JOURNALS)
+
+    def check(self, window: Window) -> None:
+        for position, journal_id, _, journal in window.journals:
+            if self._result is not None:
+                _check_zero_sum(self._result, position, journal_id, journal)
+            self._part.balances.add(position, journal.postings, of_payout=journal.payout_id is not None)
+        if self._result is not None:
+            for row in window.unreadable_journals:
+                window.event(row, self._result)
+
+
+def _check_zero_sum(result: PassResult, position: int, journal_id: str, journal: JournalRead) -> None:
     result.checked += 1
-    for currency, total in sums(journal).items():
+    for currency, total in sums(journal.postings).items():
         if total:
             result.find(
                 Kind.UNBALANCED,
                 position,
-                journal.originator_id,
-                f"the {currency} postings of {journal.originator_id} sum to {total}, not to zero",
+                journal_id,
+                f"the {currency} postings of {journal_id} sum to {total}, not to zero",
                 recorded=total,
                 derived=0,
             )
     if len(journal.postings) < 2:
-        result.find(Kind.UNBALANCED, position, journal.originator_id, f"{journal.originator_id} has no two postings")
+        result.find(Kind.UNBALANCED, position, journal_id, f"{journal_id} has no two postings")
 
 
-def _postings(position: int, journal: JournalPosted, lengths: list[int | None]) -> Iterator[_Entry]:
-    for ordinal, (posting, length) in enumerate(zip(journal.postings, lengths, strict=True)):
-        yield _Entry(
-            position=position,
-            ordinal=ordinal,
-            journal_id=journal.originator_id,
-            kind=journal.kind.value,
-            account=posting.account,
-            payee_id=payee_of(posting.account),
-            purpose=posting.purpose.value,
-            amount=posting.amount,
-            currency=posting.currency,
-            organization_id=journal.organization_id,
-            order_id=journal.order_id,
-            line_id=posting.line_id,
-            payout_id=journal.payout_id,
-            effective_at=journal.effective_at,
-            credited_after=length,
+class EntryCheck:
+    """The pass `entries`. `lines`: how long the payees' lines are before the part; None where nobody knows yet."""
+
+    def __init__(self, part: Part, *, lines: Mapping[BalanceKey, int] | None) -> None:
+        self._part = part
+        self._result = part.results[Pass.ENTRIES]
+        self._before = dict(lines) if lines is not None else None
+        self._book = BalanceBook()
+
+    def check(self, window: Window) -> None:
+        recorded = window.reader.rows(
+            f"SELECT {_ENTRY} FROM colink.entries WHERE position BETWEEN %s AND %s ORDER BY position, ordinal",
+            window.first,
+            window.last,
         )
+        derived = self._derived(window, {(row[0], row[1]): row[_LENGTH] for row in recorded})
+        self._result.checked += len(derived)
+        if derived != recorded:
+            _find_differences(self._result, recorded, derived)
+
+    def _derived(self, window: Window, lengths: Mapping[tuple[int, int], int | None]) -> list[Entry]:
+        entries = []
+        times = {row.position: row.recorded_at for row in window.rows}
+        for position, journal_id, _, journal in window.journals:
+            grown = self._book.add(position, journal.postings, of_payout=journal.payout_id is not None)
+            kind, effective_at = journal.kind.value, epoch_microseconds(journal.effective_at)
+            for ordinal, (posting, length) in enumerate(zip(journal.postings, grown, strict=True)):
+                account, currency = posting.account, posting.currency
+                credited_after = None
+                if length is not None:
+                    recorded = lengths.get((position, ordinal))
+                    credited_after = length + self._length_before((account, currency), length, recorded)
+                entries.append(
+                    Entry(
+                        position,
+                        ordinal,
+                        journal_id,
+                        kind,
+                        account,
+                        payee_of(account),
+                        posting.purpose.value,
+                        posting.amount,
+                        currency,
+                        journal.organization_id,
+                        journal.order_id,
+                        posting.line_id,
+                        journal.payout_id,
+                        effective_at,
+                        times[position],
+                        credited_after,
+                    )
+                )
+        return entries
+
+    def _length_before(self, key: BalanceKey, grown: int, recorded: int | None) -> int:
+        if self._before is not None:
+            return self._before.get(key, 0)
+        assumed = self._part.assumed_lines
+        if key not in assumed and recorded is not None:
+            assumed[key] = recorded - grown
+        return assumed.get(key, 0)
 
 
-async def _entry_rows(v: Verification) -> AsyncIterator[_Entry]:
-    async with v.conn.cursor(name="audit_entries") as cursor:
-        cursor.itersize = 2_000
-        await cursor.execute(
-            f"SELECT {', '.join(_Entry._fields)} FROM colink.entries WHERE position >= %s"
-            " AND (position <= %s OR position > %s) ORDER BY position, ordinal",
-            (v.first if v.first > 1 else -1, v.last, v.head),
-        )
-        async for row in cursor:
-            yield _Entry._make(row)
+def _find_differences(result: PassResult, recorded: Sequence[tuple[object, ...]], derived: Sequence[Entry]) -> None:
+    """By merging the two, which are ordered by position and ordinal."""
+    rows = iter(map(Entry._make, recorded))
+    row = next(rows, None)
+    for posting in derived:
+        while row is not None and row[:2] < posting[:2]:
+            find_extra(result, row)
+            row = next(rows, None)
+        if row is None or row[:2] != posting[:2]:
+            result.find(
+                Kind.MISSING,
+                posting.position,
+                f"{posting.journal_id} {posting.ordinal}",
+                f"entry {posting.ordinal} of {posting.journal_id} is missing",
+                derived=f"{posting.account} {posting.amount} {posting.currency}",
+            )
+            continue
+        for name, was, should in zip(Entry._fields, row, posting, strict=True):
+            if was != should:
+                result.find(
+                    Kind.CHANGED,
+                    row.position,
+                    f"{posting.journal_id} {posting.ordinal}",
+                    f"{name} of entry {posting.ordinal} of {posting.journal_id} is not what was posted",
+                    recorded=was,
+                    derived=should,
+                )
+        row = next(rows, None)
+    while row is not None:
+        find_extra(result, row)
+        row = next(rows, None)
 
 
-def _extra(result: PassResult, row: _Entry) -> None:
+def find_extra(result: PassResult, row: Entry) -> None:
     result.find(
         Kind.EXTRA,
         row.position,
@@ -136,50 +188,44 @@ def _extra(result: PassResult, row: _Entry) -> None:
     )
 
 
-def _compare(result: PassResult, row: _Entry, posting: _Entry) -> None:
-    for name, recorded, derived in zip(_Entry._fields, row, posting, strict=True):
-        if recorded != derived:
+async def check_entries_outside(conn: Connection, result: PassResult, *, head: int, whole_log: bool) -> None:
+    """Entries that name positions the log does not have: no window holds them."""
+    rows = each_row(
+        conn,
+        f"SELECT {_ENTRY} FROM colink.entries WHERE position > %s OR (%s AND position < 1)"
+        " ORDER BY position, ordinal",
+        (head, whole_log),
+    )
+    async for row in rows:
+        find_extra(result, Entry._make(row))
+
+
+async def check_balances(conn: Connection, result: PassResult, book: BalanceBook) -> None:
+    """The rows of balances are the fold of all journals, both ways."""
+    unseen = dict(book.balances)
+    result.checked = len(unseen)
+    rows = each_row(
+        conn,
+        "SELECT account, currency, amount, debits, credits, credited, version, position FROM colink.balances"
+        " ORDER BY position, account, currency",
+    )
+    async for account, currency, amount, debits, credits_, credited, version, position in rows:
+        subject = f"{account} {currency}"
+        derived = unseen.pop((account, currency), None)
+        recorded = Balance(
+            amount=amount, debits=debits, credits=credits_, credited=credited, entries=version, position=position
+        )
+        if derived is None:
+            result.find(Kind.EXTRA, position, subject, f"nothing was posted to {subject}", recorded=recorded)
+        elif derived != recorded:
             result.find(
                 Kind.CHANGED,
-                row.position,
-                f"{posting.journal_id} {posting.ordinal}",
-                f"{name} of entry {posting.ordinal} of {posting.journal_id} is not what was posted",
+                derived.position,
+                subject,
+                f"the balance of {subject} is not the fold of its postings",
                 recorded=recorded,
                 derived=derived,
             )
-
-
-async def _check_balances(v: Verification, book: BalanceBook) -> None:
-    result = v.results[Pass.BALANCES]
-    unseen = dict(book.balances)
-    result.checked = len(unseen)
-    async with v.conn.cursor(name="audit_balances") as cursor:
-        await cursor.execute(
-            "SELECT account, currency, amount, debits, credits, credited, version, position FROM colink.balances"
-            " ORDER BY position, account, currency"
-        )
-        async for account, currency, amount, debits, credits_, credited, version, position in cursor:
-            subject = f"{account} {currency}"
-            derived = unseen.pop((account, currency), None)
-            recorded = Balance(
-                amount=amount,
-                debits=debits,
-                credits=credits_,
-                credited=credited,
-                entries=version,
-                position=position,
-            )
-            if derived is None:
-                result.find(Kind.EXTRA, position, subject, f"nothing was posted to {subject}", recorded=recorded)
-            elif derived != recorded:
-                result.find(
-                    Kind.CHANGED,
-                    derived.position,
-                    subject,
-                    f"the balance of {subject} is not the fold of its postings",
-                    recorded=recorded,
-                    derived=derived,
-                )
     for (account, currency), derived in unseen.items():
         subject = f"{account} {currency}"
         result.find(Kind.MISSING, derived.position, subject, f"{subject} has no balance row", derived=derived)

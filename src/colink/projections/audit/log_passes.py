@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
 import msgspec
 
 from colink.domain.audit.report import Kind, Pass, PassResult
-from colink.projections.audit.context import Verification
+from colink.projections.audit.part import Part
+from colink.projections.audit.reading import Window, moment_of
+from colink.projections.audit.rows import each_row
+from colink.projections.engine import Connection
 
 _ANSWERS_A_CHUNK = 500
 _Answer = tuple[int, str, str]  # position, the id it names, subject
@@ -27,33 +30,89 @@ class LogRange:
     label: str = ""
 
 
-async def check_positions(v: Verification) -> None:
-    """Gapless from 1 to the head, recorded times never going back."""
-    result = v.results[Pass.POSITIONS]
-    result.checked = await check_sequence(v, result, _commerce(v))
+class PositionCheck:
+    """The pass `positions`: gapless, recorded times never going back. `end`: where the part ends."""
+
+    def __init__(self, part: Part, *, first: int, end: int) -> None:
+        self._result = part.results[Pass.POSITIONS]
+        self._before, self._end = first - 1, end
+        self._recorded_before: int | None = None
+
+    def check(self, window: Window) -> None:
+        if self._recorded_before is None and window.before is not None:
+            self._recorded_before = window.before.recorded_at
+        self._result.checked += len(window.rows)
+        for row in window.rows:
+            position, recorded_at = row.position, row.recorded_at
+            if position != self._before + 1:
+                self._find_gap(position)
+            if self._recorded_before is not None and recorded_at < self._recorded_before:
+                self._result.find(
+                    Kind.TIME_GOES_BACK,
+                    position,
+                    f"{position}",
+                    f"event {position} was recorded before the one before it",
+                    recorded=moment_of(recorded_at),
+                    derived=f"not before {moment_of(self._recorded_before)}",
+                )
+            self._before, self._recorded_before = position, recorded_at
+        if window.last == self._end and self._before < self._end:
+            self._find_gap(self._end + 1)
+
+    def _find_gap(self, position: int) -> None:
+        """Before `position`."""
+        missing = self._before + 1
+        span = f"{missing}" if missing == position - 1 else f"{missing} to {position - 1}"
+        self._result.find(Kind.GAP, missing, f"{missing}", f"no event at {span}")
 
 
-async def check_streams(v: Verification) -> None:
-    """Versions of each stream count from 1 without a gap, in order of position."""
-    result = v.results[Pass.STREAMS]
-    result.checked = await check_versions(v, result, _commerce(v))
+class StreamCheck:
+    """The pass `streams`: versions of each stream count from 1 without a gap, in order of position. Streams of which
+    that is not true are carried out: `find_irregular` says what is wrong with them. `first`: where the verification
+    begins."""
+
+    def __init__(self, part: Part, *, first: int) -> None:
+        self._part = part
+        self._result = part.results[Pass.STREAMS]
+        self._first = first
+
+    def check(self, window: Window) -> None:
+        for stream_id, rows in window.streams.items():
+            earlier = window.earlier.get(stream_id, ())
+            self._result.checked += not earlier or earlier[-1].position < self._first
+            version = earlier[-1].version if earlier else 0
+            for row in rows:
+                version += 1
+                if row.version != version:
+                    self._part.irregular_streams.add(stream_id)
+                    break
 
 
-def _commerce(v: Verification) -> LogRange:
-    return LogRange(table="colink.events", first=v.first, last=v.last, head=v.head)
+async def find_beyond(conn: Connection, result: PassResult, log: LogRange) -> None:
+    """Events behind the head."""
+    beyond = await conn.execute(f"SELECT min(position) FROM {log.table} WHERE position > %s", (log.head,))
+    found = await beyond.fetchone()
+    if found and found[0] is not None:
+        result.find(
+            Kind.HEAD_DIFFERS,
+            found[0],
+            f"{log.label}log_head",
+            f"there are {log.label}events beyond the head {log.head}",
+            recorded=log.head,
+            derived=found[0],
+        )
 
 
-async def check_sequence(v: Verification, result: PassResult, log: LogRange) -> int:
+async def check_sequence(conn: Connection, result: PassResult, log: LogRange) -> int:
     """Find gaps in the positions of a log and times that go back; how many events there are."""
-    rows = v.rows(
-        result.audit_pass,
+    rows = each_row(
+        conn,
         "SELECT position, before, recorded_at, recorded_before FROM ("
         "SELECT position, lag(position, 1, %s) OVER by_position AS before, recorded_at,"
         f" lag(recorded_at, 1, recorded_at) OVER by_position AS recorded_before FROM {log.table}"
         " WHERE position BETWEEN %s AND %s WINDOW by_position AS (ORDER BY position)) log"
         " WHERE position <> before + 1 OR recorded_at < recorded_before ORDER BY position",
         (log.first - 1, log.first, log.last),
-        total=log.last,
     )
     async for position, before, recorded_at, recorded_before in rows:
         if position != before + 1:
@@ -68,7 +127,7 @@ async def check_sequence(v: Verification, result: PassResult, log: LogRange) -> 
                 recorded=recorded_at,
                 derived=f"not before {recorded_before}",
             )
-    counted = await v.conn.execute(
+    counted = await conn.execute(
         f"SELECT count(*), coalesce(max(position), 0) FROM {log.table} WHERE position BETWEEN %s AND %s",
         (log.first, log.last),
     )
@@ -80,31 +139,23 @@ async def check_sequence(v: Verification, result: PassResult, log: LogRange) -> 
             f"{log.label}{newest + 1}",
             f"no {log.label}event from {newest + 1} to the head {log.last}",
         )
-    beyond = await v.conn.execute(f"SELECT min(position) FROM {log.table} WHERE position > %s", (log.head,))
-    found = await beyond.fetchone()
-    if found and found[0] is not None:
-        result.find(
-            Kind.HEAD_DIFFERS,
-            found[0],
-            f"{log.label}log_head",
-            f"there are {log.label}events beyond the head {log.head}",
-            recorded=log.head,
-            derived=found[0],
-        )
+    await find_beyond(conn, result, log)
     return int(number)
 
 
-async def check_versions(v: Verification, result: PassResult, log: LogRange) -> int:
-    """Find gaps in the versions of streams, and versions out of order; how many streams there are."""
-    rows = v.rows(
-        result.audit_pass,
+async def find_irregular(
+    conn: Connection, result: PassResult, log: LogRange, streams: Collection[str] | None = None
+) -> None:
+    """Find gaps in the versions of streams, and versions out of order; of these streams, or of all."""
+    rows = each_row(
+        conn,
         "SELECT stream_id, version, expected, position, position_before FROM ("
         "SELECT stream_id, version, position, lag(version, 1, 0) OVER by_version + 1 AS expected,"
         f" lag(position, 1, 0::bigint) OVER by_version AS position_before FROM {log.table}"
-        " WHERE position <= %s WINDOW by_version AS (PARTITION BY stream_id ORDER BY version)) streams"
+        " WHERE position <= %s AND (%s::text[] IS NULL OR stream_id = ANY(%s::text[]))"
+        " WINDOW by_version AS (PARTITION BY stream_id ORDER BY version)) streams"
         " WHERE (version <> expected OR position <= position_before) AND position >= %s ORDER BY position",
-        (log.last, log.first),
-        total=log.last,
+        (log.last, *([None if streams is None else list(streams)] * 2), log.first),
     )
     async for stream_id, version, expected, position, position_before in rows:
         if version != expected:
@@ -120,47 +171,41 @@ async def check_versions(v: Verification, result: PassResult, log: LogRange) -> 
             result.find(
                 Kind.TIME_GOES_BACK, position, stream_id, f"version {version} of {stream_id} lies before its last"
             )
-    counted = await v.conn.execute(
-        f"SELECT count(DISTINCT stream_id) FROM {log.table} WHERE position BETWEEN %s AND %s", (log.first, log.last)
-    )
-    return int((await counted.fetchone() or (0,))[0])
 
 
-async def check_references(v: Verification) -> None:
+async def check_references(conn: Connection, result: PassResult, log: LogRange) -> None:
     """Idempotency keys and deliveries name positions of the log, and answers kept for keys name streams that their
     commands wrote. Nothing more of an answer can be derived."""
-    result = v.results[Pass.REFERENCES]
     for table, subject in (
         ("colink.idempotency_keys", "t.scope || ' ' || t.key"),
         ("colink.inbox", "t.source || ' ' || t.delivery_id"),
     ):
-        async with v.conn.cursor(name="audit_references") as cursor:
-            await cursor.execute(
-                f"SELECT t.position, {subject} FROM {table} t WHERE t.position BETWEEN %s AND %s"
-                " AND NOT EXISTS (SELECT FROM colink.events e WHERE e.position = t.position)"
-                f" UNION ALL SELECT t.position, {subject} FROM {table} t WHERE t.position > %s OR t.position < 1"
-                " ORDER BY 1",
-                (v.first, v.last, v.head),
+        dangling = each_row(
+            conn,
+            f"SELECT t.position, {subject} FROM {table} t WHERE t.position BETWEEN %s AND %s"
+            " AND NOT EXISTS (SELECT FROM colink.events e WHERE e.position = t.position)"
+            f" UNION ALL SELECT t.position, {subject} FROM {table} t WHERE t.position > %s OR t.position < 1"
+            " ORDER BY 1",
+            (log.first, log.last, log.head),
+        )
+        async for position, name in dangling:
+            result.find(
+                Kind.DANGLING, position, f"{table} {name}", f"{table} names position {position}: no event there"
             )
-            async for position, name in cursor:
-                result.find(
-                    Kind.DANGLING, position, f"{table} {name}", f"{table} names position {position}: no event there"
-                )
-        counted = await v.conn.execute(
-            f"SELECT count(*) FROM {table} WHERE position BETWEEN %s AND %s", (v.first, v.last)
+        counted = await conn.execute(
+            f"SELECT count(*) FROM {table} WHERE position BETWEEN %s AND %s", (log.first, log.last)
         )
         result.checked += (await counted.fetchone() or (0,))[0]
-    await _check_answers(v, result)
+    await _check_answers(conn, result, log)
 
 
-async def _check_answers(v: Verification, result: PassResult) -> None:
+async def _check_answers(conn: Connection, result: PassResult, log: LogRange) -> None:
     chunk: list[_Answer] = []
-    rows = v.rows(
-        Pass.REFERENCES,
+    rows = each_row(
+        conn,
         "SELECT position, scope || ' ' || key, answer FROM colink.idempotency_keys WHERE position BETWEEN %s AND %s"
         " ORDER BY 1",
-        (v.first, v.last),
-        total=v.last,
+        (log.first, log.last),
     )
     async for position, key, text in rows:
         subject = f"colink.idempotency_keys {key}"
@@ -173,14 +218,14 @@ async def _check_answers(v: Verification, result: PassResult) -> None:
         if isinstance(named, str):
             chunk.append((position, named, subject))
         if len(chunk) >= _ANSWERS_A_CHUNK:
-            await _find_misnamed(v, result, chunk)
+            await _find_misnamed(conn, result, chunk)
             chunk = []
-    await _find_misnamed(v, result, chunk)
+    await _find_misnamed(conn, result, chunk)
 
 
-async def _find_misnamed(v: Verification, result: PassResult, chunk: Sequence[_Answer]) -> None:
+async def _find_misnamed(conn: Connection, result: PassResult, chunk: Sequence[_Answer]) -> None:
     """A key's position is that of its command's last event; the command's events share a correlation id."""
-    cursor = await v.conn.execute(
+    cursor = await conn.execute(
         "SELECT named.position, named.id, named.subject"
         " FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS named (position, id, subject)"
         " JOIN colink.events last ON last.position = named.position"

@@ -5,59 +5,63 @@ Its positions are its own, so it is verified as a whole or not at all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
-from colink.domain.audit.report import Kind, Pass
+from colink.domain.aggregates import Event
+from colink.domain.audit.report import Kind, PassResult
 from colink.projections import touches  # noqa: F401 - it registers the projector used below
-from colink.projections.audit.context import Verification
-from colink.projections.audit.log_passes import LogRange, check_sequence, check_versions
+from colink.projections.audit.log_passes import LogRange, check_sequence, find_irregular
+from colink.projections.audit.rows import each_row
+from colink.projections.engine import Connection, Decoder
 from colink.projections.inline import TouchRow, project
 
 _ROWS_A_CHUNK = 500
 _COLUMNS = (*TouchRow.__dataclass_fields__, "position")
 
 
-async def check_tracking(v: Verification) -> None:
+async def check_tracking(conn: Connection, result: PassResult, decode: Decoder) -> None:
     """Positions, times and versions of the log; each touch's row, both ways. `checked` counts events."""
-    result = v.results[Pass.TRACKING]
-    if not v.whole_log:
-        result.needs_whole_log()
-        return
-    cursor = await v.conn.execute("SELECT position FROM colink.tracking_head")
+    cursor = await conn.execute("SELECT position FROM colink.tracking_head")
     head = (await cursor.fetchone() or (0,))[0]
     log = LogRange(table="colink.tracking_events", first=1, last=head, head=head, label="tracking ")
-    result.checked = await check_sequence(v, result, log)
-    await check_versions(v, result, log)
+    result.checked = await check_sequence(conn, result, log)
+    await find_irregular(conn, result, log)
     chunk: dict[str, tuple[int, TouchRow]] = {}
-    rows = v.rows(
-        Pass.TRACKING,
-        "SELECT position, stream_id, version, topic, payload FROM colink.tracking_events ORDER BY position",
-        (),
-        total=head,
+    rows = each_row(
+        conn, "SELECT position, stream_id, version, topic, payload FROM colink.tracking_events ORDER BY position"
     )
     async for position, *stored in rows:
-        event = v.decoded(result, position, stored)
+        event = _decoded(decode, result, position, stored)
         for row in project(event) if event is not None else ():
             if isinstance(row, TouchRow):
                 chunk[row.touch_id] = (position, row)
         if len(chunk) >= _ROWS_A_CHUNK:
-            await _compare(v, chunk)
+            await _compare(conn, result, chunk)
             chunk = {}
-    await _compare(v, chunk)
-    extra = v.rows(
-        Pass.TRACKING,
+    await _compare(conn, result, chunk)
+    extra = each_row(
+        conn,
         "SELECT t.position, t.touch_id FROM colink.touches t"
         " WHERE NOT EXISTS (SELECT FROM colink.tracking_events e WHERE e.stream_id = t.touch_id) ORDER BY 1",
-        (),
-        total=head,
     )
     async for position, touch_id in extra:
         result.find(Kind.EXTRA, position, touch_id, f"the touch {touch_id} was never recorded")
 
 
-async def _compare(v: Verification, chunk: dict[str, tuple[int, TouchRow]]) -> None:
-    result = v.results[Pass.TRACKING]
-    cursor = await v.conn.execute(
+def _decoded(decode: Decoder, result: PassResult, position: int, stored: Sequence[Any]) -> Event | None:
+    """The event of a row (stream id, version, topic, payload); None, and a finding, where it cannot be read."""
+    stream_id, version, topic, payload = stored
+    try:
+        return decode(stream_id, version, topic, payload)
+    except Exception as error:  # noqa: BLE001 - whatever a damaged payload provokes is what there is to report
+        result.find(Kind.UNREADABLE, position, stream_id, f"event {version} of {stream_id} is unreadable: {error}")
+        return None
+
+
+async def _compare(conn: Connection, result: PassResult, chunk: dict[str, tuple[int, TouchRow]]) -> None:
+    cursor = await conn.execute(
         f"SELECT {', '.join(_COLUMNS)} FROM colink.touches WHERE touch_id = ANY(%s)", (list(chunk),)
     )
     recorded = {row[0]: dict(zip(_COLUMNS, row, strict=True)) for row in await cursor.fetchall()}

@@ -1,38 +1,73 @@
-"""The whole check of semantics section 9 that this version can make: pass after pass, in one snapshot."""
+"""The whole check of semantics section 9, in one snapshot: the log once, by segments, then what only all of it can be
+compared with.
+
+    terms (one scan) -> segments, in parallel -> parts, joined in order -> balances, rows that nothing explains, seals
+
+Responsible for the order of things and for the report; each pass has a module of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, replace
+from functools import partial
 
-from colink.domain.audit.report import Pass, Report, new_results
+from psycopg.conninfo import make_conninfo
+
+from colink.domain.audit import terms as audit_terms
+from colink.domain.audit.report import Kind, Pass, PassResult, Report, Status
+from colink.domain.audit.terms import TermsBook
 from colink.domain.errors import InvalidInput
-from colink.projections.audit.context import Progress, Verification
-from colink.projections.audit.document_pass import check_documents, check_terms_heads
-from colink.projections.audit.inbox_pass import check_inbox
-from colink.projections.audit.ledger_passes import check_ledger
-from colink.projections.audit.log_passes import check_positions, check_references, check_streams
-from colink.projections.audit.order_passes import check_orders, check_payouts, check_unexplained
+from colink.domain.sealing.encoding import origin_of
+from colink.projections.audit.chain_pass import check_seals_outside, last_seal
+from colink.projections.audit.derivation import find_unexplained
+from colink.projections.audit.document_pass import check_other_documents, check_terms_heads
+from colink.projections.audit.inbox_pass import check_named
+from colink.projections.audit.ledger_passes import check_balances, check_entries_outside
+from colink.projections.audit.log_passes import LogRange, check_references, find_beyond, find_irregular
+from colink.projections.audit.order_passes import check_extra_orders
+from colink.projections.audit.part import Part, new_part, says_the_same
+from colink.projections.audit.payout_passes import check_extra_payouts, check_held
+from colink.projections.audit.processes import usable_processes, verify_segments
+from colink.projections.audit.reading import EVENTS_A_WINDOW, Source
+from colink.projections.audit.rows import each_row
+from colink.projections.audit.segment import DECISIONS, Segment, Setting
 from colink.projections.audit.tracking_pass import check_tracking
-from colink.projections.engine import Connection, Decoder
+from colink.projections.engine import Connection, Decoder, Log, head
 
-Check = Callable[[Verification], Awaitable[None]]
+Progress = Callable[[str, int, int], None]
+"""Called with what is being verified, how much of it is done, and how much there is."""
 
-_CHECKS: Sequence[tuple[Check, tuple[Pass, ...]]] = (
-    (check_positions, (Pass.POSITIONS,)),
-    (check_streams, (Pass.STREAMS,)),
-    (check_ledger, (Pass.JOURNALS, Pass.ENTRIES, Pass.BALANCES)),
-    (check_orders, (Pass.ATTRIBUTIONS, Pass.SPLITS, Pass.CLEARINGS, Pass.ORDER_ROWS, Pass.DERIVATION)),
-    (check_payouts, (Pass.PAYOUTS, Pass.DERIVATION)),
-    (check_documents, (Pass.DOCUMENTS,)),
-    (check_terms_heads, (Pass.TERMS_HEADS,)),
-    (check_inbox, (Pass.INBOX,)),
-    (check_tracking, (Pass.TRACKING,)),
-    (check_references, (Pass.REFERENCES,)),
+_SMALLEST_SEGMENT, _LARGEST_SEGMENT = 8 * EVENTS_A_WINDOW, 32 * EVENTS_A_WINDOW
+_SEGMENTS_A_PROCESS = 8
+_OF_WHOLE_LOG = frozenset(
+    {Pass.BALANCES, Pass.ORDER_ROWS, Pass.DOCUMENTS, Pass.TERMS_HEADS, Pass.TRACKING, Pass.SEALS}
 )
+_NEED_HISTORY = frozenset({Pass.ENTRIES, Pass.PAYOUTS})
 
 
-def _no_progress(audit_pass: Pass, done: int, total: int) -> None:
+def _no_progress(what: str, done: int, total: int) -> None:
     """Nobody is watching."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How a run is cut: processes at once, events a segment (None: as fits the length of the log), and a window."""
+
+    processes: int = 0
+    events_a_segment: int | None = None
+    events_a_window: int = EVENTS_A_WINDOW
+
+    def segment_size(self, events: int) -> int:
+        if self.events_a_segment is not None:
+            return self.events_a_segment
+        share = events // (_SEGMENTS_A_PROCESS * self.at_once) + 1
+        windows = -(-min(max(share, _SMALLEST_SEGMENT), _LARGEST_SEGMENT) // self.events_a_window)
+        return windows * self.events_a_window
+
+    @property
+    def at_once(self) -> int:
+        return self.processes or usable_processes()
 
 
 async def verify(
@@ -41,10 +76,13 @@ async def verify(
     *,
     from_position: int = 1,
     to_position: int | None = None,
+    only: Collection[Pass] = tuple(Pass),
     progress: Progress = _no_progress,
+    effort: Effort = Effort(),
 ) -> Report:
-    """Verify positions `from_position` to `to_position` (the head, where None) of the commerce log. `conn` is in no
-    transaction; everything is read in one read-only snapshot, so writers need not stop.
+    """Verify positions `from_position` to `to_position` (the head, where None) of the commerce log, by the passes of
+    `only`. `conn` is in no transaction; everything is read in its one read-only snapshot, by connections of their own
+    too, so writers need not stop.
 
     A pass that fails for a reason of its own (a lost table, say) is reported as incomplete and the others go on.
     Raises InvalidInput for a range that is none.
@@ -54,33 +92,186 @@ async def verify(
         raise InvalidInput(msg, field="from")
     async with conn.transaction():
         await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        cursor = await conn.execute("SELECT position FROM colink.log_head")
-        row = await cursor.fetchone()
-        head = row[0] if row else 0
-        last = head if to_position is None else min(to_position, head)
-        v = Verification(
-            conn=conn,
-            decode=decode,
-            first=from_position,
-            last=last,
-            head=head,
-            results=new_results(),
-            progress=progress,
+        end = await head(conn, Log.COMMERCE)
+        last = end if to_position is None else min(to_position, end)
+        log = LogRange(table="colink.events", first=from_position, last=last, head=end)
+        run = _Run(conn, decode, log, only=frozenset(only), progress=progress, effort=effort)
+        total = await run.verify()
+    return Report(
+        from_position=from_position,
+        to_position=last,
+        head=end,
+        passes=tuple(total.results.values()),
+        unsealed=total.unsealed,
+    )
+
+
+class _Run:
+    """One verification."""
+
+    def __init__(
+        self,
+        conn: Connection,
+        decode: Decoder,
+        log: LogRange,
+        *,
+        only: frozenset[Pass],
+        progress: Progress,
+        effort: Effort,
+    ) -> None:
+        self._conn, self._decode = conn, decode
+        self._log, self._progress, self._effort = log, progress, effort
+        self._whole_log = log.first == 1 and log.last == log.head
+        self._left_out = frozenset() if self._whole_log else only & _OF_WHOLE_LOG
+        self._asked = only - self._left_out
+        self._total = new_part(only)
+        self._sealed, self._origin = 0, ""
+
+    async def verify(self) -> Part:
+        for audit_pass in self._left_out:
+            self._total.results[audit_pass].needs_whole_log()
+        await self._check(Pass.CHAIN, self._find_seals)
+        if not self._complete(Pass.CHAIN):
+            self._asked -= {Pass.CHAIN}
+        setting = await self._setting()
+        for part in await self._parts(setting):
+            self._total.join(part)
+        await self._compare_with_all()
+        return self._total
+
+    async def _setting(self) -> Setting:
+        conn = self._conn
+        snapshot = await (await conn.execute("SELECT pg_export_snapshot()")).fetchone()
+        dsn = make_conninfo(conn.info.dsn, **({"password": conn.info.password} if conn.info.password else {}))
+        return Setting(
+            source=Source(dsn=dsn, snapshot=snapshot[0] if snapshot else "", decode=self._decode),
+            first=self._log.first,
+            last=self._log.last,
+            sealed=self._sealed,
+            origin=self._origin,
+            book=await self._terms(),
+            whole_log=self._whole_log,
+            events_a_window=self._effort.events_a_window,
         )
-        for check, passes in _CHECKS:
-            await _run(v, check, passes)
-        derivable = v.results[Pass.DERIVATION].reason is None and v.results[Pass.JOURNALS].reason is None
-        if derivable:
-            check_unexplained(v)
-    return Report(from_position=from_position, to_position=last, head=head, passes=tuple(v.results.values()))
 
+    async def _find_seals(self) -> None:
+        self._sealed = await last_seal(self._conn)
+        cursor = await self._conn.execute("SELECT value FROM colink.installation WHERE name = 'log_id'")
+        row = await cursor.fetchone()
+        self._origin = origin_of(row[0] if row else "")
 
-async def _run(v: Verification, check: Check, passes: Sequence[Pass]) -> None:
-    try:
-        async with v.conn.transaction():
-            await check(v)
-    except Exception as error:  # noqa: BLE001 - whatever stops a pass makes it incomplete, which is a result
-        for audit_pass in passes:
-            v.results[audit_pass].could_not_run(f"{type(error).__name__}: {error}")
-    for audit_pass in passes:
-        v.progress(audit_pass, v.results[audit_pass].checked, v.results[audit_pass].checked)
+    async def _terms(self) -> TermsBook:
+        """The configuration that orders are judged by, which is small."""
+        book = TermsBook()
+        if not self._asked & DECISIONS:
+            return book
+        result = self._total.results.get(Pass.ATTRIBUTIONS) or PassResult(audit_pass=Pass.ATTRIBUTIONS)
+        rows = each_row(
+            self._conn,
+            "SELECT position, stream_id, version, topic, payload FROM colink.events"
+            " WHERE topic = ANY(%s) AND position <= %s ORDER BY position",
+            (list(audit_terms.TOPICS), self._log.last),
+        )
+        async for position, stream_id, version, topic, payload in rows:
+            try:
+                book.add(position, self._decode(stream_id, version, topic, payload))
+            except Exception as error:  # noqa: BLE001 - whatever a damaged event provokes is what there is to report
+                result.find(
+                    Kind.UNREADABLE, position, stream_id, f"event {version} of {stream_id} is unreadable: {error}"
+                )
+        return book
+
+    async def _parts(self, setting: Setting) -> list[Part]:
+        """In the order of the log; what they assume of each other holds."""
+        segments = self._segments()
+        done = 0
+
+        def finished(segment: Segment) -> None:
+            nonlocal done
+            done += segment.last - segment.first + 1
+            self._progress("log", done, self._log.last)
+
+        verify_all = partial(verify_segments, setting, processes=self._effort.at_once, finished=finished)
+        parts = await verify_all(segments)
+        if Pass.ENTRIES not in self._asked:
+            return parts
+        before = new_part(())
+        for number, (segment, part) in enumerate(zip(segments, parts, strict=True)):
+            lines = before.lines()
+            if not says_the_same(part.assumed_lines, lines):
+                again = replace(segment, passes=frozenset({Pass.ENTRIES}), lines=lines)
+                [corrected] = await verify_all([again])
+                parts[number] = replace(part, results={**part.results, **corrected.results})
+            before.balances.join(part.balances.balances)
+        return parts
+
+    def _segments(self) -> list[Segment]:
+        first, last = self._log.first, self._log.last
+        segments = []
+        # What was posted before the range is only read where something in the range builds on it.
+        if first > 1 and self._asked & _NEED_HISTORY:
+            segments += self._cut(1, first - 1, frozenset())
+        segments += self._cut(first, last, self._asked)
+        if segments:
+            segments[0] = replace(segments[0], lines={})
+        return segments
+
+    def _cut(self, first: int, last: int, passes: frozenset[Pass]) -> list[Segment]:
+        size = self._effort.segment_size(last - first + 1)
+        return [
+            Segment(first=start, last=min(start + size - 1, last), passes=passes)
+            for start in range(first, last + 1, size)
+        ]
+
+    async def _compare_with_all(self) -> None:
+        conn, log, total = self._conn, self._log, self._total
+        result = total.results.__getitem__
+        whole = self._whole_log
+        await self._check(Pass.POSITIONS, lambda: find_beyond(conn, result(Pass.POSITIONS), log))
+        if total.irregular_streams:
+            await self._check(
+                Pass.STREAMS, lambda: find_irregular(conn, result(Pass.STREAMS), log, total.irregular_streams)
+            )
+        await self._check(
+            Pass.CHAIN, lambda: check_seals_outside(conn, result(Pass.CHAIN), head=log.head, whole_log=whole)
+        )
+        await self._check(
+            Pass.ENTRIES, lambda: check_entries_outside(conn, result(Pass.ENTRIES), head=log.head, whole_log=whole)
+        )
+        await self._check(Pass.BALANCES, lambda: check_balances(conn, result(Pass.BALANCES), total.balances))
+        await self._check(Pass.PAYOUTS, self._check_payouts)
+        if whole:
+            await self._check(Pass.ORDER_ROWS, lambda: check_extra_orders(conn, result(Pass.ORDER_ROWS)))
+        await self._check(Pass.DOCUMENTS, lambda: check_other_documents(conn, result(Pass.DOCUMENTS)))
+        await self._check(
+            Pass.TERMS_HEADS, lambda: check_terms_heads(conn, result(Pass.TERMS_HEADS), total.terms_heads)
+        )
+        await self._check(
+            Pass.INBOX,
+            lambda: check_named(conn, result(Pass.INBOX), first=log.first, last=log.last, whole_log=whole),
+        )
+        await self._check(Pass.TRACKING, lambda: check_tracking(conn, result(Pass.TRACKING), self._decode))
+        await self._check(Pass.REFERENCES, lambda: check_references(conn, result(Pass.REFERENCES), log))
+        if Pass.DERIVATION in self._asked and self._complete(Pass.DERIVATION, Pass.SPLITS):
+            find_unexplained(total)
+
+    async def _check_payouts(self) -> None:
+        result = self._total.results[Pass.PAYOUTS]
+        check_held(result, self._total.held, self._total.balances)
+        if self._whole_log:
+            await check_extra_payouts(self._conn, result)
+
+    def _complete(self, *passes: Pass) -> bool:
+        results = [self._total.results[audit_pass] for audit_pass in passes if audit_pass in self._total.results]
+        return all(result.status is not Status.INCOMPLETE for result in results)
+
+    async def _check(self, audit_pass: Pass, check: Callable[[], Awaitable[None]]) -> None:
+        """Run the last part of a pass, where it was asked for."""
+        if audit_pass not in self._asked:
+            return
+        self._progress(audit_pass.value, 0, 1)
+        try:
+            async with self._conn.transaction():
+                await check()
+        except Exception as error:  # noqa: BLE001 - whatever stops a pass makes it incomplete, which is a result
+            self._total.results[audit_pass].could_not_run(f"{type(error).__name__}: {error}")

@@ -1,0 +1,98 @@
+"""The pass `derivation`: the journals of orders and payouts are exactly those that their events lead to.
+
+A journal is appended with the event that leads to it, so nearly all are matched inside one window. What the edge of a
+window cuts off is looked up by id; journals that no event of the part led to are carried out of it, and are findings
+in the end where no other part explains them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from colink.domain.audit.orders import ExpectedJournal
+from colink.domain.audit.report import Kind, Pass, first_difference
+from colink.domain.ledger import JournalPosted, Posting
+from colink.projections.audit.journals import JournalRead, journal_of, matches, read_journal
+from colink.projections.audit.part import Part
+from colink.projections.audit.reading import Window
+
+_Posted = tuple[int, JournalRead]
+
+
+class DerivationCheck:
+    """The checks of orders and payouts say what they expect of a window before this one looks at it."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._result = part.results[Pass.DERIVATION]
+        self._expected: list[ExpectedJournal] = []
+
+    def expect(self, journals: Sequence[ExpectedJournal]) -> None:
+        self._expected += journals
+
+    def check(self, window: Window) -> None:
+        expected, self._expected = self._expected, []
+        posted: dict[str, _Posted] = {}
+        for position, journal_id, version, journal in window.journals:
+            name = journal_id if version == 1 else f"{journal_id} {version}"  # a journal is one event
+            posted[name] = (position, journal)
+            if journal.order_id is not None or journal.payout_id is not None:
+                self._part.unexplained[name] = position
+        elsewhere = [each.journal_id for each in expected if each.journal_id not in posted]
+        if elsewhere:
+            posted |= self._outside(window, elsewhere)
+            self._part.explained.update(elsewhere)
+        for each in expected:
+            self._part.unexplained.pop(each.journal_id, None)
+            self._compare(each, posted.get(each.journal_id))
+
+    def _compare(self, expected: ExpectedJournal, posted: _Posted | None) -> None:
+        result = self._result
+        result.checked += 1
+        if posted is None:
+            result.find(
+                Kind.MISSING,
+                expected.position,
+                expected.journal_id,
+                f"the journal {expected.journal_id} that follows from event {expected.position} was not posted",
+                derived=expected.draft,
+            )
+            return
+        position, journal = posted
+        draft = expected.draft
+        if not matches(draft, journal):
+            recorded = msgspec.convert(journal.postings, tuple[Posting, ...], from_attributes=True)
+            a, b = first_difference(recorded, draft.postings) or (journal.effective_at, draft)
+            result.find(
+                Kind.DERIVED_DIFFERENTLY,
+                position,
+                expected.journal_id,
+                f"the journal {expected.journal_id} does not follow from event {expected.position}",
+                recorded=a,
+                derived=b,
+            )
+
+    def _outside(self, window: Window, journal_ids: list[str]) -> dict[str, _Posted]:
+        posted: dict[str, _Posted] = {}
+        for row in window.reader.stored("stream_id = ANY(%s) AND version = 1", journal_ids):
+            journal = read_journal(row.schema_version, row.payload)
+            if journal is None:
+                event = window.reader.source.decode(row.stream_id, row.version, row.topic, row.payload)
+                journal = journal_of(event) if isinstance(event, JournalPosted) else None
+            if journal is not None:
+                posted[row.stream_id] = (row.position, journal)
+        return posted
+
+
+def find_unexplained(part: Part) -> None:
+    """What is left in the end: journals of orders and payouts that nothing in their streams led to."""
+    for journal_id, position in sorted(part.unexplained.items(), key=lambda item: item[1]):
+        if journal_id not in part.explained:
+            part.results[Pass.DERIVATION].find(
+                Kind.EXTRA,
+                position,
+                f"{position}",
+                f"the journal at {position} follows from no event of its order or payout",
+            )

@@ -1,0 +1,73 @@
+"""What the verification of one part of the log says: the findings of its passes, and what only the parts together can
+be compared with. Parts are joined in the order of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from colink.domain.audit.balances import BalanceBook, BalanceKey
+from colink.domain.audit.report import Pass, PassResult
+from colink.domain.payouts import Stretch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A stretch of a payee's cleared credits that a payout, requested at `position`, holds."""
+
+    payee_id: str
+    currency: str
+    stretch: Stretch
+    payout_id: str
+    position: int
+
+
+@dataclass(kw_only=True)
+class Part:
+    """`results`: of the passes that were asked for.
+
+    balances: what the part posted
+    assumed_lines: by account and currency, the length of a payee's line of cleared credits before the part, as its
+        first entry says; the journals before it must say the same
+    unexplained: journals of orders and payouts, with their positions, that no event of the part led to
+    explained: journals outside the part's windows that events of the part led to
+    irregular_streams: those whose versions do not follow each other
+    terms_heads: where each organisation's terms last moved
+    held: what payouts hold in the end
+    """
+
+    results: Mapping[Pass, PassResult]
+    balances: BalanceBook = field(default_factory=BalanceBook)
+    assumed_lines: dict[BalanceKey, int] = field(default_factory=dict)
+    unexplained: dict[str, int] = field(default_factory=dict)
+    explained: set[str] = field(default_factory=set)
+    irregular_streams: set[str] = field(default_factory=set)
+    terms_heads: dict[str, int] = field(default_factory=dict)
+    held: list[Held] = field(default_factory=list)
+    unsealed: int = 0
+
+    def join(self, later: Part) -> None:
+        """Add what a later part says."""
+        for audit_pass, result in later.results.items():
+            self.results[audit_pass].add(result)
+        self.balances.join(later.balances.balances)
+        self.unexplained |= later.unexplained
+        self.explained |= later.explained
+        self.irregular_streams |= later.irregular_streams
+        self.terms_heads |= later.terms_heads
+        self.held += later.held
+        self.unsealed += later.unsealed
+
+    def lines(self) -> dict[BalanceKey, int]:
+        """How long each payee's line of cleared credits is after the parts joined so far."""
+        return {key: balance.credited for key, balance in self.balances.balances.items() if balance.credited}
+
+
+def new_part(passes: Collection[Pass]) -> Part:
+    return Part(
+        results={audit_pass: PassResult(audit_pass=audit_pass) for audit_pass in Pass if audit_pass in passes}
+    )
+
+
+def says_the_same(assumed: Mapping[BalanceKey, int], lines: Mapping[BalanceKey, int]) -> bool:
+    return all(lines.get(key, 0) == length for key, length in assumed.items())

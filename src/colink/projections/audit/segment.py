@@ -1,0 +1,106 @@
+"""The verification of one segment of the log: every check that was asked for, window after window.
+
+Runs in a process of its own for each segment of a long log, else in a thread. A check that fails for a reason of its
+own (a lost table, say) makes its passes incomplete; the others go on.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psycopg
+
+from colink.domain.audit.balances import BalanceKey
+from colink.domain.audit.report import Pass
+from colink.domain.audit.terms import TermsBook
+from colink.projections.audit.chain_pass import ChainCheck
+from colink.projections.audit.derivation import DerivationCheck
+from colink.projections.audit.document_pass import DocumentCheck
+from colink.projections.audit.inbox_pass import InboxCheck
+from colink.projections.audit.ledger_passes import EntryCheck, JournalCheck
+from colink.projections.audit.log_passes import PositionCheck, StreamCheck
+from colink.projections.audit.order_passes import OrderCheck, OrderRowCheck
+from colink.projections.audit.part import Part, new_part
+from colink.projections.audit.payout_passes import PayoutCheck
+from colink.projections.audit.reading import LogReader, Source, WindowCheck
+
+DECISIONS = frozenset({Pass.ATTRIBUTIONS, Pass.SPLITS, Pass.CLEARINGS, Pass.DERIVATION})
+_WINDOWS_A_COLLECTION = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What all segments of a run share. `first` to `last` is verified; `sealed` is where the seals end; `book` holds
+    the terms up to `last`; `whole_log`: whether there is
+    nothing else, so that rows as they are now can be compared."""
+
+    source: Source
+    first: int
+    last: int
+    sealed: int
+    origin: str
+    book: TermsBook
+    whole_log: bool
+    events_a_window: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Positions `first` to `last`, and what is verified of them; nothing: only what later ones need to know of them
+    is read. `lines`: how long the payees' lines of cleared credits are before it, where that is known."""
+
+    first: int
+    last: int
+    passes: frozenset[Pass]
+    lines: dict[BalanceKey, int] | None = None
+
+
+def verify_segment(setting: Setting, segment: Segment) -> Part:
+    part = new_part(segment.passes)
+    checks = _checks(setting, segment, part)
+    reader = LogReader(setting.source)
+    try:
+        windows = reader.windows(segment.first, segment.last, until=setting.last, size=setting.events_a_window)
+        for count, window in enumerate(windows, start=1):
+            for number, (check, passes) in list(checks.items()):
+                try:
+                    check.check(window)
+                except Exception as error:  # noqa: BLE001 - whatever stops a check makes its passes incomplete
+                    for audit_pass in passes & segment.passes:
+                        part.results[audit_pass].could_not_run(f"{type(error).__name__}: {error}")
+                    del checks[number]
+                    if isinstance(error, psycopg.Error):
+                        reader.begin_again()
+            if count % _WINDOWS_A_COLLECTION == 0 and not gc.isenabled():
+                gc.collect()
+    finally:
+        reader.close()
+    return part
+
+
+def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[WindowCheck, frozenset[Pass]]]:
+    """In the order in which they look at a window, numbered."""
+    asked = segment.passes
+    derivation = DerivationCheck(part) if Pass.DERIVATION in asked else None
+    money = frozenset({Pass.JOURNALS, Pass.ENTRIES, Pass.BALANCES, Pass.PAYOUTS})
+    offered: list[tuple[frozenset[Pass], Callable[[], WindowCheck]]] = [
+        (frozenset({Pass.POSITIONS}), lambda: PositionCheck(part, first=segment.first, end=segment.last)),
+        (frozenset({Pass.CHAIN}), lambda: ChainCheck(part, sealed=setting.sealed, origin=setting.origin)),
+        (frozenset({Pass.STREAMS}), lambda: StreamCheck(part, first=setting.first)),
+        (frozenset({Pass.ENTRIES}), lambda: EntryCheck(part, lines=segment.lines)),
+        (DECISIONS, lambda: OrderCheck(part, setting.book, derivation)),
+        (frozenset({Pass.ORDER_ROWS}), lambda: OrderRowCheck(part)),
+        (frozenset({Pass.DOCUMENTS, Pass.TERMS_HEADS}), lambda: DocumentCheck(part)),
+        (frozenset({Pass.INBOX}), lambda: InboxCheck(part)),
+    ]
+    checks = [(make(), passes) for passes, make in offered if passes & asked]
+    if not asked or asked & money:
+        checks.append((JournalCheck(part), money))
+    if not asked or asked & {Pass.PAYOUTS, Pass.DERIVATION}:
+        rows = Pass.PAYOUTS in asked and setting.whole_log
+        checks.append((PayoutCheck(part, derivation, rows=rows), frozenset({Pass.PAYOUTS, Pass.DERIVATION})))
+    if derivation is not None:
+        checks.append((derivation, frozenset({Pass.DERIVATION})))
+    return dict(enumerate(checks))
