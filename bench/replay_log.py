@@ -1,6 +1,7 @@
-"""A large commerce log for `bench/replay.py`, true to its last row, made in a fraction of the time it takes to record.
+"""A large commerce log for `bench/replay.py`, true to its last row, made in a fraction of the time that it takes to
+record one.
 
-One seller's month is recorded by the real commands: orders of three lines by coupon and by link, refunds, corrected
+One seller's month is recorded by the real commands: orders of three lines, most by a coupon, refunds, corrected
 orders, clearings, payouts. Then it is copied as that of as many sellers as it takes: ids, which all hold the seller's
 tag, and positions are moved, in payloads too; balances are added up from the entries. Verification finds nothing in
 it.
@@ -26,7 +27,7 @@ from colink.application.clear_order import ClearOrder
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.payout_rails import PayoutInstruction
 from colink.application.payouts import RegisterPayoutAccount, RequestPayout
-from colink.application.ports import Caller, Decision, Facts, Needs, Request
+from colink.application.ports import Caller, Command, Decision, Facts, Needs, Request
 from colink.application.record_order import RecordOrder, StandaloneRefund
 from colink.domain.aggregates import Aggregate
 from colink.domain.attribution import CouponUse, OrderKeys
@@ -137,7 +138,7 @@ async def record_month(dsn: str) -> None:
         await pay(bus, pool, clock)
 
 
-async def at_once(bus: Committer, commands: Sequence[Request], *, callers: int = 128) -> None:
+async def at_once(bus: Committer, commands: Sequence[Command], *, callers: int = 128) -> None:
     waiting = iter(commands)
 
     async def caller() -> None:
@@ -283,7 +284,9 @@ def copy_table(connection: psycopg.Connection[Any], table: str, *, month: int, c
     with connection.cursor().copy(f"copy colink.{table} ({', '.join(columns)}) from stdin".encode()) as copy:
         for number in range(1, copies + 1):
             for row in rows:
-                copy.write_row([moved(*cell, number=number, by=month * number) for cell in zip(columns, row)])
+                copy.write_row(
+                    [moved(*cell, number=number, by=month * number) for cell in zip(columns, row, strict=True)]
+                )
 
 
 def moved(column: str, value: Value, *, number: int, by: int) -> Value:
