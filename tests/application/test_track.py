@@ -110,7 +110,7 @@ def test_a_view_is_recorded_for_its_campaign_and_creator() -> None:
 
 def test_a_repeat_is_looked_for_over_the_last_hour_under_both_salts() -> None:
     needs = click().needs()
-    assert needs.streams == ("clk_1",)
+    assert (needs.streams, needs.begins) == ((), ("clk_1",))
     assert needs.repeats_of == RepeatQuery(
         kind="click",
         link_id="lnk_1",

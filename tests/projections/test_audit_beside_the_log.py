@@ -184,7 +184,7 @@ async def test_touches_as_they_were_recorded_have_no_findings(world: World) -> N
         ("UPDATE colink.touches SET position = 7 WHERE position = 3", {(Kind.CHANGED, 3)}),
         ("DELETE FROM colink.touches WHERE position = 1", {(Kind.MISSING, 1)}),
         (
-            "INSERT INTO colink.touches VALUES ('clk_9', 'click', '', '', '', '', '', now(), '', 2)",
+            "INSERT INTO colink.touches VALUES ('clk_9', 'click', '', '', '', '', '', now(), '', 2, '2026-03-02')",
             {(Kind.EXTRA, 2)},
         ),
         ("DELETE FROM colink.tracking_events WHERE position = 2", {(Kind.GAP, 2), (Kind.EXTRA, 2)}),

@@ -111,10 +111,11 @@ class BalanceUnchanged:
 @dataclass(frozen=True, kw_only=True)
 class Needs:
     """What a command reads. `streams` are the aggregates it may write: they are also its conflict keys, as are the
-    idempotency key, the delivery and the funds. `documents` are read by id, `keys` by unique key, both with the
-    details class they hold."""
+    idempotency key, the delivery and the funds. `begins` are streams it begins: written, not read. `documents` are
+    read by id, `keys` by unique key, both with the details class they hold."""
 
     streams: tuple[str, ...] = ()
+    begins: tuple[str, ...] = ()
     terms_of: str | None = None
     documents: tuple[tuple[type[Any], str], ...] = ()
     keys: tuple[tuple[type[Any], str], ...] = ()
@@ -166,7 +167,14 @@ class Facts(Protocol):
     def is_repeat(self) -> bool: ...
 
 
-Guard = TermsUnchanged | BalanceUnchanged
+@dataclass(frozen=True, kw_only=True)
+class FirstOfItsPlace:
+    """Guard: still no touch that the query would find."""
+
+    query: RepeatQuery
+
+
+Guard = TermsUnchanged | BalanceUnchanged | FirstOfItsPlace
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from hashlib import sha256
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Protocol, TypeVar
 
-from colink.application.ports import Caller, Decision, Facts, Needs, RepeatQuery, Request
+from colink.application.ports import Caller, Decision, Facts, FirstOfItsPlace, Needs, RepeatQuery, Request
 from colink.domain.campaigns import CampaignDetails
 from colink.domain.creators import CreatorDetails
 from colink.domain.tracking import LinkDetails, SetAside, Touch, TouchDetails, TouchKind, destination_host
@@ -62,34 +62,35 @@ class RecordTouch(Request):
     network_hashes: tuple[str, ...] = ()
 
     def needs(self) -> Needs:
-        touch = self.touch
-        if not self._is_counted:
-            return Needs(streams=(touch.id,))
-        return Needs(
-            streams=(touch.id,),
-            repeats_of=RepeatQuery(
-                kind=touch.kind.value,
-                link_id=touch.link_id,
-                campaign_id=touch.campaign_id,
-                creator_id=touch.creator_id,
-                network_hashes=self.network_hashes,
-                since=touch.occurred_at - REPEAT_WITHIN,
-            ),
-        )
+        return Needs(begins=(self.touch.id,), repeats_of=self._repeats())
 
     def decide(self, facts: Facts) -> Decision:
+        """Another process may count a touch of the same place at this moment: the append looks once more."""
         details = self.touch
-        if self._is_counted:
-            details = replace(details, network_hash=self.network_hashes[0], repeat=facts.is_repeat())
+        guards: tuple[FirstOfItsPlace, ...] = ()
+        if (query := self._repeats()) is not None:
+            details = replace(details, network_hash=query.network_hashes[0], repeat=facts.is_repeat())
+            guards = () if details.repeat else (FirstOfItsPlace(query=query),)
         return Decision(
             answer={"touch_id": details.id, "repeat": details.repeat, "set_aside": details.set_aside},
             events=Touch.record(details, at=facts.now).new_events(),
             organization_id=details.organization_id,
+            guards=guards,
         )
 
-    @property
-    def _is_counted(self) -> bool:
-        return self.touch.set_aside is None and bool(self.network_hashes)
+    def _repeats(self) -> RepeatQuery | None:
+        """What finds the touches that this one repeats; None where nobody's repeat can be measured."""
+        touch = self.touch
+        if touch.set_aside is not None or not self.network_hashes:
+            return None
+        return RepeatQuery(
+            kind=touch.kind.value,
+            link_id=touch.link_id,
+            campaign_id=touch.campaign_id,
+            creator_id=touch.creator_id,
+            network_hashes=self.network_hashes,
+            since=touch.occurred_at - REPEAT_WITHIN,
+        )
 
 
 def record_click(

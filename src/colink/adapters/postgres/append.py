@@ -11,6 +11,7 @@ from colink.adapters.postgres.columns import (
     deliveries_table,
     documents_table,
     events_table,
+    firsts_table,
     guard_tables,
     keys_table,
     orders_table,
@@ -22,6 +23,7 @@ from colink.adapters.postgres.columns import (
 )
 from colink.adapters.postgres.entry_columns import Entries
 from colink.adapters.postgres.prepared import Prepared
+from colink.application.ports import FirstOfItsPlace
 from colink.projections import documents, entries, orders, payouts, touches
 from colink.projections.inline import TouchRow
 
@@ -36,7 +38,7 @@ COMMERCE_APPEND = (
 )
 TRACKING_APPEND = (
     "select command, reason, base, at from colink.append_tracking(%b::timestamptz, %b::integer[], %b::text[], "
-    "%b::text[], %b::text[])"
+    "%b::text[], %b::text[], %b::text[])"
 )
 
 
@@ -70,10 +72,11 @@ def tracking_parameters(batch: Sequence[Prepared], now: datetime) -> list[object
     """The same for TRACKING_APPEND. Only events and touches can be recorded there."""
     for prepared in batch:
         foreign = any(not isinstance(row, TouchRow) for rows in prepared.rows for row in rows)
-        if foreign or prepared.idempotency or prepared.delivery or prepared.guards or prepared.private:
+        foreign = foreign or not all(isinstance(guard, FirstOfItsPlace) for guard in prepared.guards)
+        if foreign or prepared.idempotency or prepared.delivery or prepared.private:
             msg = "the tracking log records events and touches only"
             raise ValueError(msg)
-    tables = (events_table(batch), streams_table(batch), touches_table(rows_by_class(batch)))
+    tables = (events_table(batch), streams_table(batch), touches_table(rows_by_class(batch)), firsts_table(batch))
     return [now, [len(table) for table in tables], *(table.delimited() for table in tables)]
 
 

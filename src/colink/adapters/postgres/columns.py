@@ -14,7 +14,7 @@ from typing import Any
 
 from colink.adapters.postgres.mapper import encode
 from colink.adapters.postgres.prepared import Prepared
-from colink.application.ports import BalanceUnchanged, TermsUnchanged
+from colink.application.ports import BalanceUnchanged, FirstOfItsPlace, TermsUnchanged
 from colink.domain.errors import InvalidInput
 from colink.projections.inline import DocumentRow, OrderRow, PayoutRow, TouchRow
 
@@ -185,7 +185,32 @@ def guard_tables(batch: Sequence[Prepared]) -> tuple[Table, Table]:
                     terms.rows.append((command, guard.organization_id, guard.position))
                 case BalanceUnchanged():
                     balances.rows.append((command, guard.account, guard.currency, guard.version))
+                case FirstOfItsPlace():
+                    msg = "touches are recorded in the tracking log"
+                    raise ValueError(msg)
     return terms, balances
+
+
+def firsts_table(batch: Sequence[Prepared]) -> Table:
+    """Touches that are the first of their place: a row for each hash that would find another."""
+    table = Table("firsts", ("command", "network_hash", "since", "kind", "creator_id", "link_id", "campaign_id"))
+    for command, prepared in enumerate(batch):
+        for guard in prepared.guards:
+            if isinstance(guard, FirstOfItsPlace):
+                query = guard.query
+                table.rows.extend(
+                    (
+                        command,
+                        network_hash,
+                        text_of(query.since),
+                        query.kind,
+                        query.creator_id,
+                        query.link_id,
+                        query.campaign_id,
+                    )
+                    for network_hash in query.network_hashes
+                )
+    return table
 
 
 def documents_table(found: RowsByClass) -> Table:

@@ -98,7 +98,7 @@ _Decided = tuple[_Pending, Prepared]
 def conflict_keys(command: Command, needs: Needs) -> tuple[frozenset[Hashable], frozenset[Hashable]]:
     """What two commands may not have in common while one of them is decided and appended; and what only commands of
     one batch may have in common."""
-    keys: set[Hashable] = {("stream", stream) for stream in needs.streams}
+    keys: set[Hashable] = {("stream", stream) for stream in (*needs.streams, *needs.begins)}
     keys |= {("funds", *pair) for pair in needs.funds_of}
     if command.idempotency:
         keys.add(("key", command.idempotency.scope, command.idempotency.key))
@@ -399,7 +399,9 @@ def _arranged(decided: list[_Decided]) -> tuple[list[_Decided], list[_Pending]]:
         if item[1].terms_moved():
             return 3
         guards = item[1].guards
-        return 0 if any(isinstance(guard, BalanceUnchanged) for guard in guards) else 1 if guards else 2
+        if any(isinstance(guard, BalanceUnchanged) for guard in guards):
+            return 0
+        return 1 if any(isinstance(guard, TermsUnchanged) for guard in guards) else 2
 
     batch: list[_Decided] = []
     again: list[_Pending] = []

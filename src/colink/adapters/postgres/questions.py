@@ -58,7 +58,8 @@ _TERMS = """
 _TRACKING_HEAD = """
     select 'tracking', null, null, null, null, position, null::bigint, null::bigint from colink.tracking_head"""
 # body, position, command. The clicks a command names, and the newest 50 touches of each visitor, named or of a click,
-# that occurred no later than the command's moment.
+# that occurred no later than the command's moment. Both look-ups keep out of months in which there is nothing to find:
+# before the click's id was made, and more than the longest window (a year) before the moment.
 _TOUCHES = """
     select 'touch', null, null, null, t.body, t.position, t.command, null::bigint
       from (
@@ -66,7 +67,7 @@ _TOUCHES = """
             select k.command, k.moment, t.position, t.body, t.visitor_id
               from unnest(%b::bigint[], %b::timestamptz[], %b::text[]) as k (command, moment, touch_id)
              cross join lateral (select position, body, visitor_id from colink.touches
-                                  where touch_id = k.touch_id) t
+                                  where touch_id = k.touch_id and recorded_at >= colink.id_time(k.touch_id)) t
         ), visitors as (
             select k.command, k.moment, k.visitor_id
               from unnest(%b::bigint[], %b::timestamptz[], %b::text[]) as k (command, moment, visitor_id)
@@ -80,6 +81,7 @@ _TOUCHES = """
          cross join lateral (select position, body from colink.touches
                               where visitor_id = v.visitor_id
                                 and occurred_at <= coalesce(v.moment, 'infinity'::timestamptz)
+                                and recorded_at >= coalesce(v.moment, now()) - interval '366 days'
                               order by occurred_at desc, position desc limit 50) t
       ) t"""
 # command. One row for each network from which the same was touched.
@@ -87,11 +89,11 @@ _REPEATS = """
     select 'repeat', null, null, null, null, null::bigint, k.command, null::bigint
       from unnest(%b::bigint[], %b::text[], %b::timestamptz[], %b::text[], %b::text[], %b::text[], %b::text[])
            as k (command, network_hash, since, kind, creator_id, link_id, campaign_id)
-     where exists (
-        select from colink.touches t
-         where t.network_hash = k.network_hash and t.occurred_at >= k.since and t.kind = k.kind
-           and t.creator_id = k.creator_id and t.link_id is not distinct from k.link_id
-           and t.campaign_id is not distinct from k.campaign_id)"""
+     cross join lateral (select from colink.touches t
+                          where t.network_hash = k.network_hash and t.occurred_at >= k.since
+                            and t.recorded_at >= k.since - interval '1 day' and t.kind = k.kind
+                            and t.creator_id = k.creator_id and t.link_id is not distinct from k.link_id
+                            and t.campaign_id is not distinct from k.campaign_id limit 1) found"""
 # account, currency; amount, version, credited.
 _BALANCES = """
     select 'balance', k.account, k.currency, null, null, b.amount, b.version, b.credited
