@@ -57,7 +57,7 @@ def test_an_owner_who_may_create_roles_needs_nothing_else(given: ServerHandle) -
 
     migrate(database.owner_dsn)
     with psycopg.connect(database.app_dsn) as connection:
-        assert connection.execute("select count(*) from colink.installation").fetchone() == (2,)
+        assert connection.execute("select count(*) from colink.installation").fetchone() == (3,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("delete from colink.installation")
 

@@ -58,7 +58,7 @@ _TERMS = """
 _TRACKING_HEAD = """
     select 'tracking', null, null, null, null, position, null::bigint, null::bigint from colink.tracking_head"""
 # body, position, command. The clicks a command names, and the newest 50 touches of each visitor, named or of a click,
-# that occurred no later than the command's moment. Both look-ups keep out of months in which there is nothing to find:
+# that occurred no later than the command's moment. Both look-ups keep out of months in which nothing can be found:
 # before the click's id was made, and more than the longest window (a year) before the moment.
 _TOUCHES = """
     select 'touch', null, null, null, t.body, t.position, t.command, null::bigint
