@@ -54,6 +54,7 @@ from colink.projections.attribution_report import AttributionReport
 from colink.projections.documents import document_by_key
 from colink.projections.engine import Decoder, ProjectionEngine
 from colink.projections.leaderboard import Leaderboard
+from colink.projections.log_tail import LogTail
 from colink.projections.log_watch import LogWatch
 from colink.projections.payout_queue import PayoutTables
 
@@ -99,6 +100,7 @@ class Colink:
     connectors: Mapping[Platform, StoreConnector]
     engine: ProjectionEngine
     sealer: Sealer
+    tail: LogTail
     rails: dict[Rail, PayoutRail] = field(default_factory=dict)
 
     def new_secret(self) -> str:
@@ -115,6 +117,10 @@ class Colink:
 
     def asgi(self) -> ASGIApp:
         return build_asgi(self)
+
+    def end_streams(self) -> None:
+        """Let answers that never end by themselves come to their end."""
+        self.tail.stop()
 
     def payout_desk(self, *, actor: str = "worker") -> PayoutDesk:
         """The worker's payout jobs, on the rails there are."""
@@ -232,6 +238,7 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
             connectors={Platform.SHOPIFY: ShopifyConnector(pepper=installation.pepper)},
             engine=ProjectionEngine(reports, [AttributionReport(), Leaderboard()], mapper.newest),
             sealer=Sealer(pool, KeyFolder(settings.data_dir / "keys", origin=origin), clock, origin=origin),
+            tail=LogTail(pool, lambda: LogWatch(dsn)),
         )
         if settings.sandbox_url is not None:
             from colink.adapters.payments.sandbox import SandboxRail
@@ -354,6 +361,7 @@ def build_asgi(colink: Colink) -> ASGIApp:
         customer_ref=partial(customer_ref_of, pepper=colink.installation.pepper),
         replay=colink.replay,
         metrics=metrics,
+        tail=colink.tail,
         new_secret=new_secret,
         new_code=new_code,
     )

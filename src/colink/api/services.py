@@ -11,6 +11,7 @@ from colink.api.metrics import Metrics
 from colink.application.ports import Caller, Clock, CommandQueue, Idempotency, IdFactory, Recorded
 from colink.domain.orders import Order
 from colink.projections.engine import Pool
+from colink.projections.log_tail import LogTail
 
 OrderReader = Callable[[Sequence[str]], Awaitable[Mapping[str, Order]]]
 """The orders with these ids, folded from their streams; those without a stream are left out."""
@@ -38,5 +39,6 @@ class Services:
     customer_ref: Callable[[str | None], str | None]
     replay: Replay
     metrics: Metrics
+    tail: LogTail
     new_secret: Callable[[], str]
     new_code: Callable[[], str]

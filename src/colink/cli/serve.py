@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ from colink.domain.errors import ColinkError
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any that is free.")]
 _BACKLOG = 2048
+_ENDING = 10  # seconds that requests under way have when the server is told to stop
 
 
 class AddressInUse(ColinkError):
@@ -61,6 +63,7 @@ async def serve_until_stopped(colink: RunningColink, *, host: str, port: int, as
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_graceful_shutdown=_ENDING,
         proxy_headers=False,  # who is believed about a caller's address is decided where it matters, in tracking
     )
     url = url_of(host, listener.getsockname()[1])
@@ -69,7 +72,7 @@ async def serve_until_stopped(colink: RunningColink, *, host: str, port: int, as
         as_json=as_json,
         people=lambda console: console.print(f"CoLink at {url} (API docs at {url}/docs)", soft_wrap=True),
     )
-    await _Server(config).serve(sockets=[listener])
+    await _Server(config, on_exit=colink.end_streams).serve(sockets=[listener])
 
 
 def url_of(host: str, port: int) -> str:
@@ -88,7 +91,15 @@ def listen(host: str, port: int) -> socket.socket:
 
 class _Server(uvicorn.Server):
     """uvicorn raises the signal that stopped it once more at its end, which would kill the process before the
-    database is let go: here a signal only stops the server."""
+    database is let go: here a signal only stops the server, and the streams that it would wait for."""
+
+    def __init__(self, config: uvicorn.Config, *, on_exit: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_exit = on_exit
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_exit()
+        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

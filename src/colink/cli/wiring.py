@@ -82,6 +82,9 @@ class RunningColink(Protocol):
     def asgi(self) -> ASGIApp:
         """The whole of HTTP."""
 
+    def end_streams(self) -> None:
+        """Let answers that never end by themselves come to their end."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wiring:

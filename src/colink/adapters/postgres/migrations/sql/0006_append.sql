@@ -1,3 +1,4 @@
 -- The append of the commerce log, faster.
 
-select 1;
+-- What a seller reads and follows of the log.
+create index events_organization on colink.events (organization_id, position) where organization_id is not null;
