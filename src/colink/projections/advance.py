@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import structlog
 from psycopg import DataError, Error, IntegrityError
+from psycopg.errors import ProgramLimitExceeded
 
 from colink.projections.logs import HEADS, Connection, Log, LogEvent, LogReader, Pool, Upcaster
 from colink.projections.versions import Projection
@@ -123,7 +124,7 @@ class VersionRun:
                 events = await self._readers[log].read(conn, old, new)
             if events:
                 await self.projection.apply(conn, self.version, log, events)
-        except (DataError, IntegrityError) as error:
+        except (DataError, IntegrityError, ProgramLimitExceeded) as error:
             raise CannotApply(error, old=old, new=new) from error
         except Error:
             raise

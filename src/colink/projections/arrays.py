@@ -6,17 +6,19 @@ One text a column: the driver would dump each value by itself, which takes longe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
-def array(values: Iterable[str | int | None]) -> str:
-    """The literal of one column. Cast it to the array's type where it is used."""
-    return "{" + ",".join([_element(value) for value in values]) + "}"
+def texts(values: Sequence[str]) -> str:
+    """The literal of a column of texts, whatever they hold."""
+    if not values:
+        return "{}"
+    inside = '","'.join(values)
+    if "\\" in inside or inside.count('"') != 2 * (len(values) - 1):
+        inside = '","'.join([value.replace("\\", "\\\\").replace('"', '\\"') for value in values])
+    return f'{{"{inside}"}}'
 
 
-def _element(value: str | int | None) -> str:
-    if type(value) is str:
-        if '"' in value or "\\" in value:
-            value = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{value}"'
-    return "NULL" if value is None else str(value)
+def numbers(values: Iterable[int]) -> str:
+    """The literal of a column of integers."""
+    return "{" + ",".join(map(str, values)) + "}"

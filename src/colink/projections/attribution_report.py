@@ -20,7 +20,7 @@ import msgspec
 
 from colink.domain.tracking import TouchKind, TouchRecorded
 from colink.projections import credited_orders
-from colink.projections.arrays import array
+from colink.projections.arrays import numbers, texts
 from colink.projections.credited_orders import Change, Credit, quarter_of
 from colink.projections.logs import Connection, Log, LogEvent, Parts
 from colink.projections.organization_places import host_key, places_of
@@ -135,7 +135,7 @@ def sum_touches(events: Iterable[LogEvent]) -> dict[_TouchKey, list[int]]:
         key = _TouchKey(
             touch.organization_id or "",
             "" if touch.organization_id else host_key(touch.destination_host or ""),
-            quarter_of(touch.occurred_at).isoformat(),
+            quarter_of(touch.occurred_at),
             touch.creator_id,
             touch.campaign_id or "",
             touch.link_id or "",
@@ -160,13 +160,13 @@ async def _add_sales(conn: Connection, version: int, sums: Mapping[Credit, list[
         " orders = s.orders + excluded.orders, revenue = s.revenue + excluded.revenue,"
         " commission = s.commission + excluded.commission",
         [
-            array([key.organization_id for key in keys]),
-            array([key.quarter for key in keys]),
-            array([key.creator_id for key in keys]),
-            array([key.campaign_id for key in keys]),
-            array([key.link_id for key in keys]),
-            array([key.currency for key in keys]),
-            *(array([sums[key][n] for key in keys]) for n in range(3)),
+            texts([key.organization_id for key in keys]),
+            texts([key.quarter for key in keys]),
+            texts([key.creator_id for key in keys]),
+            texts([key.campaign_id for key in keys]),
+            texts([key.link_id for key in keys]),
+            texts([key.currency for key in keys]),
+            *(numbers([sums[key][n] for key in keys]) for n in range(3)),
         ],
     )
 
@@ -183,13 +183,13 @@ async def _add_touches(conn: Connection, version: int, sums: Mapping[_TouchKey, 
         " ON CONFLICT (organization_id, destination_host, quarter, creator_id, campaign_id, link_id) DO UPDATE SET"
         " clicks = t.clicks + excluded.clicks, views = t.views + excluded.views",
         [
-            array([key.organization_id for key in keys]),
-            array([key.destination_host for key in keys]),
-            array([key.quarter for key in keys]),
-            array([key.creator_id for key in keys]),
-            array([key.campaign_id for key in keys]),
-            array([key.link_id for key in keys]),
-            *(array([sums[key][n] for key in keys]) for n in range(2)),
+            texts([key.organization_id for key in keys]),
+            texts([key.destination_host for key in keys]),
+            texts([key.quarter for key in keys]),
+            texts([key.creator_id for key in keys]),
+            texts([key.campaign_id for key in keys]),
+            texts([key.link_id for key in keys]),
+            *(numbers([sums[key][n] for key in keys]) for n in range(2)),
         ],
     )
 

@@ -17,14 +17,14 @@ Only the parts of events that decide this are read: what is not declared here is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 
 import msgspec
 
 from colink.domain.attribution import Outcome
 from colink.domain.orders import OrderAttributed, OrderSplit
-from colink.projections.arrays import array
+from colink.projections.arrays import numbers, texts
 from colink.projections.logs import Connection, LogEvent, Parts
 
 
@@ -65,24 +65,25 @@ PARTS: Parts = {OrderAttributed: AttributedPart, OrderSplit: SplitPart}
 TABLE = """(
     order_id        text   primary key,
     organization_id text   not null,
-    creator_id      text,
-    campaign_id     text,
-    link_id         text,
-    placed_at       timestamptz,
-    currency        text,
+    quarter         text   not null,
+    creator_id      text   not null,
+    campaign_id     text   not null,
+    link_id         text   not null,
+    currency        text   not null,
     revenue         bigint not null,
     commission      bigint not null
 ) WITH (fillfactor = 80)"""
-"""The table of contributions that `load` and `save` use."""
+"""The table of contributions that `load` and `save` use; empty texts as in OrderState."""
 
 
-def quarter_of(moment: datetime) -> datetime:
-    """The start of the quarter of an hour (UTC) `moment` lies in."""
-    return moment.replace(minute=moment.minute - moment.minute % 15, second=0, microsecond=0)
+def quarter_of(moment: datetime) -> str:
+    """The start of the quarter of an hour `moment` lies in, in one spelling (RFC 3339, UTC)."""
+    utc = moment.astimezone(UTC)
+    return utc.replace(minute=utc.minute - utc.minute % 15, second=0, microsecond=0).isoformat()
 
 
 class Credit(msgspec.Struct, frozen=True, order=True, gc=False):
-    """To whom and when an order counts. Empty text: no campaign, no link. `quarter` as text (RFC 3339)."""
+    """To whom and when an order counts. Empty text: no campaign, no link."""
 
     organization_id: str
     quarter: str
@@ -101,34 +102,30 @@ class Amounts(msgspec.Struct, frozen=True, gc=False):
 NOTHING = Amounts()
 
 
-class OrderState(msgspec.Struct):
-    """What is known of one order so far."""
+class OrderState(msgspec.Struct, gc=False):
+    """What is known of one order so far. Empty text: not attributed yet or to nobody (creator, campaign, link,
+    quarter), not split yet (currency)."""
 
     order_id: str
-    organization_id: str | None
-    creator_id: str | None = None
-    campaign_id: str | None = None
-    link_id: str | None = None
-    placed_at: datetime | None = None
-    currency: str | None = None
+    organization_id: str
+    quarter: str = ""
+    creator_id: str = ""
+    campaign_id: str = ""
+    link_id: str = ""
+    currency: str = ""
     revenue: int = 0
     commission: int = 0
 
     def credit(self) -> Credit | None:
         """None while the order is not split, or is credited to nobody."""
-        if self.creator_id is None or self.currency is None or self.placed_at is None:
+        if not self.currency or not self.creator_id:
             return None
         return Credit(
-            self.organization_id or "",
-            quarter_of(self.placed_at).isoformat(),
-            self.creator_id,
-            self.campaign_id or "",
-            self.link_id or "",
-            self.currency,
+            self.organization_id, self.quarter, self.creator_id, self.campaign_id, self.link_id, self.currency
         )
 
     def amounts(self) -> Amounts:
-        return Amounts(1, self.revenue, self.commission)
+        return Amounts(1, self.revenue, self.commission) if self.currency else NOTHING
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
@@ -146,7 +143,7 @@ def fold(states: dict[str, OrderState], events: Iterable[LogEvent]) -> list[Chan
     for event in events:
         state = states.get(event.stream_id)
         if state is None:
-            state = states[event.stream_id] = OrderState(event.stream_id, event.organization_id)
+            state = states[event.stream_id] = OrderState(event.stream_id, event.organization_id or "")
         old_credit, old_amounts = state.credit(), state.amounts()
         _move(state, event.part)
         credit, amounts = state.credit(), state.amounts()
@@ -164,10 +161,10 @@ def fold(states: dict[str, OrderState], events: Iterable[LogEvent]) -> list[Chan
 def _move(state: OrderState, part: AttributedPart | SplitPart) -> None:
     if isinstance(part, AttributedPart):
         attribution = part.attribution
-        state.creator_id = attribution.creator_id if attribution.outcome != Outcome.NONE else None
-        state.campaign_id = attribution.campaign_id
-        state.link_id = attribution.link_id
-        state.placed_at = attribution.placed_at
+        state.creator_id = (attribution.creator_id or "") if attribution.outcome != Outcome.NONE else ""
+        state.campaign_id = attribution.campaign_id or ""
+        state.link_id = attribution.link_id or ""
+        state.quarter = quarter_of(attribution.placed_at)
         return
     revenue = commission = 0
     for line in part.split.lines:
@@ -176,24 +173,14 @@ def _move(state: OrderState, part: AttributedPart | SplitPart) -> None:
     state.currency, state.revenue, state.commission = part.split.currency, revenue, commission
 
 
-_COLUMNS = {
-    "order_id": "text",
-    "organization_id": "text",
-    "creator_id": "text",
-    "campaign_id": "text",
-    "link_id": "text",
-    "placed_at": "timestamptz",
-    "currency": "text",
-    "revenue": "bigint",
-    "commission": "bigint",
-}
+_COLUMNS = "order_id, organization_id, quarter, creator_id, campaign_id, link_id, currency, revenue, commission"
 
 
-async def load(conn: Connection, table: str, events: Sequence[LogEvent]) -> dict[str, OrderState]:
+async def load(conn: Connection, table: str, events: Iterable[LogEvent]) -> dict[str, OrderState]:
     """The states of the orders the events are about, from a projection's own table."""
     cursor = await conn.execute(
-        f"SELECT {', '.join(_COLUMNS)} FROM {table} WHERE order_id = ANY(%s::text[])",
-        (array({event.stream_id for event in events}),),
+        f"SELECT {_COLUMNS} FROM {table} WHERE order_id = ANY(%s::text[])",
+        (texts(list({event.stream_id for event in events})),),
     )
     return {row[0]: OrderState(*row) for row in await cursor.fetchall()}
 
@@ -201,20 +188,21 @@ async def load(conn: Connection, table: str, events: Sequence[LogEvent]) -> dict
 async def save(conn: Connection, table: str, states: Mapping[str, OrderState]) -> None:
     """Write the states of all orders a batch was about, in one statement and in order of their ids."""
     ordered = [states[order_id] for order_id in sorted(states)]
-    arrays = ", ".join(f"%s::{type_}[]" for type_ in _COLUMNS.values())
-    updates = ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS if column != "order_id")
     await conn.execute(
-        f"INSERT INTO {table} ({', '.join(_COLUMNS)}) SELECT * FROM unnest({arrays})"
-        f" ON CONFLICT (order_id) DO UPDATE SET {updates}",
-        [
-            array([state.order_id for state in ordered]),
-            array([state.organization_id for state in ordered]),
-            array([state.creator_id for state in ordered]),
-            array([state.campaign_id for state in ordered]),
-            array([state.link_id for state in ordered]),
-            array([state.placed_at.isoformat() if state.placed_at else None for state in ordered]),
-            array([state.currency for state in ordered]),
-            array([state.revenue for state in ordered]),
-            array([state.commission for state in ordered]),
-        ],
+        f"INSERT INTO {table} ({_COLUMNS}) SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[],"
+        " %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[]) ON CONFLICT (order_id) DO UPDATE SET"
+        " quarter = excluded.quarter, creator_id = excluded.creator_id, campaign_id = excluded.campaign_id,"
+        " link_id = excluded.link_id, currency = excluded.currency, revenue = excluded.revenue,"
+        " commission = excluded.commission",
+        (
+            texts([state.order_id for state in ordered]),
+            texts([state.organization_id for state in ordered]),
+            texts([state.quarter for state in ordered]),
+            texts([state.creator_id for state in ordered]),
+            texts([state.campaign_id for state in ordered]),
+            texts([state.link_id for state in ordered]),
+            texts([state.currency for state in ordered]),
+            numbers([state.revenue for state in ordered]),
+            numbers([state.commission for state in ordered]),
+        ),
     )

@@ -22,7 +22,7 @@ from typing import ClassVar
 from colink.domain.errors import InvalidInput
 from colink.domain.tracking import TouchKind, TouchRecorded
 from colink.projections import credited_orders
-from colink.projections.arrays import array
+from colink.projections.arrays import numbers, texts
 from colink.projections.credited_orders import Change, quarter_of
 from colink.projections.logs import Connection, Log, LogEvent, Parts
 from colink.projections.organization_places import host_key, organization_of_campaign, places_of
@@ -136,7 +136,7 @@ def score_clicks(events: Iterable[LogEvent]) -> dict[_ScoreKey, Score]:
         if touch.campaign_id:
             boards.append(f"campaign:{touch.campaign_id}")
         for board in boards:
-            for quarter in (_ALL_TIME, quarter_of(touch.occurred_at).isoformat()):
+            for quarter in (_ALL_TIME, quarter_of(touch.occurred_at)):
                 scores.add(event.position, (board, _CLICKS, "", quarter, touch.creator_id), 1)
     return scores.summed()
 
@@ -180,9 +180,9 @@ async def _add(conn: Connection, version: int, scores: Mapping[_ScoreKey, Score]
         " value = s.value + excluded.value,"
         " reached_at_position = greatest(s.reached_at_position, excluded.reached_at_position)",
         [
-            *(array(column) for column in zip(*keys, strict=True)),
-            array([scores[key][0] for key in keys]),
-            array([scores[key][1] for key in keys]),
+            *(texts(column) for column in zip(*keys, strict=True)),
+            numbers([scores[key][0] for key in keys]),
+            numbers([scores[key][1] for key in keys]),
         ],
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Protocol
 
 import msgspec
@@ -66,32 +67,45 @@ Parts = Mapping[type[Event], type[msgspec.Struct]]
 
 
 class LogReader:
-    """Reads the events of one log that have a part in `parts`."""
+    """Reads the events of one log that have a part in `parts`.
+
+    One row a topic and shape: thousands of payloads are one text and one decoding, which takes a fraction of the time
+    of as many rows.
+    """
 
     def __init__(self, log: Log, parts: Parts, upcast: Upcaster) -> None:
         self.log = log
         self._upcast = upcast
         self._newest = {event.TOPIC: event.class_version for event in parts}
         self._decode = {event.TOPIC: msgspec.json.Decoder(part).decode for event, part in parts.items()}
+        self._decode_all = {event.TOPIC: msgspec.json.Decoder(list[part]).decode for event, part in parts.items()}  # type: ignore[valid-type]  # a type that is a value
         self._query = (
-            f"SELECT position, stream_id, organization_id, topic, schema_version, payload FROM {TABLES[log]}"
-            " WHERE position > %s AND position <= %s AND topic = ANY(%s) ORDER BY position"
+            "SELECT topic, schema_version, array_agg(position), array_agg(stream_id), array_agg(organization_id),"
+            f" '[' || string_agg(payload, ',') || ']' FROM {TABLES[log]}"
+            " WHERE position > %s AND position <= %s AND topic = ANY(%s) GROUP BY topic, schema_version"
         )
 
     async def read(self, conn: Connection, after: int, to: int) -> list[LogEvent]:
         """In order of position, from the one behind `after` up to `to`. Raises what a payload that does not fit
         deserves."""
         cursor = await conn.execute(self._query, (after, to, list(self._decode)))
-        decode, newest = self._decode, self._newest
-        return [
-            LogEvent(
-                position,
-                stream_id,
-                organization_id,
-                decode[topic](payload if shape == newest[topic] else self._upcast(topic, payload)),
-            )
-            for position, stream_id, organization_id, topic, shape, payload in await cursor.fetchall()
-        ]
+        events: list[LogEvent] = []
+        for topic, shape, positions, stream_ids, organization_ids, payloads in await cursor.fetchall():
+            parts = self._parts(topic, shape, payloads)
+            rows = zip(positions, stream_ids, organization_ids, parts, strict=True)
+            events.extend([LogEvent(*row) for row in rows])
+        events.sort(key=_position)
+        return events
+
+    def _parts(self, topic: str, shape: int, payloads: str) -> list[Any]:
+        if shape == self._newest[topic]:
+            return self._decode_all[topic](payloads)
+        decode = self._decode[topic]
+        older = msgspec.json.decode(payloads, type=list[msgspec.Raw])
+        return [decode(self._upcast(topic, bytes(payload).decode())) for payload in older]
+
+
+_position = attrgetter("position")
 
 
 async def head(conn: Connection, log: Log) -> int:
