@@ -8,7 +8,7 @@ at most. This module neither finds touches (a read does) nor decides when to dec
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -16,6 +16,7 @@ from colink.domain.campaigns import CampaignDetails
 from colink.domain.organizations import StoreDetails
 from colink.domain.terms import Terms
 from colink.domain.tracking import SeenTouch, SetAside, TouchDetails, TouchKind
+from colink.domain.value import value
 
 DEFAULT_CLICK_WINDOW_HOURS = CampaignDetails.click_window_hours
 DEFAULT_VIEW_WINDOW_HOURS = CampaignDetails.view_window_hours
@@ -53,7 +54,7 @@ class Reason(StrEnum):
     OUTRANKED_BY_CLICK = "outranked_by_click"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class CouponUse:
     """A code used in an order with the discount it gave (minor units). `ordinal` is its place in the payload."""
 
@@ -62,7 +63,7 @@ class CouponUse:
     ordinal: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class OrderKeys:
     """What an order carries to find touches with: the union over its deliveries, in a stable order."""
 
@@ -72,7 +73,7 @@ class OrderKeys:
     customer_ref: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Candidate:
     """One touch or coupon that was looked at, with the evidence the verdict rests on.
 
@@ -104,7 +105,7 @@ class Candidate:
         return self.kind is not Outcome.COUPON and self.window_hours is None
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Attribution:
     """The decision and everything needed to make it again: the order's keys and time, the candidates in the order
     they rank, and the log positions that were seen. `link_id`, `touch_id` and `touched_at` are those of the winning

@@ -4,12 +4,15 @@ Natural parts are percent-encoded, so that `.` always separates (contract, HTTP)
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, unquote
+
+_PLAIN = re.compile(r"[A-Za-z0-9_~-]*").fullmatch  # what needs no encoding: nearly every part
 
 
 def natural_id(prefix: str, *parts: str) -> str:
     """`natural_id("ord", "sto_1", "4507")` -> `ord_sto_1.4507`."""
-    return f"{prefix}_" + ".".join(quote(part, safe="-_~").replace(".", "%2E") for part in parts)
+    return f"{prefix}_" + ".".join([part if _PLAIN(part) else _encoded(part) for part in parts])
 
 
 def order_id(store_id: str, external_id: str) -> str:
@@ -27,3 +30,7 @@ def sku_id(store_id: str, external_id: str) -> str:
 def natural_parts(id_: str) -> tuple[str, ...]:
     """The natural parts of an id that `natural_id` made: `ord_sto_1.4507` -> `("sto_1", "4507")`."""
     return tuple(unquote(part) for part in id_.partition("_")[2].split("."))
+
+
+def _encoded(part: str) -> str:
+    return quote(part, safe="-_~").replace(".", "%2E")

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from colink.domain.aggregates import Aggregate, Created
 from colink.domain.errors import ColinkError
+from colink.domain.value import value
 
 
 class UnbalancedJournal(ColinkError):
@@ -23,6 +24,8 @@ class UnbalancedJournal(ColinkError):
 
 class Purpose(StrEnum):
     """Why a posting is there; shown on the ledger entry."""
+
+    __hash__ = str.__hash__  # legs are keyed by it: the hash of an enum is computed in Python
 
     COLLECTED = "collected"
     PLATFORM_FEE = "platform_fee"
@@ -86,7 +89,7 @@ def payee_of(account: str) -> str | None:
     return rest.rpartition(":")[0] if owner == "payee" else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Posting:
     """One leg of a journal, and one ledger entry. `line_id` None: of no single line."""
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from decimal import Decimal
-from functools import cached_property
+from operator import itemgetter
+from typing import NamedTuple
 
 from colink.domain.attribution import OrderKeys, merge_keys
 from colink.domain.snapshots import FinancialStatus, OrderSnapshot, Refund, RefundTransaction, TransactionStatus
+from colink.domain.value import value
 
 _STATUS_RANK = {status: rank for rank, status in enumerate(FinancialStatus)}
 _TRANSACTION_RANK = {status: rank for rank, status in enumerate(TransactionStatus)}
@@ -23,7 +25,7 @@ _NO_LONGER_OWED = frozenset({FinancialStatus.PARTIALLY_REFUNDED, FinancialStatus
 _AS_GOOD_AS_CANCELLED = frozenset({FinancialStatus.VOIDED, FinancialStatus.EXPIRED})
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class MergedOrder:
     """snapshots: each one delivered, oldest first; keys: the union; refunds: by id. All else follows from these."""
 
@@ -36,36 +38,28 @@ class MergedOrder:
         """Gives status and cancellation."""
         return self.snapshots[-1] if self.snapshots else None
 
-    @cached_property
-    def money(self) -> OrderSnapshot | None:
-        """The newest snapshot that implies full payment; it gives the lines."""
-        return next((snapshot for snapshot in reversed(self.snapshots) if implies_full_payment(snapshot)), None)
-
     @property
     def placed_at(self) -> datetime | None:
         """The smallest time told."""
-        return min((snapshot.placed_at for snapshot in self.snapshots), default=None)
+        return min([snapshot.placed_at for snapshot in self.snapshots], default=None)
 
-    @cached_property
+    @property
     def paid_at(self) -> datetime | None:
         """The smallest time of a snapshot that implies full payment."""
         return next((snapshot.updated_at for snapshot in self.snapshots if implies_full_payment(snapshot)), None)
 
-    @cached_property
-    def collected(self) -> int:
-        """The largest total price of any fully paid snapshot, in minor units."""
-        return max((each.total_price for each in self.snapshots if implies_full_payment(each)), default=0)
-
     @property
     def cancelled(self) -> bool:
         """The newest snapshot is cancelled, voided or expired."""
-        newest = self.newest
-        return newest is not None and (newest.cancelled or newest.status in _AS_GOOD_AS_CANCELLED)
+        return bool(self.snapshots) and is_cancelled(self.snapshots[-1])
 
     @property
     def everything_reversed(self) -> bool:
         """Cancelled, or the money-carrying snapshot says refunded: all remaining bases are reversed."""
-        return self.cancelled or (self.money is not None and self.money.status is FinancialStatus.REFUNDED)
+        if self.cancelled:
+            return True
+        money = next((snapshot for snapshot in reversed(self.snapshots) if implies_full_payment(snapshot)), None)
+        return money is not None and money.status is FinancialStatus.REFUNDED
 
 
 def implies_full_payment(snapshot: OrderSnapshot) -> bool:
@@ -77,75 +71,109 @@ def implies_full_payment(snapshot: OrderSnapshot) -> bool:
     return snapshot.status in _NO_LONGER_OWED and snapshot.total_outstanding <= 0
 
 
+def is_cancelled(snapshot: OrderSnapshot) -> bool:
+    """Cancelled, or as good as that: voided or expired."""
+    return snapshot.cancelled or snapshot.status in _AS_GOOD_AS_CANCELLED
+
+
 def snapshot_version(snapshot: OrderSnapshot) -> tuple[datetime, int, int, str]:
     """The order of snapshots: the greater is the newer."""
     return (snapshot.updated_at, _STATUS_RANK[snapshot.status], len(snapshot.refunds), snapshot.digest)
 
 
 def merge_snapshot(state: MergedOrder, snapshot: OrderSnapshot) -> MergedOrder:
-    refunds = dict(state.refunds)
-    for refund in snapshot.refunds:
-        _add_refund(refunds, refund)
-    versions = [snapshot_version(known) for known in state.snapshots]
-    version = snapshot_version(snapshot)
-    place = bisect_left(versions, version)
-    snapshots = state.snapshots
-    if place == len(versions) or versions[place] != version:
+    """`state` itself where the snapshot tells nothing new."""
+    refunds = state.refunds
+    if snapshot.refunds:
+        refunds = dict(refunds)
+        for refund in snapshot.refunds:
+            _add_refund(refunds, refund)
+    snapshots, version = state.snapshots, snapshot_version(snapshot)
+    place = bisect_left(snapshots, version, key=snapshot_version)
+    if place == len(snapshots) or snapshot_version(snapshots[place]) != version:
         snapshots = (*snapshots[:place], snapshot, *snapshots[place:])
-    return MergedOrder(snapshots=snapshots, keys=merge_keys(state.keys, snapshot.keys), refunds=refunds)
+    merged = MergedOrder(snapshots=snapshots, keys=merge_keys(state.keys, snapshot.keys), refunds=refunds)
+    return state if merged == state else merged
 
 
 def merge_refund(state: MergedOrder, refund: Refund) -> MergedOrder:
+    """`state` itself where the refund tells nothing new."""
     refunds = dict(state.refunds)
     _add_refund(refunds, refund)
-    return replace(state, refunds=refunds)
+    return state if refunds == state.refunds else replace(state, refunds=refunds)
 
 
-def history(order: MergedOrder) -> list[tuple[datetime, MergedOrder]]:
+class Known(NamedTuple):
+    """What was known of a paid order at one time: all that its money follows from.
+
+    money: the newest snapshot that implies full payment; it gives the lines. collected: the largest total price of
+    any such snapshot, in minor units. everything_reversed: all remaining bases are, as it was cancelled or refunded.
+    """
+
+    at: datetime
+    money: OrderSnapshot
+    collected: int
+    everything_reversed: bool
+    refunds: Mapping[str, Refund]
+
+    def says_the_same_as(self, other: Known) -> bool:
+        mine, others = self.money, other.money
+        return (
+            self.collected == other.collected
+            and self.everything_reversed == other.everything_reversed
+            and mine.taxes_included == others.taxes_included
+            and mine.payment_fee == others.payment_fee
+            and mine.lines == others.lines
+            and self.refunds == other.refunds
+        )
+
+
+def history(order: MergedOrder) -> list[Known]:
     """What was known of a paid order, time by time, had everything been delivered when it happened; oldest first.
 
     It does not depend on when or in which order it was delivered. One state a time: what platforms tell of one second
     happened together. A refund happened no later than a snapshot that lists it. Times before the first payment are
     left out, as are snapshots that say the same of the money as the one before.
     """
-    listed: dict[str, datetime] = {}
-    for snapshot in order.snapshots:
-        for refund in snapshot.refunds:
-            listed.setdefault(refund.refund_id, snapshot.updated_at)
-    told: list[tuple[datetime, OrderSnapshot | Refund]] = [
-        *((snapshot.updated_at, snapshot) for snapshot in order.snapshots),
-        *(
-            (min(refund.processed_at, listed.get(refund_id, refund.processed_at)), refund)
-            for refund_id, refund in order.refunds.items()
-        ),
-    ]
-    told.sort(key=lambda news: news[0])  # stable: snapshots keep their order
-    state = MergedOrder(keys=order.keys)
-    states: list[tuple[datetime, MergedOrder]] = []
-    for at, news in told:
-        if isinstance(news, Refund):
-            state = replace(state, refunds={**state.refunds, news.refund_id: news})
+    states: list[Known] = []
+    money: OrderSnapshot | None = None
+    collected, cancelled = 0, False
+    refunds: Mapping[str, Refund] = {}
+    news = _news(order)
+    for number, (at, told) in enumerate(news, 1):
+        if isinstance(told, Refund):
+            refunds = {**refunds, told.refund_id: told}
         else:
-            state = replace(state, snapshots=(*state.snapshots, news))
-        if states and states[-1][0] == at:
-            states.pop()
-        if state.money is not None and not (states and _same_money(states[-1][1], state)):
-            states.append((at, state))
+            cancelled = is_cancelled(told)
+            if implies_full_payment(told):
+                money, collected = told, max(collected, told.total_price)
+        if money is None or (number < len(news) and news[number][0] == at):
+            continue
+        state = Known(at, money, collected, cancelled or money.status is FinancialStatus.REFUNDED, refunds)
+        if not states or not state.says_the_same_as(states[-1]):
+            states.append(state)
     return states
 
 
-def _same_money(before: MergedOrder, after: MergedOrder) -> bool:
-    def of(order: MergedOrder) -> tuple[object, ...]:
-        money = order.money
-        content = (money.lines, money.taxes_included, money.payment_fee) if money else ()
-        return (content, order.collected, order.everything_reversed, order.refunds)
-
-    return of(before) == of(after)
+def _news(order: MergedOrder) -> list[tuple[datetime, OrderSnapshot | Refund]]:
+    """All that was told, with the time at which it happened, oldest first; of one time, snapshots before refunds."""
+    news: list[tuple[datetime, OrderSnapshot | Refund]] = [(each.updated_at, each) for each in order.snapshots]
+    if order.refunds:
+        listed: dict[str, datetime] = {}
+        for snapshot in order.snapshots:
+            for refund in snapshot.refunds:
+                listed.setdefault(refund.refund_id, snapshot.updated_at)
+        for refund_id, refund in order.refunds.items():
+            news.append((min(refund.processed_at, listed.get(refund_id, refund.processed_at)), refund))
+        news.sort(key=itemgetter(0))
+    return news
 
 
 def _add_refund(refunds: dict[str, Refund], refund: Refund) -> None:
     # Joined with itself where it is new: a body may name a transaction twice, or in any order.
-    refunds[refund.refund_id] = _join_refunds(refunds.get(refund.refund_id, refund), refund)
+    known = refunds.get(refund.refund_id)
+    if known is None or known != refund:
+        refunds[refund.refund_id] = _join_refunds(known or refund, refund)
 
 
 def _join_refunds(a: Refund, b: Refund) -> Refund:

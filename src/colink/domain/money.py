@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from fractions import Fraction
 from functools import cache
 
 from iso4217 import Currency
@@ -48,7 +47,9 @@ def minor_units(major: Decimal, currency: str) -> int:
 
 def round_half_even(numerator: int, denominator: int) -> int:
     """`numerator / denominator` to the nearest integer, ties to even. The denominator is positive."""
-    return round(Fraction(numerator, denominator))
+    whole, rest = divmod(numerator, denominator)
+    twice = 2 * rest
+    return whole + 1 if twice > denominator or (twice == denominator and whole % 2) else whole
 
 
 def share_of(amount: int, *, rate_bps: int) -> int:
@@ -73,12 +74,11 @@ def allocate(total: int, weights: Sequence[int]) -> list[int]:
     whole = sum(weights)
     if whole == 0:
         return [total] + [0] * (len(weights) - 1)
-    parts, remainders = [], []
-    for weight in weights:
-        part, remainder = divmod(total * weight, whole)
-        parts.append(part)
-        remainders.append(remainder)
+    parts = [total * weight // whole for weight in weights]
     left_over = total - sum(parts)
-    for index in sorted(range(len(weights)), key=lambda i: (-remainders[i], i))[:left_over]:
-        parts[index] += 1
+    if left_over:
+        remainders = [total * weight % whole for weight in weights]
+        # Sorting is stable, reversed too: of equal remainders the earlier part comes first.
+        for index in sorted(range(len(weights)), key=remainders.__getitem__, reverse=True)[:left_over]:
+            parts[index] += 1
     return parts

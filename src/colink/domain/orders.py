@@ -17,21 +17,17 @@ from typing import ClassVar
 
 from colink.domain.aggregates import Aggregate, Created, Event
 from colink.domain.attribution import Attribution
+from colink.domain.basis import Basis, clears_by_time, pin_terms
+from colink.domain.claims import clear_claim, next_clearing
 from colink.domain.errors import InvalidInput
 from colink.domain.merge import MergedOrder, merge_refund, merge_snapshot
 from colink.domain.organizations import Platform
 from colink.domain.postings import Draft, OrderAccounts, clearing_journal, journals_between
-from colink.domain.revenue import (
-    Basis,
-    clear_claim,
-    clears_by_time,
-    next_clearing,
-    pin_terms,
-    split_order,
-)
+from colink.domain.revenue import split_order
 from colink.domain.snapshots import OrderSnapshot, Refund
 from colink.domain.split import ChangeTimes, Claim, PinnedTerms, Split
 from colink.domain.terms import Terms
+from colink.domain.value import value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +125,7 @@ class OrderCleared(Event):
             aggregate.split = replace(aggregate.split, claims=self.claims, clears_at=self.clears_at)
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Clearing:
     """What comes due at one time: the claims afterwards, the next time after it, and the journal that moves it."""
 
@@ -209,11 +205,11 @@ class Order(Aggregate):
 
     def receive_snapshot(self, snapshot: OrderSnapshot, *, at: datetime) -> None:
         self._check_currency_stays(snapshot)
-        if merge_snapshot(self.merged, snapshot) != self.merged:
+        if merge_snapshot(self.merged, snapshot) is not self.merged:
             self.trigger_event(OrderUpdated, snapshot=snapshot, timestamp=at)
 
     def receive_refund(self, refund: Refund, *, at: datetime) -> None:
-        if merge_refund(self.merged, refund) != self.merged:
+        if merge_refund(self.merged, refund) is not self.merged:
             self.trigger_event(OrderRefundRecorded, refund=refund, timestamp=at)
 
     def needs_attribution(self) -> bool:
@@ -235,21 +231,29 @@ class Order(Aggregate):
 
         `terms` are those known at the position the order has pinned, or today's where it has none.
         """
-        split = self.next_split(terms)
+        basis = self._basis(terms)
+        if basis is None:
+            return []
+        times = self.change_times()
+        split = split_order(self.merged, basis, before=self.split, times=times)
         if split is None or split == self.split:
             return []
-        pinned = self.pinned_terms(terms)
-        drafts = journals_between(self.split, split, accounts=self.accounts(pinned), times=self.change_times())
-        self.trigger_event(OrderSplit, terms=pinned, split=split, timestamp=at)
+        drafts = journals_between(self.split, split, accounts=self.accounts(basis.pinned), times=times)
+        self.trigger_event(OrderSplit, terms=basis.pinned, split=split, timestamp=at)
         return drafts
 
     def next_split(self, terms: Terms) -> Split | None:
         """The split that the deliveries so far amount to; None while nothing is paid or decided. Pure: an auditor
         derives each recorded split again with it."""
+        basis = self._basis(terms)
+        return split_order(self.merged, basis, before=self.split, times=self.change_times()) if basis else None
+
+    def _basis(self, terms: Terms) -> Basis | None:
+        """What to split by, None while nothing is paid or decided."""
         placed_at = self.merged.placed_at
-        if self.merged.money is None or self.attribution is None or placed_at is None:
+        if self.merged.paid_at is None or self.attribution is None or placed_at is None:
             return None
-        basis = Basis(
+        return Basis(
             organization_id=self.organization_id,
             store_id=self.store_id,
             placed_at=placed_at,
@@ -257,7 +261,6 @@ class Order(Aggregate):
             pinned=self.pinned_terms(terms),
             terms=terms,
         )
-        return split_order(self.merged, basis, before=self.split, times=self.change_times())
 
     def pinned_terms(self, terms: Terms) -> PinnedTerms:
         if self.attribution is None:
@@ -337,11 +340,11 @@ class Order(Aggregate):
     def note_times(self, *, updated_at: datetime | None, refunds_before: Mapping[str, Refund]) -> None:
         """Remember when the news of the last delivery happened (called by the events)."""
         self.told_at = updated_at
-        self.refunds_told_at = max(
-            (
+        self.refunds_told_at = None
+        if self.merged.refunds is not refunds_before:
+            processed = [
                 refund.processed_at
                 for refund_id, refund in self.merged.refunds.items()
                 if refunds_before.get(refund_id) != refund
-            ),
-            default=None,
-        )
+            ]
+            self.refunds_told_at = max(processed, default=None)

@@ -9,23 +9,22 @@ target minus posted.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
-from colink.domain.merge import MergedOrder
+from colink.domain.merge import Known
 from colink.domain.money import allocate, minor_units, round_half_even
 from colink.domain.snapshots import OrderLine, Refund, TransactionStatus
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reversal:
+class Reversal(NamedTuple):
     """`by_line`: reversed base of each line, in the order of the lines given (minor units). `cash`: money that really
     went back. `discrepancies`: what fits no line; it moves no money."""
 
-    by_line: tuple[int, ...]
+    by_line: Sequence[int]
     cash: int
-    discrepancies: tuple[str, ...]
+    discrepancies: Sequence[str]
 
 
 def in_line_order(lines: Sequence[OrderLine]) -> list[OrderLine]:
@@ -38,55 +37,61 @@ def _line_rank(line_id: str) -> tuple[bool, int, str]:
     return (not digits, int(line_id) if digits else 0, line_id)
 
 
-def reverse(order: MergedOrder, lines: Sequence[OrderLine], *, currency: str, taxes_included: bool) -> Reversal:
+def reverse(known: Known, lines: Sequence[OrderLine]) -> Reversal:
     """The reversal of a paid order's `lines` (in line order)."""
+    currency, taxes_included = known.money.currency, known.money.taxes_included
     discrepancies: list[str] = []
-    refunds = []
-    for refund in sorted(order.refunds.values(), key=lambda refund: (refund.processed_at, refund.refund_id)):
+    refunds = _in_currency(currency, known.refunds.values(), discrepancies) if known.refunds else []
+    cash = sum([_cash_of(refund, currency, discrepancies) for refund in refunds])
+    if known.everything_reversed:
+        return Reversal([line.base for line in lines], cash, discrepancies)
+
+    remaining = {line.line_id: line.base for line in lines}
+    for line in lines:
+        if line.current_quantity is not None and line.current_quantity < line.quantity:
+            remaining[line.line_id] -= _share_of_removed_units(line, line.current_quantity, refunds)
+    pool = 0
+    if refunds:
+        without_base = frozenset(line.line_id for line in lines if not line.carries_base)
+        for refund in refunds:
+            pool += _reverse_own_lines(
+                refund,
+                remaining,
+                discrepancies,
+                without_base=without_base,
+                currency=currency,
+                taxes_included=taxes_included,
+            )
+            if _amount_only_counts(refund):
+                pool += minor_units(refund.amount_only, currency)
+    if cash > known.collected:
+        discrepancies.append(f"more money went back than was collected: {cash} of {known.collected}")
+    if pool:  # bases and refunds are never below zero
+        possible = min(pool, sum(remaining.values()))
+        if pool > possible:
+            discrepancies.append(f"refunds exceed what was left of the order by {pool - possible}")
+        for line, part in zip(lines, allocate(possible, [remaining[line.line_id] for line in lines]), strict=True):
+            remaining[line.line_id] -= part
+    return Reversal([line.base - remaining[line.line_id] for line in lines], cash, discrepancies)
+
+
+def _in_currency(currency: str, refunds: Iterable[Refund], discrepancies: list[str]) -> list[Refund]:
+    """Those in the order's own currency, in order of (processed_at, id)."""
+    ours = []
+    for refund in sorted(refunds, key=lambda refund: (refund.processed_at, refund.refund_id)):
         if refund.currency is not None and refund.currency != currency:
             discrepancies.append(f"refund {refund.refund_id} is in {refund.currency}, the order in {currency}")
         else:
-            refunds.append(refund)
-    cash = sum(_cash_of(refund, currency, discrepancies) for refund in refunds)
-    if order.everything_reversed:
-        return Reversal(by_line=tuple(line.base for line in lines), cash=cash, discrepancies=tuple(discrepancies))
-
-    remaining = {line.line_id: line.base for line in lines}
-    without_base = frozenset(line.line_id for line in lines if not line.carries_base)
-    for line in lines:
-        remaining[line.line_id] -= _share_of_removed_units(line, refunds)
-    pool = 0
-    for refund in refunds:
-        pool += _reverse_own_lines(
-            refund,
-            remaining,
-            discrepancies,
-            without_base=without_base,
-            currency=currency,
-            taxes_included=taxes_included,
-        )
-        if _amount_only_counts(refund):
-            pool += minor_units(refund.amount_only, currency)
-    if cash > order.collected:
-        discrepancies.append(f"more money went back than was collected: {cash} of {order.collected}")
-    possible = min(pool, sum(remaining.values()))
-    if pool > possible:
-        discrepancies.append(f"refunds exceed what was left of the order by {pool - possible}")
-    for line, part in zip(lines, allocate(possible, [remaining[line.line_id] for line in lines]), strict=True):
-        remaining[line.line_id] -= part
-    return Reversal(
-        by_line=tuple(line.base - remaining[line.line_id] for line in lines),
-        cash=cash,
-        discrepancies=tuple(discrepancies),
-    )
+            ours.append(refund)
+    return ours
 
 
-def _share_of_removed_units(line: OrderLine, refunds: Sequence[Refund]) -> int:
+def _share_of_removed_units(line: OrderLine, current_quantity: int, refunds: Sequence[Refund]) -> int:
     """Units that left the order without a refund line reverse their share of the line."""
-    if line.current_quantity is None or line.quantity == 0:
+    if line.quantity == 0:
         return 0
     refunded = sum(part.quantity for refund in refunds for part in refund.lines if part.line_id == line.line_id)
-    removed = min(max(line.quantity - line.current_quantity - refunded, 0), line.quantity)
+    removed = min(max(line.quantity - current_quantity - refunded, 0), line.quantity)
     return round_half_even(line.base * removed, line.quantity)
 
 

@@ -1,7 +1,8 @@
-"""The revenue split: what a paid order amounts to, line by line and payee by payee. Semantics sections 1, 4, 5, 6.
+"""The revenue split: what a paid order amounts to, line by line. Semantics sections 1, 4, 5.
 
-    merged order + pinned terms + credited creator  --_gross_lines, reverse--> lines
-    lines at each time of the order's history       --_claims-->               claims (N, K, held, what matures when)
+    what was known, time by time (merge.history) --_Amounts--> lines, gross and reversed, at each time
+    lines at each time                           --claims.py-> what each payee is owed (N) and when it is due
+    that, and the split before                   --claims.py-> claims (N, K, held, what matures when)
 
 Everything but K is recomputed from the merged order each time; `postings.py` turns the difference between two splits
 into journals.
@@ -10,146 +11,173 @@ into journals.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from colink.domain.attribution import Attribution
+from colink.domain.basis import Basis, clears_by_time
+from colink.domain.claims import ClaimHistory, claims_now, next_clearing
 from colink.domain.commission import RuleDetails, choose_rule
 from colink.domain.ids import product_id, sku_id
-from colink.domain.merge import MergedOrder, history
+from colink.domain.merge import Known, MergedOrder, history
 from colink.domain.money import allocate, round_half_even, share_of
-from colink.domain.organizations import Settlement
+from colink.domain.organizations import FeeSchedule
 from colink.domain.refunds import in_line_order, reverse
 from colink.domain.snapshots import OrderLine, OrderSnapshot
-from colink.domain.split import ChangeTimes, Claim, LineSplit, PinnedTerms, RuleRef, Split, Tranche
-from colink.domain.terms import Terms
-
-
-def pin_terms(terms: Terms, *, store_id: str, attribution: Attribution) -> PinnedTerms:
-    """The terms that serve an order for ever, read from terms as known when its split was first posted."""
-    organization = terms.organization
-    store = terms.stores[store_id]
-    campaign = terms.campaign(attribution.campaign_id)
-    return PinnedTerms(
-        position=terms.position,
-        platform_fee_bps=organization.platform_fee_bps,
-        refund_platform_fee=organization.refund_platform_fee,
-        hold_days=(campaign.hold_days if campaign and campaign.hold_days is not None else organization.hold_days),
-        settlement=store.settlement,
-        advance=organization.advance,
-        payment_fee=store.payment_fee,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Basis:
-    """What an order is split by, whatever of it was delivered: whose it is, when it was placed, who is credited, and
-    the terms known at the pinned position."""
-
-    organization_id: str
-    store_id: str
-    placed_at: datetime
-    attribution: Attribution
-    pinned: PinnedTerms
-    terms: Terms
+from colink.domain.split import ChangeTimes, LineSplit, RuleRef, Split
 
 
 def split_order(order: MergedOrder, basis: Basis, *, before: Split | None, times: ChangeTimes) -> Split | None:
     """The split of an order, None while it was not paid in full. Of the split posted so far only what has cleared and
     effective times are carried over; `times` are those of this change."""
-    states = [(at, state, _amounts(state, basis)) for at, state in history(order)]
-    if not states:
+    split: Split | None = None
+    amounts, owed = _Amounts(basis), ClaimHistory(basis)
+    for known in history(order):
+        split = amounts.of(known)
+        owed.follow(split, at=known.at, everything_reversed=known.everything_reversed)
+    if split is None:
         return None
-    _, _, split = states[-1]
-    claims = _claims(states, before, basis, times=times)
-    return replace(split, claims=claims, clears_at=next_clearing(claims, clears=clears_by_time(basis.pinned)))
+    claims = claims_now(owed, split, before=before, basis=basis, times=times)
+    return split.with_claims(claims, clears_at=next_clearing(claims, clears=clears_by_time(basis.pinned)))
 
 
-def _amounts(order: MergedOrder, basis: Basis) -> Split:
-    """The amounts of a paid order, without claims."""
-    money = order.money
-    if money is None:
-        msg = "only a paid order has amounts"
-        raise ValueError(msg)
-    ordered = in_line_order(money.lines)
-    reversal = reverse(order, ordered, currency=money.currency, taxes_included=money.taxes_included)
-    gross = _gross_lines(order, money, ordered, basis)
-    reversed_bases = (*reversal.by_line, *([0] * (len(gross) - len(ordered))))
-    return Split(
-        currency=money.currency,
-        creator_id=basis.attribution.creator_id,
-        collected=order.collected,
-        cash_refunded=reversal.cash,
-        lines=tuple(
-            _with_reversal(line, reversed_base, basis.pinned)
-            for line, reversed_base in zip(gross, reversed_bases, strict=True)
-        ),
-        claims=(),
-        discrepancies=reversal.discrepancies,
-        clears_at=None,
+class _Service(NamedTuple):
+    """What serves the lines of one product and SKU."""
+
+    product_id: str | None
+    sku_id: str | None
+    rule: RuleDetails | None
+    rule_ref: RuleRef | None
+
+
+class _Sale(NamedTuple):
+    """What a snapshot sells, in columns, one element a line in line order."""
+
+    lines: Sequence[OrderLine]
+    services: Sequence[_Service]
+    platform_fees: Sequence[int]
+    commissions: Sequence[int]
+    payment_fee: int
+    payment_fees: Sequence[int]
+
+
+class _Amounts:
+    """The amounts of one order at the times of its history; what two times share is computed once."""
+
+    def __init__(self, basis: Basis) -> None:
+        self._basis = basis
+        self._services: dict[tuple[str | None, str | None], _Service] = {}
+        self._last_sale: tuple[OrderSnapshot, int, _Sale] | None = None
+
+    def of(self, known: Known) -> Split:
+        """The split without claims."""
+        sale = self._sale(known)
+        reversal = reverse(known, sale.lines)
+        refund_platform_fee = self._basis.pinned.refund_platform_fee
+        lines = []
+        for line, service, platform_fee, commission, payment_fee, reversed_base in zip(
+            sale.lines,
+            sale.services,
+            sale.platform_fees,
+            sale.commissions,
+            sale.payment_fees,
+            reversal.by_line,
+            strict=True,
+        ):
+            reversed_fee, reversed_commission = 0, 0
+            if reversed_base:
+                # Cumulative: a full refund in any number of parts reverses exactly everything but the payment fee.
+                reversed_commission = round_half_even(commission * reversed_base, line.base)
+                if refund_platform_fee:
+                    reversed_fee = round_half_even(platform_fee * reversed_base, line.base)
+            lines.append(
+                LineSplit(
+                    line_id=line.line_id,
+                    product_id=service.product_id,
+                    sku_id=service.sku_id,
+                    quantity=line.quantity,
+                    base=line.base,
+                    platform_fee=platform_fee,
+                    commission=commission,
+                    payment_fee=payment_fee,
+                    rule=service.rule_ref,
+                    reversed_base=reversed_base,
+                    reversed_platform_fee=reversed_fee,
+                    reversed_commission=reversed_commission,
+                )
+            )
+        if sale.payment_fee and not lines:
+            lines.append(_payment_fee_alone(sale.payment_fee))
+        return Split(
+            currency=known.money.currency,
+            creator_id=self._basis.attribution.creator_id,
+            collected=known.collected,
+            cash_refunded=reversal.cash,
+            lines=tuple(lines),
+            claims=(),
+            discrepancies=tuple(reversal.discrepancies),
+            clears_at=None,
+        )
+
+    def _sale(self, known: Known) -> _Sale:
+        money, collected = known.money, known.collected
+        if self._last_sale is not None and self._last_sale[0] is money and self._last_sale[1] == collected:
+            return self._last_sale[2]
+        lines = in_line_order(money.lines)
+        bases = [line.base for line in lines]
+        platform_fees = allocate(share_of(sum(bases), rate_bps=self._basis.pinned.platform_fee_bps), bases)
+        services = [self._service(line, money.currency) for line in lines]
+        payment_fee = _payment_fee(money, collected, self._basis.pinned.payment_fee)
+        sale = _Sale(
+            lines=lines,
+            services=services,
+            platform_fees=platform_fees,
+            commissions=_commissions(lines, [service.rule for service in services], platform_fees),
+            payment_fee=payment_fee,
+            payment_fees=allocate(payment_fee, bases) if lines else [],
+        )
+        self._last_sale = (money, collected, sale)
+        return sale
+
+    def _service(self, line: OrderLine, currency: str) -> _Service:
+        names = (line.product_external_id, line.sku_external_id)
+        service = self._services.get(names)
+        if service is None:
+            store_id = self._basis.store_id
+            product = product_id(store_id, names[0]) if names[0] else None
+            sku = sku_id(store_id, names[1]) if names[1] else None
+            rule = _rule_of(product, sku, currency, self._basis)
+            ref = RuleRef(id=rule.id, version=rule.version, scope=rule.scope) if rule else None
+            service = self._services[names] = _Service(product, sku, rule, ref)
+        return service
+
+
+def _payment_fee_alone(fee: int) -> LineSplit:
+    """An order without lines costs a payment fee all the same."""
+    return LineSplit(
+        line_id=None,
+        product_id=None,
+        sku_id=None,
+        quantity=0,
+        base=0,
+        platform_fee=0,
+        commission=0,
+        payment_fee=fee,
+        rule=None,
     )
 
 
-def clears_by_time(pinned: PinnedTerms) -> bool:
-    """Platform-collected money clears when its holding period ends; a seller-collected store's only when the seller
-    has paid, unless the organisation advances."""
-    return pinned.settlement is Settlement.PLATFORM_COLLECTED or pinned.advance
-
-
-def _gross_lines(
-    order: MergedOrder, money: OrderSnapshot, lines: Sequence[OrderLine], basis: Basis
-) -> list[LineSplit]:
-    pinned, store_id = basis.pinned, basis.store_id
-    bases = [line.base for line in lines]
-    platform_fees = allocate(share_of(sum(bases), rate_bps=pinned.platform_fee_bps), bases)
-    rules = [_rule_of(line, money, basis) for line in lines]
-    commissions = _commissions(lines, rules, platform_fees)
-    fee = _payment_fee(order, money, pinned)
-    payment_fees = allocate(fee, bases) if lines else []
-    split_lines = [
-        LineSplit(
-            line_id=line.line_id,
-            product_id=product_id(store_id, line.product_external_id) if line.product_external_id else None,
-            sku_id=sku_id(store_id, line.sku_external_id) if line.sku_external_id else None,
-            quantity=line.quantity,
-            base=line.base,
-            platform_fee=platform_fees[index],
-            commission=commissions[index],
-            payment_fee=payment_fees[index],
-            rule=RuleRef(id=rule.id, version=rule.version, scope=rule.scope) if rule else None,
-        )
-        for index, (line, rule) in enumerate(zip(lines, rules, strict=True))
-    ]
-    if fee and not lines:
-        split_lines.append(
-            LineSplit(
-                line_id=None,
-                product_id=None,
-                sku_id=None,
-                quantity=0,
-                base=0,
-                platform_fee=0,
-                commission=0,
-                payment_fee=fee,
-                rule=None,
-            )
-        )
-    return split_lines
-
-
-def _rule_of(line: OrderLine, money: OrderSnapshot, basis: Basis) -> RuleDetails | None:
-    attribution, terms, store_id = basis.attribution, basis.terms, basis.store_id
+def _rule_of(product: str | None, sku: str | None, currency: str, basis: Basis) -> RuleDetails | None:
+    attribution, terms = basis.attribution, basis.terms
     if attribution.creator_id is None:
         return None
     return choose_rule(
         rules=terms.rules,
         placed_at=basis.placed_at,
-        currency=money.currency,
+        currency=currency,
         campaign=terms.campaign(attribution.campaign_id),
         creator_id=attribution.creator_id,
-        product_id=product_id(store_id, line.product_external_id) if line.product_external_id else None,
-        sku_id=sku_id(store_id, line.sku_external_id) if line.sku_external_id else None,
+        product_id=product,
+        sku_id=sku,
     )
 
 
@@ -178,192 +206,10 @@ def _commissions(
     return commissions
 
 
-def _payment_fee(order: MergedOrder, money: OrderSnapshot, pinned: PinnedTerms) -> int:
+def _payment_fee(money: OrderSnapshot, collected: int, schedule: FeeSchedule | None) -> int:
     """The snapshot's, else the store's schedule applied once to the total collected."""
     if money.payment_fee is not None:
         return money.payment_fee
-    schedule = pinned.payment_fee
-    if schedule is None or order.collected == 0:
+    if schedule is None or collected == 0:
         return 0  # where nothing was collected, no provider kept anything
-    return share_of(order.collected, rate_bps=schedule.rate_bps) + schedule.fixed_in(money.currency)
-
-
-def _with_reversal(line: LineSplit, reversed_base: int, pinned: PinnedTerms) -> LineSplit:
-    """Cumulative: a full refund in any number of parts reverses exactly everything but the payment fee."""
-    if line.base == 0 or reversed_base == 0:
-        return line
-    fee = line.platform_fee if pinned.refund_platform_fee else 0
-    return replace(
-        line,
-        reversed_base=reversed_base,
-        reversed_platform_fee=round_half_even(fee * reversed_base, line.base),
-        reversed_commission=round_half_even(line.commission * reversed_base, line.base),
-    )
-
-
-ClaimKey = tuple[str | None, str]  # (line id, payee id)
-
-
-def sale_claims(split: Split, organization_id: str, *, settlement: Settlement) -> dict[ClaimKey, int]:
-    """What the sale alone gives each payee, per line; the pass-through has line id None."""
-    claims: dict[ClaimKey, int] = defaultdict(int)
-    for line in split.lines:
-        if split.creator_id is not None:
-            claims[line.line_id, split.creator_id] += line.commission
-        if settlement is Settlement.PLATFORM_COLLECTED:
-            claims[line.line_id, organization_id] += (
-                line.base - line.platform_fee - line.commission - line.payment_fee
-            )
-    if settlement is Settlement.PLATFORM_COLLECTED:
-        claims[None, organization_id] += split.collected - split.subtotal
-    return dict(claims)
-
-
-def refund_claims(split: Split, organization_id: str, *, settlement: Settlement) -> dict[ClaimKey, int]:
-    """What reversals change: below zero on the lines, above zero on the pass-through."""
-    claims: dict[ClaimKey, int] = defaultdict(int)
-    for line in split.lines:
-        if split.creator_id is not None:
-            claims[line.line_id, split.creator_id] -= line.reversed_commission
-        if settlement is Settlement.PLATFORM_COLLECTED:
-            claims[line.line_id, organization_id] -= (
-                line.reversed_base - line.reversed_platform_fee - line.reversed_commission
-            )
-    if settlement is Settlement.PLATFORM_COLLECTED:
-        claims[None, organization_id] += split.reversed_base
-    return dict(claims)
-
-
-def cash_claims(split: Split, organization_id: str, *, settlement: Settlement) -> dict[ClaimKey, int]:
-    """Money given back to the buyer leaves the pass-through."""
-    if settlement is Settlement.SELLER_COLLECTED:
-        return {}
-    return {(None, organization_id): -split.cash_refunded}
-
-
-def changes(before: dict[ClaimKey, int], after: dict[ClaimKey, int]) -> Iterable[tuple[ClaimKey, int]]:
-    """Differences, in a stable order: known claims first, then new ones."""
-    for key in (*before, *(key for key in after if key not in before)):
-        difference = after.get(key, 0) - before.get(key, 0)
-        if difference:
-            yield key, difference
-
-
-_States = Sequence[tuple[datetime, MergedOrder, Split]]
-
-
-def _claims(states: _States, before: Split | None, basis: Basis, *, times: ChangeTimes) -> tuple[Claim, ...]:
-    """What each payee is owed and when. All follows from the order's history but K, which clearings raised, and
-    `since`, which is how the journals were posted."""
-    _, order, split = states[-1]
-    nets = _nets(split, basis)
-    known = {(claim.line_id, claim.payee_id): claim for claim in before.claims} if before else {}
-    maturing = _maturing(states, basis)
-    raised = _raised_by_sale(split, before, basis)
-    hold = timedelta(days=basis.pinned.hold_days)
-    claims = []
-    for key in (*known, *(key for key in nets if key not in known)):
-        line_id, payee_id = key
-        net, was = nets.get(key, 0), known.get(key) or Claim(line_id=line_id, payee_id=payee_id, net=0)
-        if net == 0 and key not in known:
-            continue
-        held = _owed_to_buyer(order, split, net) if key == (None, basis.organization_id) else 0
-        if basis.attribution.own_link and payee_id == split.creator_id:
-            held = net
-        held = max(held, 0)
-        due = maturing.get(key, ())
-        rise = (net - held) - (was.net - was.held)
-        since = was.since
-        if rise > 0:
-            at = times.sale if rise <= raised.get(key, 0) else times.refund
-            if sum(tranche.amount for tranche in due if tranche.due_at >= at + hold) < rise:
-                # It belongs to money that is due earlier than a holding period after this change: what clears of it
-                # takes effect after the change.
-                since = max(since or at, at)
-        claims.append(
-            Claim(
-                line_id=line_id,
-                payee_id=payee_id,
-                net=net,
-                cleared=min(was.cleared, net - held) if held else was.cleared,
-                held=held,
-                maturing=due,
-                since=since,
-            )
-        )
-    return tuple(claims)
-
-
-def _nets(split: Split, basis: Basis) -> dict[ClaimKey, int]:
-    nets: dict[ClaimKey, int] = defaultdict(int)
-    for component in (sale_claims, refund_claims, cash_claims):
-        for key, amount in component(split, basis.organization_id, settlement=basis.pinned.settlement).items():
-            nets[key] += amount
-    return nets
-
-
-def _raised_by_sale(split: Split, before: Split | None, basis: Basis) -> dict[ClaimKey, int]:
-    """The claims that the sale's own journal raises, and by how much."""
-    settlement = basis.pinned.settlement
-    old = sale_claims(before, basis.organization_id, settlement=settlement) if before else {}
-    new = sale_claims(split, basis.organization_id, settlement=settlement)
-    return {key: difference for key, difference in changes(old, new) if difference > 0}
-
-
-def _owed_to_buyer(order: MergedOrder, split: Split, net: int) -> int:
-    """The part of the pass-through that the buyer has not got back yet; all of it while cancelled or refunded."""
-    return net if order.everything_reversed else min(net, split.reversed_base - split.cash_refunded)
-
-
-def _maturing(states: _States, basis: Basis) -> dict[ClaimKey, tuple[Tranche, ...]]:
-    """When which part of what each payee is owed is due: what was there from the first payment a holding period after
-    it, each later increase a holding period after its own time; a decrease eats what would be due last. What is owed
-    to the buyer is no part of it."""
-    hold = timedelta(days=basis.pinned.hold_days)
-    pass_through = (None, basis.organization_id)
-    tranches: dict[ClaimKey, list[Tranche]] = defaultdict(list)
-    reached: dict[ClaimKey, int] = defaultdict(int)
-    for at, order, split in states:
-        nets = _nets(split, basis)
-        if pass_through in nets:
-            nets[pass_through] -= max(_owed_to_buyer(order, split, nets[pass_through]), 0)
-        for key in {**reached, **nets}:
-            amount = max(nets.get(key, 0), 0)
-            _follow(tranches[key], amount - reached[key], due_at=at + hold)
-            reached[key] = amount
-    return {key: tuple(parts) for key, parts in tranches.items()}
-
-
-def _follow(tranches: list[Tranche], change: int, *, due_at: datetime) -> None:
-    if change > 0:
-        tranches.append(Tranche(due_at=due_at, amount=change))
-    left = -change
-    while left > 0:
-        last = tranches.pop()
-        if last.amount > left:
-            tranches.append(replace(last, amount=last.amount - left))
-        left -= last.amount
-
-
-def clear_claim(claim: Claim, *, at: datetime) -> Claim:
-    """The claim after a clearing at `at`: K rises to N less what is held and what is not due yet, and never falls."""
-    return replace(claim, cleared=_cleared_at(claim, at))
-
-
-def _cleared_at(claim: Claim, at: datetime) -> int:
-    not_due = sum(tranche.amount for tranche in claim.maturing if tranche.due_at > at)
-    return max(claim.cleared, claim.net - claim.held - not_due)
-
-
-def next_clearing(claims: Sequence[Claim], *, clears: bool) -> datetime | None:
-    """The next time at which a clearing would move money."""
-    if not clears:
-        return None
-    dues = [
-        tranche.due_at
-        for claim in claims
-        if claim.pending > claim.held
-        for tranche in claim.maturing
-        if min(claim.net, _cleared_at(claim, tranche.due_at)) > claim.available
-    ]
-    return min(dues, default=None)
+    return share_of(collected, rate_bps=schedule.rate_bps) + schedule.fixed_in(money.currency)

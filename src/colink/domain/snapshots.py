@@ -4,12 +4,12 @@ Semantics section 2."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
 from colink.domain.attribution import OrderKeys
+from colink.domain.value import value
 
 
 class FinancialStatus(StrEnum):
@@ -33,7 +33,7 @@ class TransactionStatus(StrEnum):
     FAILURE = "failure"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class OrderLine:
     """`base` is minor units, as ordered: price x quantity - discounts - tax included; 0 for gift cards and tips.
 
@@ -51,7 +51,7 @@ class OrderLine:
     carries_base: bool = True
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class RefundLine:
     """Major units, exact; `subtotal` includes `tax` where the order's prices include tax."""
 
@@ -61,7 +61,7 @@ class RefundLine:
     tax: Decimal
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class RefundTransaction:
     """Money given back to the buyer (kind refund only). Major units, above zero. `currency` where the body tells it:
     that of a buyer who paid in another currency than the shop's."""
@@ -72,7 +72,7 @@ class RefundTransaction:
     currency: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Refund:
     """One refund as one delivery tells it. It may arrive before its order, so amounts are major units.
 
@@ -91,7 +91,7 @@ class Refund:
     currency: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class OrderSnapshot:
     """One delivery about an order, in canonical form; everything behind the connectors knows only this.
 

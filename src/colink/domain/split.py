@@ -5,14 +5,16 @@ All amounts are minor units of the order's currency.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from colink.domain.commission import Scope
 from colink.domain.organizations import FeeSchedule, Settlement
+from colink.domain.value import value
+
+ClaimKey = tuple[str | None, str]  # (line id, payee id)
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class RuleRef:
     """The rule version that served a line, copied so that replaying never consults today's rules."""
 
@@ -21,7 +23,7 @@ class RuleRef:
     scope: Scope
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class LineSplit:
     """One line, gross, and beside it what refunds reversed of it. `line_id` None: the payment fee of an order without
     lines. Net of refunds is gross minus reversed; the payment fee is never reversed."""
@@ -50,10 +52,11 @@ class LineSplit:
     @property
     def seller_take(self) -> int:
         """Net of refunds; the residual, so that the four always sum to the net base."""
-        return self.base - self.reversed_base - self.net_platform_fee - self.net_commission - self.payment_fee
+        fee, commission = self.platform_fee - self.reversed_platform_fee, self.commission - self.reversed_commission
+        return self.base - self.reversed_base - fee - commission - self.payment_fee
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Tranche:
     """A part of what a payee is owed, and when it comes due."""
 
@@ -61,7 +64,7 @@ class Tranche:
     amount: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Claim:
     """What one payee is owed on one order line (line_id None: the pass-through line). Semantics section 6:
     `net` is N, `cleared` K; available holds min(N, K), pending the rest. `held` of N may not clear; `maturing` says
@@ -85,7 +88,7 @@ class Claim:
         return self.net - self.available
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class ChangeTimes:
     """Effective times of what changed: `sale` for lines and totals, `refund` for reversals and cash."""
 
@@ -93,7 +96,7 @@ class ChangeTimes:
     refund: datetime
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class PinnedTerms:
     """The terms in force at `placed_at` as known when the split was first posted; they serve the order for ever."""
 
@@ -106,7 +109,7 @@ class PinnedTerms:
     payment_fee: FeeSchedule | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Split:
     """Everything an order's money amounts to. `collected` is G, `cash_refunded` M.
 
@@ -125,8 +128,21 @@ class Split:
 
     @property
     def subtotal(self) -> int:
-        return sum(line.base for line in self.lines)
+        return sum([line.base for line in self.lines])
 
     @property
     def reversed_base(self) -> int:
-        return sum(line.reversed_base for line in self.lines)
+        return sum([line.reversed_base for line in self.lines])
+
+    def with_claims(self, claims: tuple[Claim, ...], *, clears_at: datetime | None) -> Split:
+        """The same amounts, with what each payee is owed of them."""
+        return Split(
+            currency=self.currency,
+            creator_id=self.creator_id,
+            collected=self.collected,
+            cash_refunded=self.cash_refunded,
+            lines=self.lines,
+            claims=claims,
+            discrepancies=self.discrepancies,
+            clears_at=clears_at,
+        )

@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, quote, quote_plus, unquote_plus, urlsplit
 
 from colink.domain.aggregates import Aggregate, Created
 from colink.domain.errors import InvalidInput
+from colink.domain.value import value
 
 CLICK_PARAMETER = "colink_ref"
 """The query parameter (and Shopify note attribute) that carries a click id to the shop and back (contract, HTTP)."""
@@ -124,7 +125,7 @@ class SetAside(StrEnum):
     HEAD_REQUEST = "head_request"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class TouchDetails:
     """One click or view. `id` is the click id a shop hands back. `destination_host` is the link's, for links without
     a campaign. `set_aside`: recorded, never counted nor credited. `repeat`: seen within the hour from the same place;
@@ -160,7 +161,7 @@ class Touch(Aggregate):
         return cls._create(TouchRecorded, id=details.id, timestamp=at, details=details)
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class SeenTouch:
     """A touch with its position in the tracking log, as reads give it."""
 

@@ -1,0 +1,223 @@
+"""What each payee is owed of an order, and when it is due. Semantics sections 4 and 6.
+
+A claim is what one payee is owed on one order line, or on the pass-through. What the sale, the refunds and the money
+given back make of it is told apart, as each is posted by a journal of its own (`postings.py`); together they are N.
+What matures when follows from N through the order's history. Only K, which clearings raised, and `since`, which is
+how the journals were posted, are carried over from the split before.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from colink.domain.basis import Basis
+from colink.domain.organizations import Settlement
+from colink.domain.split import ChangeTimes, Claim, ClaimKey, Split, Tranche
+
+_NO_CLAIM = Claim(line_id=None, payee_id="", net=0)
+
+
+def sale_claims(split: Split, organization_id: str, *, settlement: Settlement) -> dict[ClaimKey, int]:
+    """What the sale alone gives each payee, per line; the pass-through has line id None."""
+    claims: dict[ClaimKey, int] = defaultdict(int)
+    creator_id, by_platform = split.creator_id, settlement is Settlement.PLATFORM_COLLECTED
+    for line in split.lines:
+        if creator_id is not None:
+            claims[line.line_id, creator_id] += line.commission
+        if by_platform:
+            claims[line.line_id, organization_id] += (
+                line.base - line.platform_fee - line.commission - line.payment_fee
+            )
+    if by_platform:
+        claims[None, organization_id] += split.collected - split.subtotal
+    return claims
+
+
+def refund_claims(split: Split, organization_id: str, *, settlement: Settlement) -> dict[ClaimKey, int]:
+    """What reversals change: below zero on the lines, above zero on the pass-through."""
+    claims: dict[ClaimKey, int] = defaultdict(int)
+    creator_id, by_platform = split.creator_id, settlement is Settlement.PLATFORM_COLLECTED
+    for line in split.lines:
+        if creator_id is not None:
+            claims[line.line_id, creator_id] -= line.reversed_commission
+        if by_platform:
+            claims[line.line_id, organization_id] -= (
+                line.reversed_base - line.reversed_platform_fee - line.reversed_commission
+            )
+    if by_platform:
+        claims[None, organization_id] += split.reversed_base
+    return claims
+
+
+def cash_claims(split: Split, organization_id: str, *, settlement: Settlement) -> dict[ClaimKey, int]:
+    """Money given back to the buyer leaves the pass-through."""
+    if settlement is Settlement.SELLER_COLLECTED:
+        return {}
+    return {(None, organization_id): -split.cash_refunded}
+
+
+def net_claims(split: Split, organization_id: str, *, settlement: Settlement) -> dict[ClaimKey, int]:
+    """N of each claim: the three above in one."""
+    claims: dict[ClaimKey, int] = defaultdict(int)
+    creator_id, by_platform = split.creator_id, settlement is Settlement.PLATFORM_COLLECTED
+    for line in split.lines:
+        if creator_id is not None:
+            claims[line.line_id, creator_id] += line.net_commission
+        if by_platform:
+            claims[line.line_id, organization_id] += line.seller_take
+    if by_platform:
+        net_subtotal = split.subtotal - split.reversed_base
+        claims[None, organization_id] += split.collected - net_subtotal - split.cash_refunded
+    return claims
+
+
+def changes(before: Mapping[ClaimKey, int], after: Mapping[ClaimKey, int]) -> Iterable[tuple[ClaimKey, int]]:
+    """Differences, in a stable order: known claims first, then new ones."""
+    for key in {**before, **after}:
+        difference = after.get(key, 0) - before.get(key, 0)
+        if difference:
+            yield key, difference
+
+
+class ClaimHistory:
+    """N of each claim followed through an order's history, which tells what of it is due when: what was there from
+    the first payment a holding period after it, each later increase a holding period after its own time; a decrease
+    eats what would be due last. What is owed to the buyer is no part of it."""
+
+    def __init__(self, basis: Basis) -> None:
+        self._basis = basis
+        self._hold = basis.hold
+        self._followed: dict[ClaimKey, int] = {}
+        self._tranches: dict[ClaimKey, list[Tranche]] = defaultdict(list)
+        self.nets: dict[ClaimKey, int] = {}
+        self.owed_to_buyer = 0
+
+    def follow(self, split: Split, *, at: datetime, everything_reversed: bool) -> None:
+        """The next time of the history and what the order amounted to then."""
+        basis = self._basis
+        self.nets = net_claims(split, basis.organization_id, settlement=basis.pinned.settlement)
+        self.owed_to_buyer = max(_owed_to_buyer(split, self.nets, basis, everything_reversed=everything_reversed), 0)
+        due_at = at + self._hold
+        for key in {**self._followed, **self.nets}:
+            amount = self.nets.get(key, 0)
+            if key[0] is None and self.owed_to_buyer and key == basis.pass_through:
+                amount -= self.owed_to_buyer
+            self._reach(key, max(amount, 0), due_at)
+
+    def maturing(self, key: ClaimKey) -> tuple[Tranche, ...]:
+        """What of a claim is due when, soonest first."""
+        return tuple(self._tranches.get(key, ()))
+
+    def _reach(self, key: ClaimKey, amount: int, due_at: datetime) -> None:
+        change = amount - self._followed.get(key, 0)
+        self._followed[key] = amount
+        if change > 0:
+            self._tranches[key].append(Tranche(due_at=due_at, amount=change))
+        while change < 0:
+            last = self._tranches[key].pop()
+            change += last.amount
+            if change > 0:
+                self._tranches[key].append(Tranche(due_at=last.due_at, amount=change))
+
+
+def _owed_to_buyer(split: Split, nets: Mapping[ClaimKey, int], basis: Basis, *, everything_reversed: bool) -> int:
+    """The part of the pass-through that the buyer has not got back yet; all of it while cancelled or refunded."""
+    net = nets.get(basis.pass_through, 0)
+    return net if everything_reversed else min(net, split.reversed_base - split.cash_refunded)
+
+
+def claims_now(
+    history: ClaimHistory, split: Split, *, before: Split | None, basis: Basis, times: ChangeTimes
+) -> tuple[Claim, ...]:
+    """What each payee is owed and when, at the end of an order's history. `before` is what was posted so far, `times`
+    the effective times of what changed since."""
+    known = {(claim.line_id, claim.payee_id): claim for claim in before.claims} if before else {}
+    nets, pass_through = history.nets, basis.pass_through
+    held_of = split.creator_id if basis.attribution.own_link else None
+    effective_at = _EffectiveTimes(split, before, basis, times)
+    claims = []
+    for key in {**known, **nets}:
+        line_id, payee_id = key
+        net, was = nets.get(key, 0), known.get(key, _NO_CLAIM)
+        if net == 0 and was is _NO_CLAIM:
+            continue
+        held = history.owed_to_buyer if line_id is None and key == pass_through else 0
+        if payee_id == held_of:
+            held = max(net, 0)
+        maturing = history.maturing(key)
+        rise = (net - held) - (was.net - was.held)
+        claims.append(
+            Claim(
+                line_id=line_id,
+                payee_id=payee_id,
+                net=net,
+                cleared=min(was.cleared, net - held) if held else was.cleared,
+                held=held,
+                maturing=maturing,
+                since=effective_at.last_addition(key, rise, was.since, maturing) if rise > 0 else was.since,
+            )
+        )
+    return tuple(claims)
+
+
+class _EffectiveTimes:
+    """When the journals that raise claims take effect."""
+
+    def __init__(self, split: Split, before: Split | None, basis: Basis, times: ChangeTimes) -> None:
+        self._split, self._before, self._basis, self._times = split, before, basis, times
+        self._latest = max(times.sale, times.refund)
+        self._hold = basis.hold
+        self._raised_by_sale: dict[ClaimKey, int] | None = None
+
+    def last_addition(
+        self, key: ClaimKey, rise: int, since: datetime | None, maturing: Sequence[Tranche]
+    ) -> datetime | None:
+        """`since` of a claim that rises. A rise may belong to money that is due earlier than a holding period after
+        this change: what clears of it takes effect after the change."""
+        if _due_from(self._latest + self._hold, maturing) >= rise:
+            return since
+        at = self._times.sale if rise <= self._by_sale().get(key, 0) else self._times.refund
+        if _due_from(at + self._hold, maturing) >= rise:
+            return since
+        return max(since or at, at)
+
+    def _by_sale(self) -> dict[ClaimKey, int]:
+        """The claims that the sale's own journal raises, and by how much."""
+        if self._raised_by_sale is None:
+            organization_id, settlement = self._basis.organization_id, self._basis.pinned.settlement
+            old = sale_claims(self._before, organization_id, settlement=settlement) if self._before else {}
+            new = sale_claims(self._split, organization_id, settlement=settlement)
+            self._raised_by_sale = {key: difference for key, difference in changes(old, new) if difference > 0}
+        return self._raised_by_sale
+
+
+def _due_from(start: datetime, maturing: Sequence[Tranche]) -> int:
+    return sum([tranche.amount for tranche in maturing if tranche.due_at >= start])
+
+
+def clear_claim(claim: Claim, *, at: datetime) -> Claim:
+    """The claim after a clearing at `at`: K rises to N less what is held and what is not due yet, and never falls."""
+    not_due = sum([tranche.amount for tranche in claim.maturing if tranche.due_at > at])
+    return replace(claim, cleared=max(claim.cleared, claim.net - claim.held - not_due))
+
+
+def next_clearing(claims: Sequence[Claim], *, clears: bool) -> datetime | None:
+    """The next time at which a clearing would move money."""
+    if not clears:
+        return None
+    soonest: datetime | None = None
+    for claim in claims:
+        if claim.pending <= claim.held:
+            continue
+        not_due = sum([tranche.amount for tranche in claim.maturing])
+        for tranche in claim.maturing:
+            not_due -= tranche.amount
+            if soonest is not None and tranche.due_at >= soonest:
+                break
+            if min(claim.net, claim.net - claim.held - not_due) > claim.available:
+                soonest = tranche.due_at
+                break
+    return soonest
