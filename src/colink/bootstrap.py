@@ -36,6 +36,7 @@ from colink.adapters.sealing_keys import KeyFolder
 from colink.adapters.stores.shopify import ShopifyConnector
 from colink.application.configure.access import CreateApiKey, key_digest
 from colink.application.deliveries import StoreConnector, replay_delivery
+from colink.application.observers import CommitObservers
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.payout_rails import PayoutRail
 from colink.application.ports import Caller, Clock, Idempotency, Recorded
@@ -101,6 +102,7 @@ class Colink:
     engine: ProjectionEngine
     sealer: Sealer
     tail: LogTail
+    observers: CommitObservers
     rails: dict[Rail, PayoutRail] = field(default_factory=dict)
 
     def new_secret(self) -> str:
@@ -217,8 +219,11 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
         commands = await stack.enter_async_context(create_pool(dsn, max_size=_BATCHES_IN_FLIGHT, for_commands=True))
         touches = await stack.enter_async_context(create_pool(dsn, max_size=1, for_commands=True))
         reports = await stack.enter_async_context(create_pool(dsn, min_size=0, max_size=_CONNECTIONS_OF_PROJECTIONS))
-        commerce = await stack.enter_async_context(Committer(commands, clock, in_flight=_BATCHES_IN_FLIGHT))
-        tracking = await stack.enter_async_context(Committer(touches, clock, log=TRACKING))
+        observers = CommitObservers()
+        commerce = await stack.enter_async_context(
+            Committer(commands, clock, in_flight=_BATCHES_IN_FLIGHT, observer=observers)
+        )
+        tracking = await stack.enter_async_context(Committer(touches, clock, log=TRACKING, observer=observers))
         mapper = EventMapper()
         origin = origin_of(installation.log_id)
         colink = Colink(
@@ -238,6 +243,7 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
             connectors={Platform.SHOPIFY: ShopifyConnector(pepper=installation.pepper)},
             engine=ProjectionEngine(reports, [AttributionReport(), Leaderboard()], mapper.newest),
             sealer=Sealer(pool, KeyFolder(settings.data_dir / "keys", origin=origin), clock, origin=origin),
+            observers=observers,
             tail=LogTail(pool, lambda: LogWatch(dsn)),
         )
         if settings.sandbox_url is not None:
@@ -342,6 +348,7 @@ def build_asgi(colink: Colink) -> ASGIApp:
     from colink.api.webhooks import Webhooks
 
     metrics = Metrics()
+    colink.observers.join(metrics)
     public_url = colink.settings.public_url
 
     async def find_key(digest: str) -> ApiKeyDetails | None:
@@ -373,6 +380,7 @@ def build_asgi(colink: Colink) -> ASGIApp:
         ids=colink.ids,
         clock=colink.clock,
         public_url=public_url,
+        unrecorded=metrics.touch_unrecorded,
     )
     webhooks = Webhooks(
         bus=colink.commerce,
@@ -380,11 +388,12 @@ def build_asgi(colink: Colink) -> ASGIApp:
         connectors=colink.connectors,
         clock=colink.clock,
         rejections=PostgresRejectionCounter(colink.pool),
+        delivered=metrics.delivered,
     )
     callbacks = PayoutCallbacks(bus=colink.commerce, rails=colink.rails)
     bare = (
-        BareRoute(template="/webhooks", serves=lambda path: path.startswith("/webhooks/"), app=webhooks),
-        BareRoute(template="/l", serves=tracking.serves, app=tracking),
+        BareRoute(template="/webhooks", serves=lambda path: path.startswith("/webhooks/"), app=webhooks, busy=True),
+        BareRoute(template="/l", serves=tracking.serves, app=tracking, busy=True),
         BareRoute(template="/callbacks", serves=lambda path: path.startswith("/callbacks/"), app=callbacks),
     )
     return Root(create_app(services), bare=bare, ids=colink.ids, metrics=metrics)

@@ -22,7 +22,7 @@ from colink.application.track import RecordTouch, network_hashes
 from colink.domain.campaigns import CampaignDetails
 from colink.domain.creators import CreatorDetails
 from colink.domain.errors import Unavailable
-from colink.domain.tracking import LinkDetails, SetAside, TouchDetails, TouchKind
+from colink.domain.tracking import LinkDetails, SetAside, TouchDetails, TouchKind, destination_with
 
 AT = datetime(2026, 3, 10, 12, 0, 0, tzinfo=UTC)
 PERSON = {"user-agent": "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/130.0 Mobile Safari/537.36"}
@@ -201,12 +201,24 @@ def test_programs_are_served_recorded_with_the_reason_and_not_followed(
     assert visitor_cookie(response) is None
 
 
-def test_a_click_that_cannot_be_recorded_is_not_sent_on(outside: Outside) -> None:
+def test_a_click_that_cannot_be_recorded_is_sent_on_without_a_click_id_and_counted(outside: Outside) -> None:
+    """The shop must not lose a buyer because we are busy; that the click is missing must not go unnoticed."""
     outside.broken = True
-    response = outside.ask("/l/Ana-10")
+    lost: list[None] = []
+    response = outside.ask("/l/Ana-10", unrecorded=lambda: lost.append(None))
+    assert response.status_code == 302
+    assert response.headers["location"] == destination_with(LINK, None)
+    assert "colink_ref" not in response.headers["location"]
+    assert response.headers["cache-control"] == "no-store"
+    assert visitor_cookie(response) is None
+    assert len(lost) == 1
+
+
+def test_a_view_that_cannot_be_recorded_shall_come_again(outside: Outside) -> None:
+    outside.broken = True
+    response = outside.ask("/v1/views/raya-2026.gif?creator=ana")
     assert_problem(response, 503, "unavailable")
     assert response.headers["retry-after"] == "1"
-    assert "location" not in response.headers
     assert visitor_cookie(response) is None
 
 

@@ -1,22 +1,23 @@
 """The whole of HTTP as one ASGI application: bare routes first, then FastAPI.
 
-Here is what all of them share: a correlation id for each request, metrics, bodies of a bounded size, and an answer
-even where something unexpected breaks.
+Here is what all of them share: a correlation id for each request, metrics, a line in the log, bodies of a bounded
+size, and an answer even where something unexpected breaks.
 """
 
 from __future__ import annotations
 
-import re
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from colink.api.answers import problem_answer
+from colink.api.correlation import CORRELATION_ID, REQUEST_ID, given_correlation_id
 from colink.api.errors import InternalError
 from colink.api.metrics import Metrics
 from colink.api.routes.bulk_orders import BULK_MAX_BODY, BULK_PATH
@@ -26,18 +27,21 @@ from colink.domain.errors import ColinkError, InvalidInput, PayloadTooLarge
 MAX_BODY = 2 * 1024 * 1024  # bytes
 MAX_BODY_OF: Mapping[str, int] = {BULK_PATH: BULK_MAX_BODY}
 """Paths that take larger ones."""
-CORRELATION_HEADER = "X-Correlation-Id"
-_CORRELATION = re.compile(r"[!-~]{1,128}")
+ONE_OF = 100
+"""Of the answers to machines that call all the time so many share one line in the log, where nothing was wrong."""
+_FOR_MONITORS = frozenset({"/healthz", "/readyz", "/metrics"})
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BareRoute:
-    """An ASGI application for the paths that `serves` names; `template` is what metrics call it."""
+    """An ASGI application for the paths that `serves` names; `template` is what metrics call it. `busy`: its answers
+    are not logged one by one."""
 
     template: str
     serves: Callable[[str], bool]
     app: ASGIApp
+    busy: bool = False
 
 
 class Root:
@@ -48,27 +52,39 @@ class Root:
         self._bare = bare
         self._ids = ids
         self._metrics = metrics
+        self._busy_answers = itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        offered = Headers(scope=scope).get(CORRELATION_HEADER, "")
-        correlation_id = offered if _CORRELATION.fullmatch(offered) else self._ids("req")
+        correlation_id = given_correlation_id(scope["headers"]) or self._ids("req")
         scope.setdefault("state", {})["correlation_id"] = correlation_id
         answer = _Answer(send, correlation_id)
         bare = next((route for route in self._bare if route.serves(scope["path"])), None)
         started = time.perf_counter()
-        try:
-            with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
+        with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
+            try:
                 await self._answer(bare, scope, receive, answer)
-        finally:
-            self._metrics.answered(
-                method=scope["method"],
-                route=bare.template if bare else getattr(scope.get("route"), "path", "unknown"),
-                status=answer.status,
-                seconds=time.perf_counter() - started,
-            )
+            finally:
+                seconds = time.perf_counter() - started
+                route = bare.template if bare else getattr(scope.get("route"), "path", "unknown")
+                scope["state"]["route"], scope["state"]["status"] = route, answer.status
+                self._metrics.answered(
+                    method=scope["method"],
+                    route=route,
+                    status=answer.status,
+                    seconds=None if answer.is_stream else seconds,
+                )
+                self._note(scope["method"], route, answer.status, seconds, busy=bare is not None and bare.busy)
+
+    def _note(self, method: str, route: str, status: int, seconds: float, *, busy: bool) -> None:
+        """One line: nothing of path, query, headers or body, which may hold personal data and secrets."""
+        well = 0 < status < 400
+        if (busy and well and next(self._busy_answers) % ONE_OF) or (well and route in _FOR_MONITORS):
+            return
+        more = {"one_of": ONE_OF} if busy and well else {}
+        _log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1), **more)
 
     async def _answer(self, bare: BareRoute | None, scope: Scope, receive: Receive, send: _Answer) -> None:
         try:
@@ -84,7 +100,7 @@ class Root:
         except Exception as error:  # noqa: BLE001 - the last line of defence: log it, tell nothing
             if not send.started:
                 _log.error("unexpected error", path=scope["path"], method=scope["method"], exc_info=error)
-                problem = InternalError("the error was logged; quote X-Correlation-Id when you report it")
+                problem = InternalError("the error was logged; quote X-Request-ID when you report it")
                 await problem_answer(problem)(scope, receive, send)
 
 
@@ -93,8 +109,9 @@ class _Answer:
 
     def __init__(self, send: Send, correlation_id: str) -> None:
         self._send = send
-        self._correlation_id = correlation_id
+        self._correlation_id = correlation_id.encode("ascii")
         self.status = 0
+        self.is_stream = False
 
     @property
     def started(self) -> bool:
@@ -103,7 +120,12 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)[CORRELATION_HEADER] = self._correlation_id
+            headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
+            self.is_stream = any(
+                name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers
+            )
+            headers += (REQUEST_ID, self._correlation_id), (CORRELATION_ID, self._correlation_id)
+            message = {**message, "headers": headers}
         await self._send(message)
 
 

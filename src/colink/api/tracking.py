@@ -1,7 +1,8 @@
 """Following links and showing views: `GET /l/{code}` and `GET /v1/views/{slug}.gif`, bare ASGI beside FastAPI.
 
-A click or view is durable before the shopper is answered. When it cannot be recorded the answer is 503 with
-`Retry-After`, not a redirect: a shopper sent on without a click would buy uncredited, and nobody would ever know.
+A click or view is durable before the shopper is answered. A click that cannot be recorded now (the queue is full, the
+database is away) sends the shopper on all the same, without a click id: a sale uncredited is less of a loss than no
+sale, and it is counted and logged. A view is an image nobody waits for: 503 with `Retry-After`.
 An unknown code, slug or creator is a 404 problem, so that a mistyped page is noticed when it is made.
 
 Every answer is `no-store`: a cached redirect would hand one click id to many.
@@ -10,9 +11,12 @@ Every answer is `no-store`: a cached redirect would hand one click id to many.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import parse_qs
 
+import structlog
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.responses import Response
@@ -29,8 +33,10 @@ from colink.application.track import (
     record_click,
     record_view,
 )
-from colink.domain.errors import ColinkError, InvalidInput, NotFound
+from colink.domain.errors import ColinkError, ConcurrentUpdate, InvalidInput, NotFound, Unavailable
 from colink.domain.tracking import SetAside, destination_with, set_aside
+
+_log = structlog.get_logger(__name__)
 
 VISITOR_COOKIE = "colink_vid"
 VISITOR_SECONDS = 400 * 24 * 3600  # the longest that browsers keep a cookie (RFC 6265bis)
@@ -41,6 +47,10 @@ _VISITOR = re.compile(r"vis_[A-Za-z0-9-]{8,64}")
 _REFERENCE = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _PURPOSE_HEADERS = ("sec-purpose", "purpose", "x-purpose", "x-moz")
 _GIF = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c000000000100010000020144003b")
+
+
+def _uncounted() -> None:
+    """Counts nothing."""
 
 
 class TrackingRoutes:
@@ -62,6 +72,7 @@ class TrackingRoutes:
         clock: Clock,
         public_url: str,
         forwarded_hops: int = 0,
+        unrecorded: Callable[[], None] = _uncounted,
     ) -> None:
         self._bus = bus
         self._lookups = lookups
@@ -71,6 +82,7 @@ class TrackingRoutes:
         self._clock = clock
         self._secure = public_url.lower().startswith("https://")
         self._forwarded_hops = forwarded_hops
+        self._unrecorded = unrecorded
 
     @staticmethod
     def serves(path: str) -> bool:
@@ -79,6 +91,8 @@ class TrackingRoutes:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             response = await self._answer(scope)
+        except (OperationalError, PoolTimeout):
+            response = problem_answer(Unavailable("the database cannot be reached; nothing was recorded"))
         except ColinkError as error:
             response = problem_answer(error)
             if isinstance(error, MethodNotAllowed):
@@ -105,16 +119,21 @@ class TrackingRoutes:
             raise NotFound(msg)
         request = _TouchRequest(scope, crawlers=self._crawlers, ids=self._ids)
         click_id = self._ids("clk")
-        await self._bus.submit(
-            record_click(
-                link,
-                click_id=click_id,
-                at=self._clock.now(),
-                visitor_id=request.visitor_id,
-                set_aside=request.set_aside,
-                network_hashes=await self._hashes(request),
+        try:
+            await self._bus.submit(
+                record_click(
+                    link,
+                    click_id=click_id,
+                    at=self._clock.now(),
+                    visitor_id=request.visitor_id,
+                    set_aside=request.set_aside,
+                    network_hashes=await self._hashes(request),
+                )
             )
-        )
+        except (Unavailable, ConcurrentUpdate, OperationalError, PoolTimeout) as error:
+            _log.warning("a click was not recorded", link=link.id, error=str(error))
+            self._unrecorded()
+            return Response(status_code=302, headers={"Location": destination_with(link, None)})
         response = Response(status_code=302, headers={"Location": destination_with(link, click_id)})
         return self._remembering(request, response)
 

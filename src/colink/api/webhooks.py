@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -40,19 +40,24 @@ _STORE_ID = re.compile(r"[A-Za-z0-9_.~-]{1,128}")
 _DELIVERY_ID = re.compile(r"[!-~]{1,128}")
 
 
+def _uncounted(_: str) -> None:
+    """Counts nothing."""
+
+
 class _Disconnected(Exception):
     """The caller went away before its body was complete."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Webhooks:
-    """The route. `connectors` holds the platforms that can be taken."""
+    """The route. `connectors` holds the platforms that can be taken; `delivered` counts what became of deliveries."""
 
     bus: CommandBus
     stores: CachedStores
     connectors: Mapping[Platform, StoreConnector]
     clock: Clock
     rejections: RejectionCounter
+    delivered: Callable[[str], None] = _uncounted
     max_body: int = MAX_BODY
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,13 +65,21 @@ class Webhooks:
             answer = await self._answer(scope, receive)
         except _Disconnected:
             return
-        except ConcurrentUpdate as error:
-            answer = problem_answer(Unavailable(error.detail))
+        except (ConcurrentUpdate, Unavailable) as error:
+            answer = self._not_now(error.detail)
         except (OperationalError, PoolTimeout):
-            answer = problem_answer(Unavailable("the database cannot be reached; nothing was recorded"))
+            answer = self._not_now("the database cannot be reached; nothing was recorded")
         except ColinkError as error:
             answer = problem_answer(error)
         await answer(scope, receive, send)
+
+    def _not_now(self, detail: str) -> Response:
+        self.delivered("unavailable")
+        return problem_answer(Unavailable(detail))
+
+    async def _turned_away(self, store_id: str, reason: str) -> None:
+        self.delivered(reason)
+        await self.rejections.count(source=store_id, reason=reason)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
         if scope["method"] != "POST":
@@ -77,15 +90,27 @@ class Webhooks:
         try:
             body = await self._body(headers, receive)
         except PayloadTooLarge:
-            await self.rejections.count(source=store_id, reason="too_large")
+            await self._turned_away(store_id, "too_large")
             raise
         if not await self._signed(connector, access, body, headers):
-            await self.rejections.count(source=store_id, reason="bad_signature")
+            await self._turned_away(store_id, "bad_signature")
             msg = "the signature does not fit the body and the secrets of this store"
             raise Unauthorized(msg)
         arrival = _arrival(connector.headers, headers, body, clock=self.clock)
         recorded = await receive_delivery(arrival, store=access.details, connector=connector, bus=self.bus)
-        return _answer_to(recorded)
+        return self._answer_to(recorded)
+
+    def _answer_to(self, recorded: Recorded) -> Response:
+        answer: dict[str, Any] = dict(recorded.answer)
+        problem = answer.get("problem")
+        if recorded.replayed and answer.get("status") == DeliveryStatus.ACCEPTED:
+            answer["status"] = "duplicate"
+        self.delivered(answer["status"])
+        if problem and problem.get("status") == UnreadableBody.status:
+            response = json_answer(problem, status=UnreadableBody.status)
+            response.headers["content-type"] = PROBLEM_JSON
+            return response
+        return json_answer(answer)
 
     async def _addressed(self, platform: str, store_id: str) -> tuple[StoreAccess, StoreConnector]:
         access = await self.stores.store(store_id) if _STORE_ID.fullmatch(store_id) else None
@@ -150,15 +175,3 @@ def _arrival(names: WebhookHeaders, headers: Mapping[str, str], body: bytes, *, 
 def _printable(value: str) -> str:
     """A header as it may be stored: ASCII without control characters, of a sane length."""
     return value.encode("unicode_escape").decode("ascii")[:512]
-
-
-def _answer_to(recorded: Recorded) -> Response:
-    answer: dict[str, Any] = dict(recorded.answer)
-    problem = answer.get("problem")
-    if problem and problem.get("status") == UnreadableBody.status:
-        response = json_answer(problem, status=UnreadableBody.status)
-        response.headers["content-type"] = PROBLEM_JSON
-        return response
-    if recorded.replayed and answer.get("status") == DeliveryStatus.ACCEPTED:
-        answer["status"] = "duplicate"
-    return json_answer(answer)

@@ -9,7 +9,9 @@ payouts).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import itertools
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -18,6 +20,7 @@ _log = structlog.get_logger(__name__)
 
 _LONGEST_BACK_OFF = 300.0  # seconds
 _LONGEST_WATCH = 1.0  # seconds: jobs that follow the log also poll it that often
+_runs = itertools.count(1)  # of this process
 _TRIES_ONCE = 3  # how often `run_once` tries a job that fails
 
 
@@ -90,7 +93,8 @@ class Worker:
             if failures[job.name] >= _TRIES_ONCE:
                 continue
             try:
-                done = await job.run()
+                with _as_run_of(job):
+                    done = await job.run()
             except Exception as error:  # noqa: BLE001 - one job's failure, whatever it is, must not stop the others
                 failures[job.name] += 1
                 work.failed[job.name] = f"{type(error).__name__}: {error}"
@@ -149,7 +153,8 @@ class Worker:
             wake.clear()
             back.clear()
             try:
-                done = await job.run()
+                with _as_run_of(job):
+                    done = await job.run()
             except Exception as error:  # noqa: BLE001 - the job is tried again later; the others go on
                 failures += 1
                 pause = back_off(job.interval, failures)
@@ -164,6 +169,13 @@ class Worker:
             if stop.is_set():
                 return
             await _set_within(job.interval, wake)
+
+
+@contextmanager
+def _as_run_of(job: Job) -> Iterator[None]:
+    """Lines that are logged meanwhile say which run of which job they belong to."""
+    with structlog.contextvars.bound_contextvars(job=job.name, correlation_id=f"job:{job.name}:{next(_runs)}"):
+        yield
 
 
 def back_off(interval: float, failures: int) -> float:

@@ -187,12 +187,13 @@ def destination_host(destination: str) -> str:
     return _ascii_host(parts.hostname or "").rstrip(".")
 
 
-def destination_with(link: LinkDetails, click_id: str) -> str:
-    """Where a click is sent: the destination with `colink_ref=<click id>` and the link's UTM pairs at the end of its
-    query. What was there is kept as it was and in order, the fragment too; parameters of the names we add are
-    replaced. The result is ASCII, as a Location header needs: characters that no URL may hold are percent-encoded."""
+def destination_with(link: LinkDetails, click_id: str | None) -> str:
+    """Where a click is sent: the destination with `colink_ref=<click id>`, where it has one, and the link's UTM pairs
+    at the end of its query. What was there is kept as it was and in order, the fragment too; parameters of the names
+    we add are replaced. The result is ASCII, as a Location header needs: characters that no URL may hold are
+    percent-encoded."""
     parts = _split(link.destination)
-    added = [*link.utm, (CLICK_PARAMETER, click_id)]
+    added = [*link.utm, *([(CLICK_PARAMETER, click_id)] if click_id else [])]
     names = {name for name, _ in added}
     kept = [pair for pair in parts.query.split("&") if pair and unquote_plus(pair.partition("=")[0]) not in names]
     query = "&".join([*kept, *(f"{quote_plus(name)}={quote_plus(value)}" for name, value in added)])

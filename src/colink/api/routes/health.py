@@ -11,6 +11,7 @@ from starlette.responses import Response
 from colink.api.answers import json_answer
 from colink.api.services import Services
 from colink.projections.engine import checkpoints
+from colink.projections.seals import seal_state
 
 router = APIRouter(tags=["health"])
 
@@ -22,8 +23,8 @@ async def is_alive() -> Response:
 
 @router.get("/readyz")
 async def is_ready(request: Request) -> Response:
-    """503 without the database. How far the async projections lag is told (in events), and does not make us unready:
-    everything written is read at once from the inline rows."""
+    """503 without the database. How far the async projections lag is told (in events and seconds), and does not make
+    us unready: everything written is read at once from the inline rows."""
     services: Services = request.app.state.services
     try:
         async with services.pool.connection(timeout=2.0) as conn:
@@ -36,6 +37,7 @@ async def is_ready(request: Request) -> Response:
             "log": checkpoint.log,
             "position": checkpoint.position,
             "lag": checkpoint.lag,
+            "lag_seconds": checkpoint.lag_seconds,
             "parked": checkpoint.error_position is not None,
         }
         for checkpoint in known
@@ -48,7 +50,7 @@ async def read_metrics(request: Request) -> Response:
     services: Services = request.app.state.services
     try:
         async with services.pool.connection(timeout=2.0) as conn:
-            services.metrics.show_lag(await checkpoints(conn))
+            services.metrics.show_lag(await checkpoints(conn), await seal_state(conn, now=services.clock.now()))
     except (Error, PoolTimeout):
         services.metrics.forget_lag()
     return Response(services.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
