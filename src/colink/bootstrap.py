@@ -52,6 +52,7 @@ from colink.domain.organizations import Platform
 from colink.domain.payout_accounts import Rail
 from colink.domain.sealing.encoding import origin_of
 from colink.projections.attribution_report import AttributionReport
+from colink.projections.audit import Outside
 from colink.projections.documents import document_by_key
 from colink.projections.engine import Decoder, ProjectionEngine
 from colink.projections.leaderboard import Leaderboard
@@ -101,6 +102,7 @@ class Colink:
     connectors: Mapping[Platform, StoreConnector]
     engine: ProjectionEngine
     sealer: Sealer
+    keys: KeyFolder
     tail: LogTail
     observers: CommitObservers
     rails: dict[Rail, PayoutRail] = field(default_factory=dict)
@@ -160,6 +162,11 @@ class Colink:
     async def seal(self) -> int:
         """Seal the commerce log up to its end, and sign; how many events were sealed."""
         return await self.sealer.run()
+
+    def outside(self) -> Outside:
+        """What the data folder holds of what was signed."""
+        notes, keys = self.keys.kept()
+        return Outside(notes=notes, keys=keys)
 
     async def destroy_old_salts(self) -> int:
         """Those that began 48 hours ago or earlier; how many."""
@@ -226,6 +233,7 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
         tracking = await stack.enter_async_context(Committer(touches, clock, log=TRACKING, observer=observers))
         mapper = EventMapper()
         origin = origin_of(installation.log_id)
+        keys = KeyFolder(settings.data_dir / "keys", origin=origin)
         colink = Colink(
             settings=settings,
             database=database,
@@ -242,7 +250,8 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
             salts=PostgresSalts(pool),
             connectors={Platform.SHOPIFY: ShopifyConnector(pepper=installation.pepper)},
             engine=ProjectionEngine(reports, [AttributionReport(), Leaderboard()], mapper.newest),
-            sealer=Sealer(pool, KeyFolder(settings.data_dir / "keys", origin=origin), clock, origin=origin),
+            sealer=Sealer(pool, keys, clock, origin=origin),
+            keys=keys,
             observers=observers,
             tail=LogTail(pool, lambda: LogWatch(dsn)),
         )

@@ -17,15 +17,28 @@ from colink.domain.audit.report import Kind, Pass, Report, Status
 from colink.domain.commission import RuleDetails, RuleRevised, Scope
 from colink.domain.errors import InvalidInput
 from colink.projections.audit import verify
+from colink.projections.audit.verify import Effort
 
 pytestmark = pytest.mark.anyio
 
 ORDER = f"ord_{STORE}.1"
 
 
+FINELY = Effort(processes=1, events_a_segment=21, events_a_window=7)
+
+
 async def verified(world: World, **options: Any) -> Report:
+    """However the log is cut into segments and windows, the report is the same."""
     async with world.pool.connection() as conn:
-        return await verify(conn, world.mapper.event, **options)
+        report = await verify(conn, world.mapper.event, **options)
+        cut = await verify(conn, world.mapper.event, effort=FINELY, **options)
+    assert found(cut) == found(report)
+    assert outcomes(cut) == outcomes(report)
+    return report
+
+
+def outcomes(report: Report) -> dict[Pass, tuple[Status, int]]:
+    return {result.audit_pass: (result.status, result.checked) for result in report.passes}
 
 
 def found(report: Report) -> set[tuple[Pass, Kind, int]]:

@@ -73,6 +73,12 @@ class KeyFolder:
                 raise SealRefused(msg) from error
         return found
 
+    def kept(self) -> tuple[dict[str, str], list[VerifierKey]]:
+        """For auditors: the newest tree heads as they were signed, by the path of their file, and the public keys in
+        use; neither checked against anything."""
+        notes = {str(path): path.read_text(errors="replace") for path in sorted(self._folder.glob("*.checkpoint"))}
+        return notes, [VerifierKey.parse(path.read_text()) for path in sorted(self._folder.glob("*.vkey"))]
+
     def remember(self, verifier: VerifierKey, note: str) -> None:
         """Keep what is about to be published; on the disk when this returns."""
         self._write(f"{_name(verifier)}.checkpoint", note)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -18,12 +20,12 @@ from rich.table import Table
 
 from colink.cli.output import Json, notes, tell
 from colink.cli.trace_tree import trace_document, trace_tree
-from colink.cli.wiring import RunningColink, Wiring
+from colink.cli.wiring import Wiring
 from colink.domain.audit.report import Pass, Report, Status
 from colink.domain.errors import InvalidInput
 from colink.projections.audit import Trace, trace, verify
 from colink.projections.audit.verify import Progress as Watched
-from colink.projections.engine import Connection, Log, head
+from colink.projections.engine import Log, head
 
 FOUND_SOMETHING = 1
 _SHOWN = 50  # findings shown to people; --json gives all that are kept
@@ -43,13 +45,29 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
     def verify_(
         from_: Annotated[int, typer.Option("--from", min=1, metavar="P", help="First position.")] = 1,
         to: Annotated[int | None, typer.Option("--to", min=1, metavar="P", help="Last position.")] = None,
+        only: Annotated[list[Pass] | None, typer.Option("--only", help="Only this pass (repeatable).")] = None,
+        checkpoints: Annotated[
+            list[Path] | None,
+            typer.Option(
+                "--checkpoint",
+                metavar="FILE",
+                exists=True,
+                dir_okay=False,
+                help="A checkpoint you kept: the log must begin with all it was signed over (repeatable).",
+            ),
+        ] = None,
         json: Json = False,
     ) -> None:
         """Derive everything again from the log and compare it with what is recorded. Exits 1 on any difference.
 
         Writers need not stop. With only a part of the log, what compares today's rows with all of it is left out.
         """
-        report = asyncio.run(_verify(wiring, first=from_, last=to))
+        kept = checkpoints or []
+        if kept and (from_ > 1 or to is not None):
+            raise InvalidInput("a checkpoint is about the whole log: leave out --from and --to", field="checkpoint")
+        passes = frozenset(only or Pass) | ({Pass.SEALS} if kept else set())
+        notes = {str(path): path.read_text(errors="replace") for path in kept}
+        report = asyncio.run(_verify(wiring, first=from_, last=to, only=passes, notes=notes))
         tell(_report_document(report), as_json=json, people=lambda console: _show_report(console, report))
         if not report.clean:
             raise typer.Exit(FOUND_SOMETHING)
@@ -67,20 +85,28 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         tell(trace_document(found), as_json=json, people=lambda console: console.print(trace_tree(found)))
 
 
-async def _verify(wiring: Wiring, *, first: int, last: int | None) -> Report:
+async def _verify(
+    wiring: Wiring, *, first: int, last: int | None, only: Collection[Pass], notes: Mapping[str, str]
+) -> Report:
     async with wiring.open_colink(wiring.load_settings()) as colink:
         async with colink.pool.connection() as connection:
             end = await head(connection, Log.COMMERCE)
         if first > max(end, 1):  # from 1 on, an empty log is verified too
             msg = f"the log ends at position {end}: give --from up to that"
             raise InvalidInput(msg, field="from")
-        async with colink.pool.connection() as connection:
-            return await _watch_verify(colink, connection, first=first, last=last)
-
-
-async def _watch_verify(colink: RunningColink, connection: Connection, *, first: int, last: int | None) -> Report:
-    with _watched() as watched:
-        return await verify(connection, colink.decode, from_position=first, to_position=last, progress=watched)
+        outside = colink.outside()  # before the log is read, which only grows
+        outside = replace(outside, notes={**outside.notes, **notes})
+        with _watched() as watched:
+            async with colink.pool.connection() as connection:
+                return await verify(
+                    connection,
+                    colink.decode,
+                    from_position=first,
+                    to_position=last,
+                    only=only,
+                    outside=outside,
+                    progress=watched,
+                )
 
 
 async def _trace(wiring: Wiring, subject: str) -> Trace:
@@ -107,6 +133,7 @@ def _report_document(report: Report) -> dict[str, object]:
         "from": report.from_position,
         "to": report.to_position,
         "head": report.head,
+        "unsealed": report.unsealed,
         "passes": [
             {
                 "pass": result.audit_pass,
@@ -153,6 +180,8 @@ def _show_outcome(console: Console, report: Report) -> None:
     if report.clean and report.head == 0:
         console.print("the log is empty: there is nothing to verify")
         return
+    if report.unsealed:
+        console.print(f"[yellow]{report.unsealed:,} events are not sealed yet[/]: no chain covers them so far")
     if report.clean:
         console.print(f"[bold green]verified[/] {span}: nothing found")
         if statuses[Status.NOT_IN_RANGE]:

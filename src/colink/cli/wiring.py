@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.ports import Caller, Clock, CommandBus, IdFactory, Recorded
 from colink.config import Settings
+from colink.projections.audit import Outside
 from colink.projections.engine import Decoder, Pool, ProjectionEngine
 from colink.projections.log_watch import LogWatch
 
@@ -60,6 +61,9 @@ class RunningColink(Protocol):
 
     def sandbox(self, *, callback_url: str | None = None) -> AbstractAsyncContextManager[str]:
         """The sandbox rail in reach, and its provider's address; where none was given, it is started here."""
+
+    def outside(self) -> Outside:
+        """What the data folder holds of what was signed, for `audit verify`."""
 
     def log_watch(self) -> LogWatch:
         """Tells when the commerce log moved."""

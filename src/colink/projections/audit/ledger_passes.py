@@ -11,7 +11,7 @@ say the same, else it is verified again with what they say (`verify.py`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
 from colink.domain.audit.balances import Balance, BalanceBook, BalanceKey, sums
 from colink.domain.audit.report import Kind, Pass, PassResult
@@ -19,7 +19,7 @@ from colink.domain.ledger import payee_of
 from colink.domain.sealing.encoding import epoch_microseconds
 from colink.projections.audit.journals import JournalRead
 from colink.projections.audit.part import Part
-from colink.projections.audit.reading import MICROSECONDS, Window
+from colink.projections.audit.reading import Window
 from colink.projections.audit.rows import each_row
 from colink.projections.engine import Connection
 
@@ -45,7 +45,8 @@ class Entry(NamedTuple):
     credited_after: int | None
 
 
-_ENTRY = ", ".join(MICROSECONDS.format(name) if name.endswith("_at") else name for name in Entry._fields)
+_MICROSECONDS: LiteralString = "(extract(epoch from {}) * 1000000)::bigint"
+_ENTRY = ", ".join(_MICROSECONDS.format(name) if name.endswith("_at") else name for name in Entry._fields)
 _LENGTH = Entry._fields.index("credited_after")
 
 

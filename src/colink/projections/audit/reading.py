@@ -26,14 +26,9 @@ from colink.domain.audit.report import Kind, PassResult
 from colink.domain.ledger import JournalPosted
 from colink.projections.audit.journals import JournalRead, journal_of, read_journal
 from colink.projections.engine import Decoder
+from colink.projections.seals import SEALED_COLUMNS
 
 EVENTS_A_WINDOW = 2_048
-MICROSECONDS: LiteralString = "(date_part('epoch', {}) * 1e6)::bigint"
-"""SQL: a time as microseconds since 1970. Doubles hold them exactly for as long as their seconds have 32 bits."""
-_ROW = (
-    "position, stream_id, version, topic, schema_version, payload, organization_id,"
-    f" {MICROSECONDS.format('recorded_at')}, actor, correlation_id, causation_id"
-)
 # Every query of a window is by key: a plan for a table that has no statistics yet must not read all of it.
 _SESSION = "SET LOCAL jit = off; SET LOCAL timezone = 'UTC'; SET LOCAL enable_seqscan = off"
 
@@ -105,7 +100,9 @@ class LogReader:
         while first <= last:
             end = min(first + size - 1 - (first - 1) % size, last)
             rows = self._log_rows(
-                f"SELECT {_ROW} FROM colink.events WHERE position BETWEEN %s AND %s ORDER BY position", first - 1, end
+                f"SELECT {SEALED_COLUMNS} FROM colink.events WHERE position BETWEEN %s AND %s ORDER BY position",
+                first - 1,
+                end,
             )
             before = rows.pop(0) if rows and rows[0].position == first - 1 else None
             yield Window(self, first=first, last=end, until=until, rows=rows, before=before)
@@ -114,7 +111,7 @@ class LogReader:
     def stored(self, condition: LiteralString, *values: object) -> list[LogRow]:
         """Rows of the log that fit a condition by key, stream after stream."""
         return self._log_rows(
-            f"SELECT {_ROW} FROM colink.events WHERE {condition} ORDER BY stream_id, version", *values
+            f"SELECT {SEALED_COLUMNS} FROM colink.events WHERE {condition} ORDER BY stream_id, version", *values
         )
 
     def _log_rows(self, query: LiteralString, *values: object) -> list[LogRow]:

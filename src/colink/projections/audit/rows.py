@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import fields
+from itertools import count
 from typing import Any, LiteralString
 
 from psycopg.rows import TupleRow
@@ -13,6 +14,7 @@ from colink.projections.audit.reading import LogReader
 from colink.projections.engine import Connection
 
 _ROWS_A_TRIP = 2_000
+_numbers = count(1)
 
 
 def compare_rows(
@@ -58,7 +60,7 @@ async def find_extra_rows(conn: Connection, result: PassResult, table: LiteralSt
 
 async def each_row(conn: Connection, query: LiteralString, values: Sequence[object] = ()) -> AsyncIterator[TupleRow]:
     """The rows of a query, a few thousand in memory at a time."""
-    async with conn.cursor(name="audit_rows") as cursor:
+    async with conn.cursor(name=f"audit_{next(_numbers)}") as cursor:
         cursor.itersize = _ROWS_A_TRIP
         await cursor.execute(query, values)
         async for row in cursor:

@@ -31,6 +31,7 @@ from colink.projections.audit.payout_passes import check_extra_payouts, check_he
 from colink.projections.audit.processes import usable_processes, verify_segments
 from colink.projections.audit.reading import EVENTS_A_WINDOW, Source
 from colink.projections.audit.rows import each_row
+from colink.projections.audit.seals_pass import Outside, SealsCheck
 from colink.projections.audit.segment import DECISIONS, Segment, Setting
 from colink.projections.audit.tracking_pass import check_tracking
 from colink.projections.engine import Connection, Decoder, Log, head
@@ -77,12 +78,13 @@ async def verify(
     from_position: int = 1,
     to_position: int | None = None,
     only: Collection[Pass] = tuple(Pass),
+    outside: Outside = Outside(),  # noqa: B008 - it is frozen
     progress: Progress = _no_progress,
     effort: Effort = Effort(),
 ) -> Report:
     """Verify positions `from_position` to `to_position` (the head, where None) of the commerce log, by the passes of
     `only`. `conn` is in no transaction; everything is read in its one read-only snapshot, by connections of their own
-    too, so writers need not stop.
+    too, so writers need not stop. `outside`: what the log is compared with that is kept elsewhere.
 
     A pass that fails for a reason of its own (a lost table, say) is reported as incomplete and the others go on.
     Raises InvalidInput for a range that is none.
@@ -95,7 +97,7 @@ async def verify(
         end = await head(conn, Log.COMMERCE)
         last = end if to_position is None else min(to_position, end)
         log = LogRange(table="colink.events", first=from_position, last=last, head=end)
-        run = _Run(conn, decode, log, only=frozenset(only), progress=progress, effort=effort)
+        run = _Run(conn, decode, log, only=frozenset(only), outside=outside, progress=progress, effort=effort)
         total = await run.verify()
     return Report(
         from_position=from_position,
@@ -116,11 +118,12 @@ class _Run:
         log: LogRange,
         *,
         only: frozenset[Pass],
+        outside: Outside,
         progress: Progress,
         effort: Effort,
     ) -> None:
         self._conn, self._decode = conn, decode
-        self._log, self._progress, self._effort = log, progress, effort
+        self._log, self._outside, self._progress, self._effort = log, outside, progress, effort
         self._whole_log = log.first == 1 and log.last == log.head
         self._left_out = frozenset() if self._whole_log else only & _OF_WHOLE_LOG
         self._asked = only - self._left_out
@@ -130,7 +133,8 @@ class _Run:
     async def verify(self) -> Part:
         for audit_pass in self._left_out:
             self._total.results[audit_pass].needs_whole_log()
-        await self._check(Pass.CHAIN, self._find_seals)
+        if self._asked & {Pass.CHAIN, Pass.SEALS}:
+            await self._check(Pass.CHAIN if Pass.CHAIN in self._asked else Pass.SEALS, self._find_seals)
         if not self._complete(Pass.CHAIN):
             self._asked -= {Pass.CHAIN}
         setting = await self._setting()
@@ -234,6 +238,10 @@ class _Run:
             )
         await self._check(
             Pass.CHAIN, lambda: check_seals_outside(conn, result(Pass.CHAIN), head=log.head, whole_log=whole)
+        )
+        await self._check(
+            Pass.SEALS,
+            lambda: SealsCheck(conn, result(Pass.SEALS), origin=self._origin, outside=self._outside).check(),
         )
         await self._check(
             Pass.ENTRIES, lambda: check_entries_outside(conn, result(Pass.ENTRIES), head=log.head, whole_log=whole)
