@@ -276,6 +276,20 @@ def test_an_observer_hears_of_batches_of_the_queue_and_of_retries(store: Store) 
     assert heard.again == [("commerce", 1)] * (ATTEMPTS - 1)
 
 
+@pytest.mark.parametrize(("commands", "batches"), [(64, [32, 32]), (20, [16, 4])])
+def test_what_waits_is_shared_out_among_the_batches_that_may_fly(
+    store: Store, commands: int, batches: list[int]
+) -> None:
+    heard = _Heard()
+
+    async def story(bus: Committer, _: AsyncPool) -> None:
+        await asyncio.gather(*(bus.submit(Post(journal_id=f"jrn_{n}")) for n in range(commands)))
+
+    store.run(story, in_flight=2, observer=heard)
+    assert sorted(size for _, size, _ in heard.batches) == sorted(batches)
+    store.assert_sound()
+
+
 def test_stop_finishes_what_was_submitted_and_takes_no_more(store: Store) -> None:
     async def story(bus: Committer, _: AsyncPool) -> None:
         waiting = [asyncio.ensure_future(bus.submit(Post(journal_id=f"jrn_{n}"))) for n in range(50)]

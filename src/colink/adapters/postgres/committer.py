@@ -53,6 +53,7 @@ _log = structlog.get_logger(__name__)
 
 ATTEMPTS: Final = 10  # decisions of one command before it is told that it kept losing races
 PATIENCE: Final = 15.0  # seconds a command waits for a database that is away
+_WORTH_A_BATCH: Final = 16  # commands: fewer are not shared out, since each batch costs a commit
 _PAUSE: Final = 0.1  # seconds between tries then
 # What happens around a connection, not because of what was sent: worth another try.
 _PASSING = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError)
@@ -209,12 +210,18 @@ class Committer(CommandQueue):
             self._wake.clear()
 
     def _take(self) -> list[_Pending]:
-        """The next batch: in order of arrival, leaving out commands whose keys are taken, and those behind them."""
+        """The next batch: in order of arrival, leaving out commands whose keys are taken, and those behind them.
+
+        What waits is shared out among the batches that may still fly: while one is appended the next is decided.
+        Taken whole, callers that wait for each other's batch would leave the process and the database idle in turn.
+        """
+        share = -(-len(self._waiting) // (self._in_flight - self._flying))
+        size = min(self._batch_size, max(share, _WORTH_A_BATCH))
         batch: list[_Pending] = []
         left: deque[_Pending] = deque()
         taken = set(self._busy)  # and not to be shared with this batch either
         in_batch: set[Hashable] = set()
-        while self._waiting and len(batch) < self._batch_size:
+        while self._waiting and len(batch) < size:
             pending = self._waiting.popleft()
             if pending.answer.done():
                 continue  # its caller went away before anything was done
