@@ -83,6 +83,11 @@ def payee_in_transit(payee_id: str) -> str:
     return f"payee:{payee_id}:in_transit"
 
 
+def payee_accounts(payee_id: str) -> tuple[str, ...]:
+    """All accounts that a payee has."""
+    return payee_pending(payee_id), payee_available(payee_id), payee_in_transit(payee_id)
+
+
 def payee_of(account: str) -> str | None:
     """The payee whose account this is, if any."""
     owner, _, rest = account.partition(":")

@@ -22,5 +22,9 @@ class Where:
         self._conditions.append(condition)
         self.values.update(values)
 
+    def and_(self, condition: str) -> str:
+        """The text with one more condition."""
+        return f" where {' and '.join([*self._conditions, condition])}"
+
     def __str__(self) -> str:
         return f" where {' and '.join(self._conditions)}" if self._conditions else ""

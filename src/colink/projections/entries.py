@@ -13,7 +13,7 @@ from datetime import datetime
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
-from colink.domain.ledger import JournalPosted
+from colink.domain.ledger import JournalPosted, payee_accounts
 from colink.projections.conditions import Where
 from colink.projections.inline import JournalRow, projects
 
@@ -69,6 +69,11 @@ class Balance:
     amount: int
 
 
+IN_ORDERS = (
+    "position = any(array(select position from colink.entries where order_id = any(%(order_ids)s) and ordinal = 0))"
+)
+"""Condition on entries: of these orders. All entries of a journal have its order; only its first is indexed by it."""
+
 _ENTRY = (
     "select position, ordinal, journal_id, kind, account, payee_id, purpose, amount, currency, organization_id, "
     "order_id, line_id, payout_id, effective_at, recorded_at, credited_after from colink.entries"
@@ -87,14 +92,29 @@ async def list_entries(
 ) -> list[Entry]:
     """Entries that fit everything given, in log order, those after the cursor."""
     where = Where()
-    where.equals(order_id=order_id, payee_id=payee_id, account=account, organization_id=organization_id)
+    where.equals(organization_id=organization_id, account=account)
+    if order_id is not None:
+        where.add(IN_ORDERS, order_ids=[order_id])
     if after is not None:
         where.add("(position, ordinal) > (%(position)s, %(ordinal)s)", position=after[0], ordinal=after[1])
+    if payee_id is None:
+        query = f"{_ENTRY}{where} order by position, ordinal limit %(limit)s"
+    else:
+        query = _merged(where, payee_accounts(payee_id))
     async with connection.cursor(row_factory=class_row(Entry)) as cursor:
-        await cursor.execute(
-            f"{_ENTRY}{where} order by position, ordinal limit %(limit)s", where.values | {"limit": limit}
-        )
+        await cursor.execute(query, where.values | {"limit": limit})
         return await cursor.fetchall()
+
+
+def _merged(where: Where, accounts: Sequence[str]) -> str:
+    """Entries of these accounts, each read in the order of its index and no further than the page."""
+    parts = []
+    for number, account in enumerate(accounts):
+        name = f"account_{number}"
+        where.values[name] = account
+        of_account = where.and_(f"account = %({name})s")
+        parts.append(f"({_ENTRY}{of_account} order by position, ordinal limit %(limit)s)")
+    return f"{' union all '.join(parts)} order by position, ordinal limit %(limit)s"
 
 
 async def list_credits(
@@ -145,7 +165,7 @@ async def list_balances(
     if payee_id is not None:
         where.add(
             "account = any(%(accounts)s)",
-            accounts=[f"payee:{payee_id}:{part}" for part in ("pending", "available", "in_transit")],
+            accounts=list(payee_accounts(payee_id)),
         )
     if as_of is None and at_position is None:
         query = f"select account, currency, amount from colink.balances{where} order by account, currency"

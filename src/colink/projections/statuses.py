@@ -22,6 +22,7 @@ from colink.domain import ledger
 from colink.domain.payouts import RELEASED, PayoutStatus, Stretch
 from colink.domain.split import Claim
 from colink.projections.engine import Connection
+from colink.projections.entries import IN_ORDERS
 
 ClaimKey = tuple[str, str | None, str]  # (order, line, payee)
 Move = tuple[int, int, int | None]  # (log position, amount, length of the line after it where it lengthens it)
@@ -151,8 +152,8 @@ async def _claims_of(conn: Connection, orders: Sequence[str]) -> dict[ClaimKey, 
 async def _places_of(conn: Connection, orders: Sequence[str]) -> dict[ClaimKey, list[Place]]:
     cursor = await conn.execute(
         "SELECT order_id, line_id, payee_id, account, position, amount, credited_after FROM colink.entries"
-        " WHERE order_id = ANY(%s) AND payee_id IS NOT NULL ORDER BY position, ordinal",
-        (orders,),
+        f" WHERE {IN_ORDERS} AND payee_id IS NOT NULL ORDER BY position, ordinal",
+        {"order_ids": orders},
     )
     moves: dict[ClaimKey, list[Move]] = defaultdict(list)
     for order_id, line_id, payee_id, account, position, amount, credited_after in await cursor.fetchall():

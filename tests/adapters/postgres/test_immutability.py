@@ -185,6 +185,49 @@ def test_columns_of_different_lengths_are_refused(application: Connection[TupleR
     assert row == (0,)
 
 
+_WIDTHS = (10, 3, 6, 12, 3, 4, 15, 8, 9, 10, 8, 3)  # of the tables of an append, in their order
+
+
+def _append_commerce(
+    application: Connection[TupleRow], *, counts: dict[int, int], columns: dict[int, list[str]]
+) -> None:
+    """Tables by their number, from 0; those not named have no rows."""
+    tables: list[object] = [columns.get(table, [""] * width) for table, width in enumerate(_WIDTHS)]
+    tables.insert(4, [])  # the bodies of deliveries
+    call = ", ".join("%b::bytea[]" if number == 4 else "%b::text[]" for number in range(13))
+    application.execute(
+        f"select * from colink.append_commerce(now(), %b::integer[], {call})",
+        [[counts.get(table, 0) for table in range(12)], *tables],
+    )
+
+
+_KEY = ["0\x1f", "s\x1f", "k\x1f", "d\x1f", "{}\x1f", "\x1e\x1f"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "keys", "message"),
+    [
+        pytest.param({2: 1}, [*_KEY[:4], "{}\x1f{}\x1f", _KEY[5]], "columns of keys", id="one too long"),
+        pytest.param({2: 1}, [*_KEY[:5], ""], "columns of keys", id="one too short"),
+        pytest.param({2: 1}, [*_KEY[:4], "{}", _KEY[5]], "columns of keys", id="one without its end"),
+        pytest.param({2: 1}, [column * 2 for column in _KEY], "columns of keys", id="all too long"),
+        pytest.param({}, _KEY, "columns and no rows", id="said to be empty"),
+        pytest.param({2: 1}, _KEY[:5], "do not have their columns", id="a column missing"),
+        pytest.param({2: 1}, [*_KEY, "0\x1f"], "do not have their columns", id="a column too many"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused_by_the_commerce_append(
+    application: Connection[TupleRow], counts: dict[int, int], keys: list[str], message: str
+) -> None:
+    with pytest.raises(errors.InvalidParameterValue, match=message):
+        _append_commerce(application, counts=counts, columns={2: keys})
+    assert application.execute("select key from colink.idempotency_keys where scope = 's'").fetchall() == []
+    _append_commerce(application, counts={2: 1}, columns={2: _KEY})
+    assert application.execute(
+        "select scope, key, position from colink.idempotency_keys where scope = 's'"
+    ).fetchall() == [("s", "k", None)]
+
+
 def test_an_installation_has_secrets_of_its_own(written: Store) -> None:
     secrets = dict(written.rows("select name, value from colink.installation"))
     assert len({secrets["pepper"], secrets["cookie_key"]}) == 2

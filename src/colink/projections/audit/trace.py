@@ -15,7 +15,7 @@ from colink.domain.errors import NotFound
 from colink.domain.ledger import payee_available, payee_of
 from colink.domain.payouts import Stretch
 from colink.projections.engine import Connection
-from colink.projections.entries import Entry, list_credits
+from colink.projections.entries import IN_ORDERS, Entry, list_credits
 from colink.projections.payouts import HOLDING, FiledPayout, list_payouts, payout_by_id
 
 LIMIT = 500  # entries and events shown of one subject; more are cut off and said to be
@@ -96,7 +96,7 @@ async def trace(conn: Connection, subject: str) -> Trace:
 
 async def _trace_order(conn: Connection, order_id: str) -> Trace:
     found = Trace(subject=order_id, kind=TraceKind.ORDER, orders=[order_id])
-    found.entries = await _entries(conn, found, "order_id = %s", order_id)
+    found.entries = await _entries(conn, found, IN_ORDERS, order_ids=[order_id])
     found.events = await _events(conn, found, streams=[order_id], positions=[e.position for e in found.entries])
     found.deliveries = await _deliveries(conn, [order_id])
     found.payouts = await _payouts_holding(conn, found.entries)
@@ -108,7 +108,9 @@ async def _trace_entry(conn: Connection, entry_id: str) -> Trace:
     position, _, ordinal = entry_id.removeprefix("ent_").partition(".")
     if not (position.isdecimal() and ordinal.isdecimal()):
         return found
-    found.entries = await _entries(conn, found, "position = %s AND ordinal = %s", int(position), int(ordinal))
+    found.entries = await _entries(
+        conn, found, "position = %(position)s AND ordinal = %(ordinal)s", position=int(position), ordinal=int(ordinal)
+    )
     if not found.entries:
         return found
     [entry] = found.entries
@@ -124,10 +126,11 @@ async def _trace_entry(conn: Connection, entry_id: str) -> Trace:
         credits_ = await _entries(
             conn,
             found,
-            "order_id = %s AND payee_id = %s AND line_id IS NOT DISTINCT FROM %s AND credited_after IS NOT NULL",
-            entry.order_id,
-            entry.payee_id,
-            entry.line_id,
+            f"{IN_ORDERS} AND payee_id = %(payee_id)s AND line_id IS NOT DISTINCT FROM %(line_id)s"
+            " AND credited_after IS NOT NULL",
+            order_ids=[entry.order_id],
+            payee_id=entry.payee_id,
+            line_id=entry.line_id,
         )
         found.payouts = await _payouts_holding(conn, credits_)
     return found
@@ -139,7 +142,7 @@ async def _trace_payout(conn: Connection, payout_id: str) -> Trace:
     if payout is None:
         return found
     found.payouts = [payout]
-    own = await _entries(conn, found, "payout_id = %s", payout_id)
+    own = await _entries(conn, found, "payout_id = %(payout_id)s", payout_id=payout_id)
     paid: list[Entry] = []
     for stretch in payout.stretches:
         paid += await list_credits(
@@ -163,7 +166,7 @@ async def _trace_payout(conn: Connection, payout_id: str) -> Trace:
 async def _trace_account(conn: Connection, account: str) -> Trace:
     """The newest entries of an account; of a payee's also all payouts."""
     found = Trace(subject=account, kind=TraceKind.ACCOUNT)
-    found.entries = await _entries(conn, found, "account = %s", account)
+    found.entries = await _entries(conn, found, "account = %(account)s", account=account)
     found.orders = list(dict.fromkeys(entry.order_id for entry in found.entries if entry.order_id))
     found.events = await _events(conn, found, streams=[], positions=[entry.position for entry in found.entries])
     found.deliveries = await _deliveries(conn, found.orders)
@@ -179,7 +182,7 @@ async def _trace_event(conn: Connection, position: str) -> Trace:
     [*events] = await _events(conn, found, streams=[], positions=[int(position)])
     if not events:
         return found
-    entries = await _entries(conn, found, "position = %s", int(position))
+    entries = await _entries(conn, found, "position = %(position)s", position=int(position))
     stream = next((id_ for entry in entries for id_ in (entry.payout_id, entry.order_id) if id_), events[0].stream_id)
     of_stream = await (
         _trace_payout(conn, stream) if await payout_by_id(conn, stream) else _trace_order(conn, stream)
@@ -201,13 +204,14 @@ async def _events(
     return [replace(event, payload=told_payload(event.topic, event.payload)) for event in events[:LIMIT]]
 
 
-async def _entries(conn: Connection, found: Trace, condition: str, *values: object) -> list[Entry]:
+async def _entries(conn: Connection, found: Trace, condition: str, **values: object) -> list[Entry]:
     """The newest `LIMIT` entries, in log order."""
     columns = ", ".join(Entry.__dataclass_fields__)
     async with conn.cursor(row_factory=class_row(Entry)) as cursor:
         await cursor.execute(
-            f"SELECT {columns} FROM colink.entries WHERE {condition} ORDER BY position DESC, ordinal DESC LIMIT %s",
-            (*values, LIMIT + 1),
+            f"SELECT {columns} FROM colink.entries WHERE {condition}"
+            " ORDER BY position DESC, ordinal DESC LIMIT %(limit)s",
+            values | {"limit": LIMIT + 1},
         )
         entries = await cursor.fetchall()
     found.cut_off = found.cut_off or len(entries) > LIMIT
