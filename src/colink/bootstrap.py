@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import psycopg
 import structlog
@@ -32,7 +33,7 @@ from colink.adapters.postgres.pool import AsyncPool, create_pool
 from colink.adapters.postgres.provision import Database, open_database
 from colink.adapters.postgres.salts import PostgresSalts, destroy_old_salts
 from colink.adapters.postgres.sealer import Sealer
-from colink.adapters.sealing_keys import KeyFolder
+from colink.adapters.sealing_keys import KeyFolder, known_verifiers
 from colink.adapters.stores.shopify import ShopifyConnector
 from colink.application.configure.access import CreateApiKey, key_digest
 from colink.application.deliveries import StoreConnector, replay_delivery
@@ -50,6 +51,7 @@ from colink.domain.customers import customer_ref_of
 from colink.domain.errors import ColinkError
 from colink.domain.organizations import Platform
 from colink.domain.payout_accounts import Rail
+from colink.domain.sealing.checkpoint import VerifierKey
 from colink.domain.sealing.encoding import origin_of
 from colink.projections.attribution_report import AttributionReport
 from colink.projections.audit import Outside
@@ -168,6 +170,10 @@ class Colink:
         notes, keys = self.keys.kept()
         return Outside(notes=notes, keys=keys)
 
+    async def new_seal_key(self) -> VerifierKey:
+        """A new key, the one that signs from now on; those before it are retired."""
+        return await self.sealer.add_key()
+
     async def destroy_old_salts(self) -> int:
         """Those that began 48 hours ago or earlier; how many."""
         return await destroy_old_salts(self.pool, at=self.clock.now())
@@ -233,7 +239,7 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
         tracking = await stack.enter_async_context(Committer(touches, clock, log=TRACKING, observer=observers))
         mapper = EventMapper()
         origin = origin_of(installation.log_id)
-        keys = KeyFolder(settings.data_dir / "keys", origin=origin)
+        keys = KeyFolder(key_folder(settings), origin=origin)
         colink = Colink(
             settings=settings,
             database=database,
@@ -408,6 +414,11 @@ def build_asgi(colink: Colink) -> ASGIApp:
     return Root(create_app(services), bare=bare, ids=colink.ids, metrics=metrics)
 
 
+def key_folder(settings: Settings) -> Path:
+    """Where signing keys are kept: outside the database, which they vouch for."""
+    return settings.data_dir / "keys"
+
+
 def migrate(settings: Settings, report: Callable[[str], None]) -> schema.SchemaStatus:
     with held_database(settings, report) as database, in_words():
         return schema.migrate(database.owner_dsn, demo=settings.demo, report=report)
@@ -420,4 +431,12 @@ def schema_state(settings: Settings) -> schema.SchemaStatus:
 
 def main() -> None:
     """The console script `colink`."""
-    run(Wiring(load_settings=load_settings, open_colink=open_colink, migrate=migrate, schema_state=schema_state))
+    run(
+        Wiring(
+            load_settings=load_settings,
+            open_colink=open_colink,
+            migrate=migrate,
+            schema_state=schema_state,
+            known_verifiers=lambda settings: known_verifiers(key_folder(settings)),
+        )
+    )

@@ -106,10 +106,9 @@ class KeyFolder:
             os.close(folder)
 
 
-def known_verifier(folder: Path, origin: str, key_id: bytes) -> VerifierKey | None:
-    """The public key with this id, where this machine keeps it."""
-    path = folder / origin.split("/")[1] / f"{key_id.hex()}.vkey"
-    return VerifierKey.parse(path.read_text()) if path.is_file() else None
+def known_verifiers(folder: Path) -> list[VerifierKey]:
+    """The public keys in use on this machine, of all its logs."""
+    return [VerifierKey.parse(path.read_text()) for path in sorted(folder.glob("*/*.vkey"))]
 
 
 def _name(verifier: VerifierKey) -> str:

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from colink.api.errors import add_error_handlers
 from colink.api.routes import (
+    audit,
     bulk_orders,
     campaigns,
     catalog,
@@ -59,6 +60,7 @@ def create_app(services: Services) -> FastAPI:
         reports,
         inbox,
         events,
+        audit,
         health,
     ):
         app.include_router(module.router)

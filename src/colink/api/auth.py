@@ -37,6 +37,7 @@ class Permission(StrEnum):
     READ_INBOX = "read deliveries"
     READ_EVENTS = "read the event log"
     REPLAY_INBOX = "replay deliveries"
+    PROVE = "read proofs and tiles of the whole log"
 
 
 _READS = frozenset(permission for permission in Permission if permission.name.startswith("READ_"))
@@ -49,8 +50,9 @@ ALLOWED: Mapping[Role, frozenset[Permission]] = {
         Permission.REQUEST_PAYOUTS,
         Permission.DECIDE_PAYOUTS,
         Permission.REPLAY_INBOX,
+        Permission.PROVE,
     },
-    Role.AUDITOR: _READS,
+    Role.AUDITOR: _READS | {Permission.PROVE},
     Role.SELLER: _READS
     | {
         Permission.CONFIGURE,

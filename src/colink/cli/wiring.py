@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.ports import Caller, Clock, CommandBus, IdFactory, Recorded
 from colink.config import Settings
+from colink.domain.sealing.checkpoint import VerifierKey
 from colink.projections.audit import Outside
 from colink.projections.engine import Decoder, Pool, ProjectionEngine
 from colink.projections.log_watch import LogWatch
@@ -74,6 +75,9 @@ class RunningColink(Protocol):
     async def seal(self) -> int:
         """Seal the commerce log up to its end, and sign; how many events were sealed. Raises SealRefused."""
 
+    async def new_seal_key(self) -> VerifierKey:
+        """A new key, the one that signs from now on; those before it are retired."""
+
     async def destroy_old_salts(self) -> int:
         """Of network hashes, as semantics section 3 asks; how many."""
 
@@ -93,9 +97,11 @@ class RunningColink(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
     """How the command line gets at the application. `open_colink` migrates and opens; `migrate` and `schema_state`
-    only look after the database (the first takes a callable that is told what happens)."""
+    only look after the database (the first takes a callable that is told what happens). `known_verifiers` are the
+    public keys of the logs that are sealed on this machine; no database is needed to know them."""
 
     load_settings: Callable[[], Settings]
     open_colink: Callable[[Settings], AbstractAsyncContextManager[RunningColink]]
     migrate: Callable[[Settings, Callable[[str], None]], SchemaState]
     schema_state: Callable[[Settings], SchemaState]
+    known_verifiers: Callable[[Settings], Sequence[VerifierKey]]

@@ -145,7 +145,7 @@ async def root_at(conn: Connection, size: int) -> bytes:
 async def prove_inclusion(conn: Connection, position: int, *, size: int | None = None) -> Inclusion:
     """That the event at `position` is in the tree of `size` leaves, the newest checkpoint's where None. Raises
     NotFound before the first checkpoint and for what no checkpoint covers yet, InvalidInput for no position."""
-    newest = await _required_checkpoint(conn)
+    newest = await required_checkpoint(conn)
     size = newest.tree_size if size is None else size
     _check_covered(size, newest, field="tree_size")
     if position < 1:
@@ -170,7 +170,7 @@ async def prove_inclusion(conn: Connection, position: int, *, size: int | None =
 async def prove_consistency(conn: Connection, *, old: int, new: int | None = None) -> Consistency:
     """That the tree of `new` leaves (the newest checkpoint's where None) begins with that of `old` leaves. Raises
     as `prove_inclusion` does."""
-    newest = await _required_checkpoint(conn)
+    newest = await required_checkpoint(conn)
     new = newest.tree_size if new is None else new
     _check_covered(new, newest, field="to")
     if not 1 <= old <= new:
@@ -208,7 +208,8 @@ async def _roots(conn: Connection, ranges: list[Range]) -> list[bytes]:
     return [range_root(hashes, each) for each in ranges]
 
 
-async def _required_checkpoint(conn: Connection) -> PublishedCheckpoint:
+async def required_checkpoint(conn: Connection) -> PublishedCheckpoint:
+    """The newest one. Raises NotFound before the first."""
     newest = await newest_checkpoint(conn)
     if newest is None:
         raise NotFound("nothing is sealed yet: the worker signs the first checkpoint after the first event")
