@@ -74,8 +74,9 @@ async def test_everybody_reads_the_checkpoint_as_a_signed_note(shop: Shop) -> No
 
 
 async def test_every_event_is_proven_to_an_auditor(shop: Shop) -> None:
+    auditor = await shop.key("auditor")
     await sell(shop, 9)
-    auditor, key, sealed = await shop.key("auditor"), await public_key(shop), await leaves(shop)
+    key, sealed = await public_key(shop), await leaves(shop)
     for position in range(1, len(sealed) + 1):
         answer = await shop.send("GET", "/v1/audit/proof", key=auditor, params={"position": position})
         verified = verify(parse(answer.content), key=key)

@@ -95,9 +95,9 @@ def add_to(audit: typer.Typer, wiring: Wiring) -> None:
         where the proof does not verify.
         """
         kept = checkpoint.read() if checkpoint is not None else None
+        key = VerifierKey.parse(public_key) if public_key is not None else None
         try:
             proof = parse(file.read())
-            key = VerifierKey.parse(public_key) if public_key is not None else None
             if key is None and kept is None:
                 key = _key_of_this_machine(wiring, proof)
             verified = verify(proof, key=key, checkpoint=kept)
