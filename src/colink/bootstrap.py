@@ -35,6 +35,7 @@ from colink.adapters.postgres.salts import PostgresSalts, destroy_old_salts
 from colink.adapters.postgres.sealer import Sealer
 from colink.adapters.sealing_keys import KeyFolder, known_verifiers
 from colink.adapters.stores.shopify import ShopifyConnector
+from colink.application.bounded import BoundedBus
 from colink.application.configure.access import CreateApiKey, key_digest
 from colink.application.deliveries import StoreConnector, replay_delivery
 from colink.application.observers import CommitObservers
@@ -63,6 +64,7 @@ from colink.projections.log_watch import LogWatch
 from colink.projections.payout_queue import PayoutTables
 
 _log = structlog.get_logger(__name__)
+_WEBHOOK_PATIENCE = 4.0  # seconds: platforms hang up after 5 (Shopify) and switch off webhooks that fail often
 _BATCHES_IN_FLIGHT = 2  # of the commerce log (architecture section 4)
 _CONNECTIONS_OF_PROJECTIONS = 12  # two a log that each one follows, two more while it is rebuilt; none while idle
 _CODE_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is misread aloud
@@ -398,7 +400,7 @@ def build_asgi(colink: Colink) -> ASGIApp:
         unrecorded=metrics.touch_unrecorded,
     )
     webhooks = Webhooks(
-        bus=colink.commerce,
+        bus=BoundedBus(colink.commerce, seconds=_WEBHOOK_PATIENCE),
         stores=colink.stores,
         connectors=colink.connectors,
         clock=colink.clock,
