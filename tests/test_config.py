@@ -8,6 +8,11 @@ import pytest
 from colink.config import PayoutApproval, PayoutSchedule, Settings, SettingsError, load_settings, parse_offset
 
 
+@pytest.fixture(autouse=True)
+def no_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+
+
 def test_nothing_has_to_be_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     settings = load_settings()
@@ -23,6 +28,7 @@ def test_nothing_has_to_be_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         "demo": False,
         "kafka_bootstrap": None,
         "redis_url": None,
+        "otlp_endpoint": None,
     }
 
 
@@ -39,6 +45,7 @@ def test_every_setting_comes_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
         "DEMO": "1",
         "KAFKA_BOOTSTRAP": "broker:9092",
         "REDIS_URL": "redis://cache.example:6379/0",
+        "OTLP_ENDPOINT": "http://collector.example:4318/",
     }.items():
         monkeypatch.setenv(f"COLINK_{name}", value)
     settings = load_settings()
@@ -55,6 +62,14 @@ def test_every_setting_comes_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
     assert settings.demo is True
     assert settings.kafka_bootstrap == "broker:9092"
     assert settings.redis_url is not None
+    assert settings.otlp_endpoint == "http://collector.example:4318"
+
+
+def test_traces_go_where_the_standard_variable_says_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://standard.example:4318")
+    assert load_settings().otlp_endpoint == "http://standard.example:4318"
+    monkeypatch.setenv("COLINK_OTLP_ENDPOINT", "http://ours.example:4318")
+    assert load_settings().otlp_endpoint == "http://ours.example:4318"
 
 
 def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

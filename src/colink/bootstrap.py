@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
@@ -63,6 +64,9 @@ from colink.projections.log_tail import LogTail
 from colink.projections.log_watch import LogWatch
 from colink.projections.payout_queue import PayoutTables
 
+if TYPE_CHECKING:
+    from colink.adapters.tracing import Tracing
+
 _log = structlog.get_logger(__name__)
 _WEBHOOK_PATIENCE = 4.0  # seconds: platforms hang up after 5 (Shopify) and switch off webhooks that fail often
 _BATCHES_IN_FLIGHT = 2  # of the commerce log (architecture section 4)
@@ -109,6 +113,7 @@ class Colink:
     keys: KeyFolder
     tail: LogTail
     observers: CommitObservers
+    tracing: Tracing | None = None
     rails: dict[Rail, PayoutRail] = field(default_factory=dict)
 
     def new_secret(self) -> str:
@@ -263,6 +268,11 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
             observers=observers,
             tail=LogTail(pool, lambda: LogWatch(dsn)),
         )
+        if settings.otlp_endpoint is not None:
+            from colink.adapters.tracing import Tracing
+
+            colink.tracing = Tracing(settings.otlp_endpoint)
+            stack.push_async_callback(colink.tracing.close)
         if settings.sandbox_url is not None:
             from colink.adapters.payments.sandbox import SandboxRail
 
@@ -366,6 +376,9 @@ def build_asgi(colink: Colink) -> ASGIApp:
 
     metrics = Metrics()
     colink.observers.join(metrics)
+    tracing = colink.tracing
+    commerce = colink.commerce if tracing is None else tracing.queue(colink.commerce)
+    touches = colink.tracking if tracing is None else tracing.bus(colink.tracking)
     public_url = colink.settings.public_url
 
     async def find_key(digest: str) -> ApiKeyDetails | None:
@@ -375,7 +388,7 @@ def build_asgi(colink: Colink) -> ASGIApp:
 
     services = Services(
         pool=colink.pool,
-        commerce=colink.commerce,
+        commerce=commerce,
         clock=colink.clock,
         ids=colink.ids,
         orders=colink.orders,
@@ -390,7 +403,7 @@ def build_asgi(colink: Colink) -> ASGIApp:
         new_code=new_code,
     )
     tracking = TrackingRoutes(
-        bus=colink.tracking,
+        bus=touches,
         lookups=RememberedLookups(PostgresLookups(colink.pool)),
         salts=colink.salts,
         crawlers=KnownCrawlers(),
@@ -400,20 +413,21 @@ def build_asgi(colink: Colink) -> ASGIApp:
         unrecorded=metrics.touch_unrecorded,
     )
     webhooks = Webhooks(
-        bus=BoundedBus(colink.commerce, seconds=_WEBHOOK_PATIENCE),
+        bus=BoundedBus(commerce, seconds=_WEBHOOK_PATIENCE),
         stores=colink.stores,
         connectors=colink.connectors,
         clock=colink.clock,
         rejections=PostgresRejectionCounter(colink.pool),
         delivered=metrics.delivered,
     )
-    callbacks = PayoutCallbacks(bus=colink.commerce, rails=colink.rails)
+    callbacks = PayoutCallbacks(bus=commerce, rails=colink.rails)
     bare = (
         BareRoute(template="/webhooks", serves=lambda path: path.startswith("/webhooks/"), app=webhooks, busy=True),
         BareRoute(template="/l", serves=tracking.serves, app=tracking, busy=True),
         BareRoute(template="/callbacks", serves=lambda path: path.startswith("/callbacks/"), app=callbacks),
     )
-    return Root(create_app(services), bare=bare, ids=colink.ids, metrics=metrics)
+    root = Root(create_app(services), bare=bare, ids=colink.ids, metrics=metrics)
+    return root if tracing is None else tracing.app(root)
 
 
 def key_folder(settings: Settings) -> Path:

@@ -3,6 +3,7 @@ what a setting does, only for its name, type and default, and for saying clearly
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import timedelta
 from enum import StrEnum
@@ -88,6 +89,10 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         default=None, description="shared rate limits and link cache; none: in-process"
     )
+    otlp_endpoint: str | None = Field(
+        default_factory=lambda: os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+        description="OpenTelemetry collector (OTLP over HTTP); none: OTEL_EXPORTER_OTLP_ENDPOINT, else no traces",
+    )
 
     @field_validator("data_dir")
     @classmethod
@@ -95,7 +100,7 @@ class Settings(BaseSettings):
         # Relative to where the process started: it must not follow a later chdir.
         return value.expanduser().absolute()
 
-    @field_validator("public_url", "sandbox_url")
+    @field_validator("public_url", "sandbox_url", "otlp_endpoint")
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
         return None if value is None else _checked_url(value, "http", "https")
