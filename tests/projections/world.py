@@ -51,6 +51,7 @@ CALLER = Caller(actor="test", correlation_id="cor_1")
 KEEPERS: tuple[tuple[LiteralString, LiteralString], ...] = (
     ("events", "append_only"),
     ("tracking_events", "append_only"),
+    *((table, "append_only") for table in ("seals", "merkle_nodes", "checkpoints", "checkpoint_keys")),
     ("inbox", "stays"),
     ("inbox", "stays_as_it_came"),
 )
