@@ -36,8 +36,8 @@ class Machine:
         self.data_dir = data_dir
         self.server = server
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            self._port = int(listener.getsockname()[1])
-        self.url = f"http://127.0.0.1:{self._port}"
+            self.port = int(listener.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -52,7 +52,7 @@ class Machine:
 
     def start(self, name: str) -> None:
         """`serve` or `worker`, once it is at work."""
-        arguments = ["--port", str(self._port)] if name == "serve" else []
+        arguments = ["--port", str(self.port)] if name == "serve" else []
         with (self.data_dir / f"{name}.log").open("ab") as words:
             process = subprocess.Popen(
                 [sys.executable, "-m", "colink", name, *arguments, "--with-parent", "--json"],

@@ -1,0 +1,75 @@
+"""A database that does not get on: commands wait up to a bound, callers beyond it are told 503 and when to ask again,
+memory stops growing, and when the database gets on again everything that waited is done."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections import Counter
+
+import psutil
+import psycopg
+from tests.torture.flood import Told, deliver
+from tests.torture.machine import Machine, machine
+from tests.torture.shop import Shop, open_shop
+
+from colink.adapters.postgres.cluster import SUPERUSER
+
+MOST_TAKEN = 4096 + 2 * 256  # what waits, and the two batches in flight (committer.py)
+FIRST = MOST_TAKEN + 400  # callers: more than fit
+MORE = 2_000  # callers when it is full
+MOST_GROWTH = 10 * 2**20  # bytes: kept waiting, those would take five times that
+
+
+def test_a_full_queue_refuses_and_recovers() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection each, here and in the server
+    with machine(fsync="off") as on:
+        on.start("serve")
+        asyncio.run(_fill(on))
+
+
+async def _fill(on: Machine) -> None:
+    serve = psutil.Process(on.pid("serve"))
+    async with open_shop(on.url) as shop:
+        async with await psycopg.AsyncConnection.connect(on.dsn(SUPERUSER)) as blocker:
+            await blocker.execute("select from colink.log_head for update")
+            began = serve.memory_info().rss
+            first = Callers(on, shop, range(1, FIRST + 1))
+            await first.some_answered(FIRST - MOST_TAKEN)  # refused: so it is full
+            await asyncio.gather(*Callers(on, shop, range(100_001, 100_501)).answers)
+            full = serve.memory_info().rss
+            more = await asyncio.gather(*Callers(on, shop, range(200_001, 200_001 + MORE)).answers)
+            grown = serve.memory_info().rss - full
+            print(f"{(full - began) / 2**20:.0f} MB to fill it, {grown / 2**20:.1f} MB more for {MORE:,} callers")
+            await blocker.rollback()
+        told = Counter(answer.status for answer in await asyncio.gather(*first.answers))
+        assert set(told) == {200, 503}
+        assert 4096 < told[200] <= MOST_TAKEN
+        assert Counter(answer.status for answer in more) == {503: MORE}
+        assert {answer.headers["retry-after"] for answer in more} == {"1"}
+        assert grown < MOST_GROWTH
+        assert on.value("select count(*) from colink.inbox") == told[200]
+        assert (await deliver(on.port, shop.store_id, shop.order(200_001))).status == 200, "refused, not forgotten"
+
+
+class Callers:
+    """Each delivers an order and waits for its answer."""
+
+    def __init__(self, on: Machine, shop: Shop, orders: range) -> None:
+        self._on, self._shop = on, shop
+        self._answered = 0
+        self._moved = asyncio.Event()
+        self.answers = [asyncio.ensure_future(self._call(order)) for order in orders]
+
+    async def _call(self, order: int) -> Told:
+        try:
+            return await deliver(self._on.port, self._shop.store_id, self._shop.order(order))
+        finally:
+            self._answered += 1
+            self._moved.set()
+
+    async def some_answered(self, number: int) -> None:
+        while self._answered < number:
+            self._moved.clear()
+            await self._moved.wait()
