@@ -1,0 +1,17 @@
+"""The memory of `serve` and `worker` does not grow with what they have done. The long form: `make soak`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.torture.machine import machine
+from tests.torture.soak import LEAK, soak
+
+
+def test_memory_is_flat() -> None:
+    """A leak of 1 kB an order would be seen, in either process."""
+    with machine(fsync="off") as on:
+        found = asyncio.run(soak(on, orders=3_000))
+    print(found)
+    assert found.growth("serve") < LEAK // 2
+    assert found.growth("worker") < LEAK // 2
