@@ -1,11 +1,11 @@
-# make demo | test | gaps | lint | bench | golden | docs | lock | clean. The first one that needs it installs what is locked into .venv.
+# make demo | test | gaps | crash | soak | lint | bench | golden | docs | lock | clean. The first one that needs it installs what is locked into .venv.
 
 SHELL := /bin/bash
 PYTHON_IN_VENV := .venv/bin/python
 WORKERS ?= 2
 SOURCES := src tests bench
 
-.PHONY: demo test gaps lint bench golden docs lock clean
+.PHONY: demo test gaps crash soak lint bench golden docs lock clean
 
 demo: .venv/.runtime
 	.venv/bin/colink demo
@@ -17,6 +17,12 @@ test: lint
 gaps: .venv/.dev
 	$(PYTHON_IN_VENV) -m tests.torture.gaps --runs 20
 	$(PYTHON_IN_VENV) -m tests.torture.gaps --runs 2 --compare
+
+crash: .venv/.dev
+	$(PYTHON_IN_VENV) -m tests.torture.crash --kills 100
+
+soak: .venv/.dev
+	$(PYTHON_IN_VENV) -m tests.torture.soak --orders 60000
 
 lint: .venv/.dev
 	.venv/bin/ruff check $(wildcard $(SOURCES))

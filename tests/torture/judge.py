@@ -21,7 +21,8 @@ _PAYOUTS = "select payout_id, amount, status from colink.payouts"
 
 
 def settle(machine: Machine) -> None:
-    """Wait until the worker has nothing left to do: reports caught up, orders cleared, payouts final."""
+    """Wait until the worker has nothing left to do: reports caught up, orders cleared, payouts final,
+    the whole log sealed and signed."""
     deadline = time.monotonic() + PATIENCE
     while (left := _left(machine)) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -41,6 +42,9 @@ def _left(machine: Machine) -> str:
     due = machine.value("select count(*) from colink.orders where clears_at <= now()")
     if due:
         return f"{due} orders to clear"
+    unsealed = machine.value("select (select position from colink.log_head) - max(tree_size) from colink.checkpoints")
+    if unsealed != 0:
+        return f"{unsealed} events without a signed checkpoint"
     open_payouts = [row for row in machine.rows(_PAYOUTS) if row[2] != "paid"]
     return f"payouts not paid: {open_payouts[:3]}" if open_payouts else ""
 
