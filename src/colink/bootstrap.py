@@ -19,6 +19,7 @@ import psycopg
 import structlog
 from starlette.types import ASGIApp
 
+from colink.adapters.archive_files import ArchiveFiles
 from colink.adapters.clock import SystemClock
 from colink.adapters.ids import Uuid7Ids
 from colink.adapters.payments.sandbox_credentials import SandboxCredentials
@@ -34,6 +35,7 @@ from colink.adapters.postgres.pool import AsyncPool, create_pool
 from colink.adapters.postgres.provision import Database, open_database
 from colink.adapters.postgres.salts import PostgresSalts, destroy_old_salts
 from colink.adapters.postgres.sealer import Sealer
+from colink.adapters.postgres.tracking_archive import ArchivedEvents, TrackingArchive
 from colink.adapters.sealing_keys import KeyFolder, known_verifiers
 from colink.adapters.stores.shopify import ShopifyConnector
 from colink.application.bounded import BoundedBus
@@ -181,6 +183,20 @@ class Colink:
         """A new key, the one that signs from now on; those before it are retired."""
         return await self.sealer.add_key()
 
+    @property
+    def tracking_months(self) -> TrackingArchive:
+        """The months of the tracking log, and the archive in the data folder."""
+        return TrackingArchive(dsn=self.database.app_dsn, files=archive_files(self.settings))
+
+    async def keep_tracking_months(self) -> int:
+        """Make the months to come, and archive those that are older than COLINK_TRACKING_RETENTION; how many."""
+        made = await asyncio.to_thread(self.tracking_months.prepare, self.clock.now())
+        retention = self.settings.tracking_retention
+        if retention is None:
+            return made
+        oldest = self.clock.now() - retention
+        return made + await asyncio.to_thread(self.tracking_months.archive_older_than, oldest)
+
     async def destroy_old_salts(self) -> int:
         """Those that began 48 hours ago or earlier; how many."""
         return await destroy_old_salts(self.pool, at=self.clock.now())
@@ -206,6 +222,11 @@ class Colink:
             self.rails[Rail.SANDBOX] = rail
             stack.callback(self.rails.pop, Rail.SANDBOX)
             yield process.url
+
+
+def archive_files(settings: Settings) -> ArchiveFiles:
+    """What left the tracking log, in the data folder's object store."""
+    return ArchiveFiles(settings.data_dir / "objects")
 
 
 def sandbox_credentials(settings: Settings) -> SandboxCredentials:
@@ -262,7 +283,12 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
             inbox=PostgresInbox(pool),
             salts=PostgresSalts(pool),
             connectors={Platform.SHOPIFY: ShopifyConnector(pepper=installation.pepper)},
-            engine=ProjectionEngine(reports, [AttributionReport(), Leaderboard()], mapper.newest),
+            engine=ProjectionEngine(
+                reports,
+                [AttributionReport(), Leaderboard()],
+                mapper.newest,
+                open_archive=lambda: ArchivedEvents(archive_files(settings)),
+            ),
             sealer=Sealer(pool, keys, clock, origin=origin),
             keys=keys,
             observers=observers,

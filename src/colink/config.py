@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _OFFSET = re.compile(r"(?P<sign>[+-]?)(?P<count>[0-9]{1,6})(?P<unit>[smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SHORTEST_RETENTION = timedelta(days=60)
 _LONGEST_OFFSET = timedelta(days=3660)  # ten years: more is a slip of the keyboard, and times must stay representable
 
 
@@ -84,6 +85,9 @@ class Settings(BaseSettings):
     clock_offset: Annotated[timedelta, BeforeValidator(_offset)] = Field(
         default=timedelta(0), description="moves the clock (+15d), only on a database created with COLINK_DEMO=1"
     )
+    tracking_retention: Annotated[timedelta | None, BeforeValidator(_offset)] = Field(
+        default=None, description="age (400d) at which months of clicks and views are archived to files; none: never"
+    )
     demo: bool = Field(default=False, description="a database created now is a demo: its clock may be moved")
     kafka_bootstrap: str | None = Field(default=None, description="host:port[,host:port]; none: no relay")
     redis_url: SecretStr | None = Field(
@@ -93,6 +97,16 @@ class Settings(BaseSettings):
         default_factory=lambda: os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
         description="OpenTelemetry collector (OTLP over HTTP); none: OTEL_EXPORTER_OTLP_ENDPOINT, else no traces",
     )
+
+    @field_validator("tracking_retention")
+    @classmethod
+    def _long_enough(cls, value: timedelta | None) -> timedelta | None:
+        # What windows need beyond that, the database knows: a month that is needed longer stays longer.
+        if value is not None and value < _SHORTEST_RETENTION:
+            raise ValueError(
+                f"expected at least {_SHORTEST_RETENTION.days}d: orders may still be credited to touches"
+            )
+        return value
 
     @field_validator("data_dir")
     @classmethod

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.ports import Caller, Clock, CommandBus, IdFactory, Recorded
+from colink.application.tracking_archive import TrackingMonths
 from colink.config import Settings
 from colink.domain.sealing.checkpoint import VerifierKey
 from colink.projections.audit import Outside
@@ -77,6 +78,13 @@ class RunningColink(Protocol):
 
     async def new_seal_key(self) -> VerifierKey:
         """A new key, the one that signs from now on; those before it are retired."""
+
+    @property
+    def tracking_months(self) -> TrackingMonths:
+        """The months of the tracking log and its archive."""
+
+    async def keep_tracking_months(self) -> int:
+        """Make the months to come, and archive those that are older than COLINK_TRACKING_RETENTION; how many."""
 
     async def destroy_old_salts(self) -> int:
         """Of network hashes, as semantics section 3 asks; how many."""

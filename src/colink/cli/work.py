@@ -20,6 +20,7 @@ JOBS = {
     "payout_schedule": "payouts requested on schedule",
     "payouts": "steps of payouts taken",
     "sealing": "events sealed",
+    "tracking_months": "months of tracking made or archived",
     "salts": "old salts destroyed",
 }
 """What each job counts, in words; by the part of its name before a colon."""
@@ -50,6 +51,7 @@ async def opened_worker(colink: RunningColink) -> AsyncIterator[Worker]:
         *payout_jobs(desk, schedule=colink.settings.payout_schedule, clock=colink.clock),
         # Not on events: a few times a second is soon enough, and each time more is sealed for the same price.
         Job(name="sealing", run=colink.seal, interval=0.25, routine=True),
+        Job(name="tracking_months", run=colink.keep_tracking_months, interval=3600.0),
         Job(name="salts", run=colink.destroy_old_salts, interval=3600.0),
     ]
     async with colink.log_watch() as watch:

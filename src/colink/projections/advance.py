@@ -21,7 +21,17 @@ import structlog
 from psycopg import DataError, Error, IntegrityError
 from psycopg.errors import ProgramLimitExceeded
 
-from colink.projections.logs import HEADS, Connection, Log, LogEvent, LogReader, Pool, Upcaster
+from colink.projections.logs import (
+    HEADS,
+    Connection,
+    Log,
+    LogEvent,
+    LogReader,
+    OpenArchive,
+    Pool,
+    Upcaster,
+    no_archive,
+)
 from colink.projections.versions import Projection
 
 _log = structlog.get_logger(__name__)
@@ -61,11 +71,20 @@ def tell_nobody(_step: Step) -> None:
 class VersionRun:
     """One version of a projection. Any number of runs of it may be under way at once."""
 
-    def __init__(self, pool: Pool, projection: Projection, version: int, upcast: Upcaster) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        projection: Projection,
+        version: int,
+        upcast: Upcaster,
+        open_archive: OpenArchive = no_archive,
+    ) -> None:
         self._pool = pool
         self.projection = projection
         self.version = version
-        self._readers = {log: LogReader(log, parts, upcast) for log, parts in projection.parts.items()}
+        self._readers = {
+            log: LogReader(log, parts, upcast, open_archive()) for log, parts in projection.parts.items()
+        }
 
     async def catch_up(self, log: Log, *, batch_size: int, told: Callable[[Step], None] = tell_nobody) -> int:
         """Until the version is at the head of the log or parked. The number of positions this run moved it."""

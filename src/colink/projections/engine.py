@@ -17,7 +17,20 @@ from datetime import timedelta
 from colink.domain.errors import Conflict, NotFound
 from colink.projections.advance import VersionRun
 from colink.projections.checkpoints import Checkpoint, Lag, State, all_checkpoints, checkpoints, lag
-from colink.projections.logs import Connection, Decoder, Log, LogEvent, Parts, Pool, Seen, Upcaster, head
+from colink.projections.logs import (
+    ArchiveReader,
+    Connection,
+    Decoder,
+    Log,
+    LogEvent,
+    OpenArchive,
+    Parts,
+    Pool,
+    Seen,
+    Upcaster,
+    head,
+    no_archive,
+)
 from colink.projections.rebuild import Progress, Rebuild, Rebuilt, Report, tell_nobody
 from colink.projections.versions import (
     Projection,
@@ -32,6 +45,7 @@ from colink.projections.versions import (
 )
 
 __all__ = [
+    "ArchiveReader",
     "Checkpoint",
     "Connection",
     "Decoder",
@@ -68,12 +82,15 @@ class ProjectionEngine:
         *,
         batch_size: int = 5_000,
         grace: timedelta = GRACE,
+        open_archive: OpenArchive = no_archive,
     ) -> None:
+        """`open_archive`: gives readers of the events that left the tracking log, to whoever builds from zero."""
         self._pool = pool
         self._projections = {projection.name: projection for projection in projections}
         self._upcast = upcast
         self._batch_size = batch_size
         self._grace = grace
+        self._open_archive = open_archive
 
     @property
     def names(self) -> list[str]:
@@ -100,7 +117,7 @@ class ProjectionEngine:
                 return 0
         if version is None:
             return await self._build(projection)
-        run = VersionRun(self._pool, projection, version, self._upcast)
+        run = VersionRun(self._pool, projection, version, self._upcast, self._open_archive)
         return await _all_of(run.catch_up(log, batch_size=self._batch_size) for log in projection.parts)
 
     async def _is_to_build(self, conn: Connection, projection: Projection) -> bool:
@@ -111,7 +128,7 @@ class ProjectionEngine:
 
     async def _build(self, projection: Projection) -> int:
         try:
-            built = await Rebuild(self._pool, projection, self._upcast, batch_size=self._batch_size).run()
+            built = await self._rebuild_of(projection).run()
         except Conflict:
             return 0  # another process builds it
         return built.passed
@@ -119,8 +136,17 @@ class ProjectionEngine:
     async def rebuild(self, name: str, *, report: Report = tell_nobody) -> Rebuilt:
         """Build the next version of a projection beside the one in use, or go on with one that was begun, and point
         readers at it. Raises NotFound for an unknown name, Conflict while another process rebuilds it."""
-        projection = self._named(name)
-        return await Rebuild(self._pool, projection, self._upcast, batch_size=self._batch_size, report=report).run()
+        return await self._rebuild_of(self._named(name), report).run()
+
+    def _rebuild_of(self, projection: Projection, report: Report = tell_nobody) -> Rebuild:
+        return Rebuild(
+            self._pool,
+            projection,
+            self._upcast,
+            batch_size=self._batch_size,
+            report=report,
+            open_archive=self._open_archive,
+        )
 
     async def drop_retired(self) -> int:
         """Drop the tables of versions that readers were pointed away from a grace period ago; how many versions."""

@@ -1,13 +1,15 @@
 """The two logs as readers see them: where they are, how far they go, and their events in the parts a reader asks for.
 
-Responsible for reading events in order of position. Not responsible for what is made of them. An event comes as a
-`LogEvent`: what the log says of it, and the part of its payload that the reader declared, which msgspec decodes
-without building the rest. A payload of an older shape is first brought to the newest, as the mapper does it.
+Responsible for reading events in order of position, archived ones too. Not responsible for what is made of them. An
+event comes as a `LogEvent`: what the log says of it, and the part of its payload that the reader declared, which
+msgspec decodes without building the rest. A payload of an older shape is first brought to the newest, as the mapper
+does it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import attrgetter
@@ -19,6 +21,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from colink.domain.aggregates import Event
+from colink.domain.errors import Unavailable
 
 Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
@@ -66,15 +69,49 @@ Parts = Mapping[type[Event], type[msgspec.Struct]]
 """For each type of event a reader wants, the part of its payload it needs: a struct with fields of the same names."""
 
 
+class ArchivedRow(Protocol):
+    """A row of the tracking log that left it (decision 14)."""
+
+    @property
+    def position(self) -> int: ...
+
+    @property
+    def stream_id(self) -> str: ...
+
+    @property
+    def organization_id(self) -> str | None: ...
+
+    @property
+    def topic(self) -> str: ...
+
+    @property
+    def payload(self) -> str: ...
+
+
+class ArchiveReader(Protocol):
+    def read(self, file: str, after: int, to: int) -> Sequence[ArchivedRow]:
+        """The events of a file behind `after`, up to `to`. Blocks. Raises Unavailable where it cannot be read."""
+
+
+OpenArchive = Callable[[], ArchiveReader | None]
+"""A reader for each log that is read: it keeps its place."""
+
+
+def no_archive() -> ArchiveReader | None:
+    """For those who read what is in the log only: archived events are an error to them, never skipped."""
+    return None
+
+
 class LogReader:
-    """Reads the events of one log that have a part in `parts`.
+    """Reads the events of one log that have a part in `parts`; archived ones by `archive`.
 
     One row a topic and shape: thousands of payloads are one text and one decoding, which takes a fraction of the time
     of as many rows.
     """
 
-    def __init__(self, log: Log, parts: Parts, upcast: Upcaster) -> None:
+    def __init__(self, log: Log, parts: Parts, upcast: Upcaster, archive: ArchiveReader | None = None) -> None:
         self.log = log
+        self._archive = archive
         self._upcast = upcast
         self._newest = {event.TOPIC: event.class_version for event in parts}
         self._decode = {event.TOPIC: msgspec.json.Decoder(part).decode for event, part in parts.items()}
@@ -88,13 +125,32 @@ class LogReader:
     async def read(self, conn: Connection, after: int, to: int) -> list[LogEvent]:
         """In order of position, from the one behind `after` up to `to`. Raises what a payload that does not fit
         deserves."""
+        events = await self._archived(conn, after, to) if self.log is Log.TRACKING else []
         cursor = await conn.execute(self._query, (after, to, list(self._decode)))
-        events: list[LogEvent] = []
         for topic, shape, positions, stream_ids, organization_ids, payloads in await cursor.fetchall():
             parts = self._parts(topic, shape, payloads)
             rows = zip(positions, stream_ids, organization_ids, parts, strict=True)
             events.extend([LogEvent(*row) for row in rows])
         events.sort(key=_position)
+        return events
+
+    async def _archived(self, conn: Connection, after: int, to: int) -> list[LogEvent]:
+        """Those of the months that left the log. None leaves it between this and the reading of the log: a month that
+        somebody's checkpoint has not passed stays."""
+        cursor = await conn.execute(
+            "SELECT first_position, last_position, file FROM colink.tracking_archives"
+            " WHERE last_position > %s AND first_position <= %s ORDER BY first_position",
+            (after, to),
+        )
+        events: list[LogEvent] = []
+        for first, last, file in await cursor.fetchall():
+            if self._archive is None:
+                msg = f"events {first} to {last} of the tracking log are archived in {file}: they cannot be read here"
+                raise Unavailable(msg)
+            for row in await asyncio.to_thread(self._archive.read, file, max(after, first - 1), min(to, last)):
+                if row.topic in self._decode:
+                    part = self._decode[row.topic](self._upcast(row.topic, row.payload))
+                    events.append(LogEvent(row.position, row.stream_id, row.organization_id, part))
         return events
 
     def _parts(self, topic: str, shape: int, payloads: str) -> list[Any]:

@@ -20,7 +20,7 @@ from psycopg import OperationalError
 
 from colink.domain.errors import Conflict
 from colink.projections.advance import CannotApply, Step, VersionRun
-from colink.projections.logs import Connection, Log, Pool, Upcaster, heads
+from colink.projections.logs import Connection, Log, OpenArchive, Pool, Upcaster, heads, no_archive
 from colink.projections.versions import (
     Projection,
     begin_version,
@@ -74,19 +74,21 @@ class Rebuild:
         *,
         batch_size: int,
         report: Report = tell_nobody,
+        open_archive: OpenArchive = no_archive,
     ) -> None:
         self._pool = pool
         self._projection = projection
         self._upcast = upcast
         self._batch_size = batch_size
         self._report = report
+        self._open_archive = open_archive
 
     async def run(self) -> Rebuilt:
         """Raises Conflict where another process rebuilds this projection now."""
         async with self._alone() as conn:
             unfinished = await unfinished_version(conn, self._projection)
             version = unfinished or await begin_version(conn, self._projection)
-            run = VersionRun(self._pool, self._projection, version, self._upcast)
+            run = VersionRun(self._pool, self._projection, version, self._upcast, self._open_archive)
             await run.unpark(conn)
             watch = _Watch(self._report, run, resumed=unfinished is not None)
             await watch.begin(conn)

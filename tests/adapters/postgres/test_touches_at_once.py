@@ -126,3 +126,18 @@ def test_two_batches_in_flight_never_share_a_place(store: Store) -> None:
         assert repeats(answers) == [n >= 7 for n in range(140)]
 
     store.run(story, log=TRACKING, in_flight=2, batch_size=10)
+
+
+def test_of_two_processes_one_counts_a_place(store: Store) -> None:
+    """Each has read before the other wrote; the append tells the second, which decides again."""
+
+    async def story(one: Committer, pool: AsyncPool) -> None:
+        async with store.committer(log=TRACKING) as (other, _):
+            for n in range(20):
+                answers = await asyncio.gather(
+                    one.submit(click(f"clk_a{n}", networks=(f"net_{n}",))),
+                    other.submit(click(f"clk_b{n}", networks=(f"net_{n}",))),
+                )
+                assert sorted(repeats(answers)) == [False, True]
+
+    store.run(story, log=TRACKING)

@@ -1,6 +1,7 @@
 """The pass over the tracking log: a log as sound as the other, and touches that are exactly what it recorded.
 
-Its positions are its own, so it is verified as a whole or not at all.
+Archived months (decision 14) are its beginning: nothing may be missing between them and the rest. What their files
+hold is checked by `colink tracking check`. Its positions are its own, so it is verified as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ async def check_tracking(conn: Connection, result: PassResult, decode: Decoder) 
     """Positions, times and versions of the log; each touch's row, both ways. `checked` counts events."""
     cursor = await conn.execute("SELECT position FROM colink.tracking_head")
     head = (await cursor.fetchone() or (0,))[0]
-    log = LogRange(table="colink.tracking_events", first=1, last=head, head=head, label="tracking ")
+    first = await _check_archives(conn, result) + 1
+    log = LogRange(table="colink.tracking_events", first=first, last=head, head=head, label="tracking ")
     result.checked = await check_sequence(conn, result, log)
     await find_irregular(conn, result, log)
     chunk: dict[str, tuple[int, TouchRow]] = {}
@@ -48,6 +50,27 @@ async def check_tracking(conn: Connection, result: PassResult, decode: Decoder) 
     )
     async for position, touch_id in extra:
         result.find(Kind.EXTRA, position, touch_id, f"the touch {touch_id} was never recorded")
+
+
+async def _check_archives(conn: Connection, result: PassResult) -> int:
+    """The position up to which the log is archived, without a gap and without an event that is still in the log."""
+    archived = 0
+    cursor = await conn.execute(
+        "SELECT first_position, last_position FROM colink.tracking_archives ORDER BY first_position"
+    )
+    for first, last in await cursor.fetchall():
+        if first != archived + 1:
+            missing = archived + 1
+            result.find(Kind.GAP, missing, f"tracking {missing}", f"no archive holds the events before {first}")
+        archived = last
+    rows = each_row(
+        conn,
+        "SELECT position, stream_id FROM colink.tracking_events WHERE position <= %s ORDER BY position",
+        (archived,),
+    )
+    async for position, stream_id in rows:
+        result.find(Kind.EXTRA, position, stream_id, f"the tracking event {position} is archived and in the log too")
+    return archived
 
 
 def _decoded(decode: Decoder, result: PassResult, position: int, stored: Sequence[Any]) -> Event | None:

@@ -256,7 +256,7 @@ $$;
 -- The months that have partitions, oldest first, with the positions in them (null: none).
 create function colink.tracking_months()
 returns table (month date, ends timestamptz, first_position bigint, last_position bigint)
-language plpgsql stable set search_path = colink, pg_temp as $$
+language plpgsql stable security definer set search_path = colink, pg_temp as $$
 declare
     part record;
 begin
@@ -274,13 +274,17 @@ begin
 end
 $$;
 
--- What stands before the first link of the tracking log, or the link that its newest archive ends with.
+-- What stands before the first link of the tracking log; and what stands before the next one to be archived.
+create function colink.tracking_genesis() returns bytea
+language sql stable set search_path = colink, pg_temp
+as $$
+    select sha256(convert_to('colink.chain.1' || U&'\001F' || 'colink/' || value || '/tracking', 'UTF8'))
+      from installation where name = 'log_id'
+$$;
 create function colink.tracking_chain_start() returns bytea
 language sql stable set search_path = colink, pg_temp
 as $$
-    select coalesce((select chain from tracking_archives order by first_position desc limit 1),
-                    (select sha256(convert_to('colink.chain.1' || U&'\001F' || 'colink/' || value || '/tracking', 'UTF8'))
-                       from installation where name = 'log_id'))
+    select coalesce((select chain from tracking_archives order by first_position desc limit 1), tracking_genesis())
 $$;
 
 -- Take a whole month out of the log, after its events were written to `file`, whose hash chain ends with `written`.
@@ -344,7 +348,9 @@ begin
         raise exception 'events were added to % meanwhile: try again', to_char(archived, 'YYYY-MM')
             using errcode = '55000';
     end if;
-    select c.projection into behind from projection_checkpoints c
+    select c.projection into behind
+      from projection_checkpoints c
+      join projection_versions v on v.projection = c.projection and v.version = c.version and v.retired_at is null
      where c.log = 'tracking' and c.position < known.last_position limit 1;
     if found then
         raise exception 'the projection % has not read the events of % yet', behind, to_char(archived, 'YYYY-MM')
@@ -363,8 +369,8 @@ $$;
 
 grant select on colink.tracking_events, colink.tracking_events_json, colink.touches, colink.tracking_archives to {app};
 revoke all on function colink.id_time, colink.add_tracking_month, colink.prepare_tracking_months,
-    colink.append_tracking, colink.tracking_is_needed_for, colink.tracking_months, colink.tracking_chain_start,
-    colink.archive_tracking_month from public;
+    colink.append_tracking, colink.tracking_is_needed_for, colink.tracking_months, colink.tracking_genesis,
+    colink.tracking_chain_start, colink.archive_tracking_month from public;
 grant execute on function colink.id_time, colink.prepare_tracking_months, colink.append_tracking,
-    colink.tracking_is_needed_for, colink.tracking_months, colink.tracking_chain_start, colink.archive_tracking_month
-    to {app};
+    colink.tracking_is_needed_for, colink.tracking_months, colink.tracking_genesis, colink.tracking_chain_start,
+    colink.archive_tracking_month to {app};

@@ -1,0 +1,109 @@
+"""Files of archived months of the tracking log: one event a line as JSON, compressed with gzip, in order of position.
+
+Responsible for the format, for durable writing, and for reading again. What a file must hold is said by the chain
+that the log keeps of it (colink.tracking_archives); which months are archived is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from colink.domain.sealing.encoding import HASH_BYTES, epoch_microseconds, leaf_hashes, links
+
+_LINES_A_CHUNK = 2_000
+
+
+class ArchivedEvent(msgspec.Struct, frozen=True, gc=False):
+    """A row of the log, column by column. `payload` is the stored text, byte for byte."""
+
+    position: int
+    stream_id: str
+    version: int
+    topic: str
+    schema_version: int
+    payload: str
+    organization_id: str | None
+    recorded_at: datetime
+    actor: str
+    correlation_id: str
+    causation_id: str | None
+
+
+_decode = msgspec.json.Decoder(ArchivedEvent).decode
+_encoder = msgspec.json.Encoder()
+
+
+class ArchiveFiles:
+    """The archive below `folder`. Files are named in the log relative to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, file: str, chunks: Iterable[Sequence[ArchivedEvent]], *, previous: bytes) -> bytes:
+        """Write a file and make it durable; the same events give the same bytes. Returns the chain after `previous`
+        and these events. A process that dies on the way leaves nothing under that name."""
+        path = self._folder / file
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        beside = path.with_name(f"{path.name}.{os.getpid()}")
+        with beside.open("wb") as raw:
+            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=6, mtime=0) as packed:
+                for chunk in chunks:
+                    previous = chained(previous, chunk)
+                    packed.write(_encoder.encode_lines(chunk))
+            raw.flush()
+            os.fsync(raw.fileno())
+        beside.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return previous
+
+    def read(self, file: str) -> Iterator[list[ArchivedEvent]]:
+        """The events of a file, some thousand at a time. Raises OSError where it is missing or cut off, and
+        msgspec.DecodeError (a ValueError) where a line is none of ours."""
+        with gzip.open(self._folder / file, "rb") as lines:
+            chunk = []
+            for line in lines:
+                chunk.append(_decode(line))
+                if len(chunk) >= _LINES_A_CHUNK:
+                    yield chunk
+                    chunk = []
+            if chunk:
+                yield chunk
+
+    def chain(self, file: str, *, previous: bytes) -> bytes:
+        """What the chain is after the events of a file. Raises as `read` does."""
+        for chunk in self.read(file):
+            previous = chained(previous, chunk)
+        return previous
+
+
+def chained(previous: bytes, events: Sequence[ArchivedEvent]) -> bytes:
+    """The chain after these events (colink.domain.sealing.encoding)."""
+    rows = (
+        (
+            event.position,
+            event.stream_id,
+            event.version,
+            event.topic,
+            event.schema_version,
+            event.payload,
+            event.organization_id,
+            epoch_microseconds(event.recorded_at),
+            event.actor,
+            event.correlation_id,
+            event.causation_id,
+        )
+        for event in events
+    )
+    chain = links(previous, leaf_hashes(rows))
+    assert len(previous) == HASH_BYTES  # noqa: S101 - a chain begins with one hash
+    return chain[-1] if chain else previous
