@@ -81,8 +81,13 @@ class Load:
 
     async def _click(self) -> None:
         told = await self._asked("click", self.shop.click, {302}, repeatable=False)
-        if told is not None:
-            self.answers.clicks.add(httpx.URL(told.headers["location"]).params["colink_ref"])
+        if told is None:
+            return
+        click_id = httpx.URL(told.headers["location"]).params.get("colink_ref")
+        if click_id is None:  # the shopper is let through, and told by this that the click was not recorded
+            self.answers.unanswered["click"] += 1
+        else:
+            self.answers.clicks.add(click_id)
 
     async def _link(self, number: int) -> None:
         told = await self._asked("link", lambda: self.shop.make_link(number), {201})

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 import uvicorn
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -20,6 +19,7 @@ from tests.adapters.postgres.commands import Decide, FixedClock, Post, delivery,
 from tests.api.sale import TSHIRT
 from tests.api.shop import ADMIN_KEY, NOON, SECRET, Shop, open_shop
 from tests.conftest import TestDatabase
+from tests.torture.locked import head_locked, rows, waiting_appends
 from tests.torture.proxy import Cutter, before_http, before_postgres, body_of
 
 from colink.adapters.postgres.committer import Committer
@@ -78,32 +78,6 @@ def assert_each_is_there_once(database: TestDatabase, recorded: list[Recorded]) 
     assert rows(database, "select delivery_id from colink.inbox") == [("d_1",)]
     assert rows(database, "select key from colink.idempotency_keys order by 1") == [("k2",), ("k3",)]
     assert rows(database, "select amount from colink.balances where account = 'platform:revenue'") == [(-10,)]
-
-
-def rows(database: TestDatabase, query: str) -> list[Any]:
-    with psycopg.connect(database.app_dsn, autocommit=True) as connection:
-        return connection.execute(query).fetchall()
-
-
-async def test_the_answer_of_an_append_is_lost(database: TestDatabase, folder: Path) -> None:
-    async with committing(database, folder) as (bus, cutter):
-        cutter.cut_answer_to(APPEND)
-        recorded = await asyncio.gather(*(bus.submit(command) for command in commands()))
-    assert cutter.cuts == 1
-    assert_each_is_there_once(database, recorded)
-
-
-async def test_the_connection_is_lost_while_the_append_runs_on(database: TestDatabase, folder: Path) -> None:
-    """The head is locked, so that the append goes on waiting on the server after its client lost sight of it; the
-    second try waits behind it."""
-    async with committing(database, folder) as (bus, cutter), head_locked(database) as release:
-        cutter.cut_after(APPEND)
-        submitted = asyncio.gather(*(bus.submit(command) for command in commands()))
-        await waiting_appends(database, 2)
-        await release()
-        recorded = await submitted
-    assert cutter.cuts == 1
-    assert_each_is_there_once(database, recorded)
 
 
 @asynccontextmanager
@@ -217,21 +191,3 @@ async def test_a_delivery_whose_answer_is_lost_is_a_duplicate_when_it_comes_agai
     assert rows(database, "select delivery_id from colink.inbox") == [("wh-the-only-one",)]
     journals = "select count(*) from colink.events where topic = 'journal.posted'"
     assert rows(database, journals) == [(1,)]
-
-
-@asynccontextmanager
-async def head_locked(database: TestDatabase) -> AsyncIterator[Any]:
-    """While it lasts no append gets on; `release()` ends it early."""
-    async with await psycopg.AsyncConnection.connect(database.superuser_dsn) as connection:
-        await connection.execute("select from colink.log_head for update")
-        yield connection.rollback
-
-
-async def waiting_appends(database: TestDatabase, number: int) -> None:
-    """Until that many appends wait on the server."""
-    query = (
-        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-        " and query like '%%append_commerce%%'"
-    )
-    while (await asyncio.to_thread(rows, database, query))[0][0] < number:  # noqa: ASYNC110 - only the server knows
-        await asyncio.sleep(0.02)
