@@ -28,6 +28,10 @@ class Cpu:
             pids = tuple(pid for (pid,) in connection.execute(_BACKENDS, [database]))
         return cls(time.process_time(), _of(pids), pids)
 
+    def spent_since(self) -> float:
+        """Seconds of both since then."""
+        return time.process_time() - self.python + _of(self.pids) - self.postgres
+
     def since(self, units: int) -> str:
         """What each of `units` has taken since then, for the detail of a claim."""
         python = (time.process_time() - self.python) / units * 1e6
