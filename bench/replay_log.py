@@ -248,7 +248,12 @@ def refund(number: int, *, at: datetime) -> StandaloneRefund:
 _COPIED = ("events", "entries", "orders", "payouts", "documents", "terms_heads")
 _POSITIONS = {"position", "created_position"}
 _NAMED_IN_DECISIONS = re.compile(r'("(?:terms_)?position":)(\d+)')
-_SLOW_TO_LOAD = ("account", "order", "payee", "credited", "of_payout")  # indexes of entries that nothing here uses
+_DROP_INDEXES_OF_ENTRIES = """
+do $$ declare name text; begin
+    for name in select indexname from pg_indexes
+                 where schemaname = 'colink' and tablename = 'entries' and indexname <> 'entries_pkey'
+    loop execute format('drop index colink.%I', name); end loop;
+end $$"""  # they are slow to load, and nothing here uses them
 _MONTH = timedelta(days=30)
 Value = str | int | bool | datetime | None
 
@@ -256,8 +261,7 @@ Value = str | int | bool | datetime | None
 def copy_month(dsn: str, *, events: int) -> int:
     with psycopg.connect(dsn) as connection:
         connection.execute("set synchronous_commit = off")
-        for name in _SLOW_TO_LOAD:
-            connection.execute(f"drop index colink.entries_{name}".encode())
+        connection.execute(_DROP_INDEXES_OF_ENTRIES)
         (month,) = connection.execute("select position from colink.log_head").fetchone() or (0,)
         copies = max(-(-events // month) - 1, 0)
         for table in _COPIED:
