@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import threading
-import uuid
 from datetime import UTC, datetime, timedelta
 
 from colink.application.ports import Clock
@@ -28,4 +27,5 @@ class Uuid7Ids:
             self._last = max(self._last + 1, milliseconds << 12 | rest * 4096 // 1000)
             ticks = self._last
         bits = (ticks >> 12) << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64 | 0b10 << 62 | secrets.randbits(62)
-        return f"{prefix}_{uuid.UUID(int=bits)}"
+        text = f"{bits:032x}"
+        return f"{prefix}_{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -33,6 +33,8 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        # As `labels` finds them, at a fraction of the time: webhooks are many.
+        self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._deliveries = Counter(
             "colink_deliveries", "Webhook deliveries by what became of them", ("outcome",), registry=registry
         )
@@ -78,9 +80,13 @@ class Metrics:
 
     def answered(self, *, method: str, route: str, status: int, seconds: float | None) -> None:
         """`route` is the template, never the path: label values must stay few. No `seconds`: it was a stream."""
-        self._requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
+        request = (method if method in _METHODS else "other", route, status)
+        if request not in self._counted:
+            self._counted[request] = (self._requests.labels(*request), self._seconds.labels(route))
+        count, duration = self._counted[request]
+        count.inc()
         if seconds is not None:
-            self._seconds.labels(route).observe(seconds)
+            duration.observe(seconds)
 
     def delivered(self, outcome: str) -> None:
         """One more webhook: accepted, duplicate, ignored, rejected, unavailable, or why it was turned away."""

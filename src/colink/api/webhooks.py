@@ -174,4 +174,6 @@ def _arrival(names: WebhookHeaders, headers: Mapping[str, str], body: bytes, *, 
 
 def _printable(value: str) -> str:
     """A header as it may be stored: ASCII without control characters, of a sane length."""
+    if value.isascii() and value.isprintable() and "\\" not in value:
+        return value[:512]  # as nearly all are: what follows would not change it
     return value.encode("unicode_escape").decode("ascii")[:512]

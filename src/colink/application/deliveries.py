@@ -25,7 +25,7 @@ from colink.application.ports import (
     Request,
 )
 from colink.application.problems import problem_document
-from colink.application.record_order import RecordOrder, StandaloneRefund
+from colink.application.record_order import RecordOrder, StandaloneRefund, order_of
 from colink.application.store_directory import StoreDirectory
 from colink.domain.errors import (
     ColinkError,
@@ -202,9 +202,9 @@ async def _record(
         ignored = replace(delivery, status=DeliveryStatus.IGNORED)
         answer = {"status": DeliveryStatus.IGNORED.value, "reason": told.reason}
         return await bus.submit(KeepDelivery(delivery=ignored, answer=answer, **shared))
-    command = RecordOrder(news=told, **shared)
+    accepted = replace(delivery, order_id=order_of(store, told))
     try:
-        return await bus.submit(replace(command, delivery=replace(delivery, order_id=command.order_id)))
+        return await bus.submit(RecordOrder(news=told, delivery=accepted, **shared))
     except _NOT_THE_DELIVERYS_FAULT:
         raise
     except ColinkError as error:

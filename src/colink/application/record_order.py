@@ -30,6 +30,11 @@ class StandaloneRefund:
     refund: Refund
 
 
+def order_of(store: StoreDetails, news: OrderSnapshot | StandaloneRefund) -> str:
+    """The id of the order that a store tells of."""
+    return order_id(store.id, news.order_external_id if isinstance(news, StandaloneRefund) else news.external_id)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecordOrder(Request):
     """`news` is what the delivery tells; `delivery` its raw form, kept in the inbox by the same append."""
@@ -40,11 +45,7 @@ class RecordOrder(Request):
 
     @property
     def order_id(self) -> str:
-        news = self.news
-        return order_id(
-            self.store.id,
-            news.order_external_id if isinstance(news, StandaloneRefund) else news.external_id,
-        )
+        return order_of(self.store, self.news)
 
     def needs(self) -> Needs:
         snapshot = self.news if isinstance(self.news, OrderSnapshot) else None

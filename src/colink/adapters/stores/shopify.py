@@ -19,6 +19,7 @@ from decimal import Decimal, localcontext
 from urllib.parse import parse_qsl
 
 from colink.adapters.stores.reading import Reader, decode_object, shown
+from colink.adapters.stores.shopify_plain import plain_order
 from colink.application.deliveries import Ignored, Translated, WebhookHeaders
 from colink.application.record_order import StandaloneRefund
 from colink.domain.attribution import CouponUse, OrderKeys
@@ -41,6 +42,7 @@ _REFERENCE = re.compile(r"[A-Za-z0-9._~-]{1,128}")  # what our ids look like; a 
 _MAX_REFERENCES = 20
 _LARGEST_EXPONENT = 4
 _ZERO = Decimal(0)
+_ORDER_TOPICS = frozenset({"orders/create", "orders/paid", "orders/updated", "orders/cancelled"})
 
 _TRANSACTION_STATUS = {
     "pending": TransactionStatus.PENDING,
@@ -74,10 +76,7 @@ class ShopifyConnector:
     def __init__(self, *, pepper: bytes) -> None:
         self._pepper = pepper
         self._topics: Mapping[str, Callable[[Reader, bytes], Translated]] = {
-            "orders/create": self._order,
-            "orders/paid": self._order,
-            "orders/updated": self._order,
-            "orders/cancelled": self._order,
+            **dict.fromkeys(_ORDER_TOPICS, self._order),
             "refunds/create": _standalone_refund,
             "orders/edited": _edit,
         }
@@ -95,6 +94,10 @@ class ShopifyConnector:
 
     def translate(self, topic: str, body: bytes) -> Translated:
         """What a verified delivery says. Raises InvalidInput naming the field, UnreadableBody where it is no JSON."""
+        if topic.lower() in _ORDER_TOPICS:
+            plain = plain_order(body, pepper=self._pepper, references=_our_ids)
+            if plain is not None:
+                return plain
         reader = decode_object(body)
         if not topic:
             msg = "the delivery does not say its topic"
@@ -239,12 +242,16 @@ def _check_lines(order: Reader, readers: Sequence[Reader], lines: Sequence[Order
 
 def _references(order: Reader, name: str) -> tuple[str, ...]:
     """Our ids in `note_attributes` and in the query of `landing_site`, each once; others are passed over."""
-    found = [
-        attribute.loose_text_or_none("value") or ""
+    pairs = [
+        (name, attribute.loose_text_or_none("value"))
         for attribute in order.objects("note_attributes")
         if attribute.loose_text_or_none("name") == name
     ]
-    landing_site = order.loose_text_or_none("landing_site") or ""
+    return _our_ids(pairs, order.loose_text_or_none("landing_site") or "", name)
+
+
+def _our_ids(attributes: Sequence[tuple[str | None, str | None]], landing_site: str, name: str) -> tuple[str, ...]:
+    found = [value or "" for key, value in attributes if key == name]
     if name in landing_site:
         query = landing_site.partition("?")[2].partition("#")[0]
         found += [value for key, value in parse_qsl(query) if key == name]
