@@ -51,6 +51,7 @@ def test_tour_runs_as_it_is_written(folder: Path) -> None:
     assert "platform:revenue" in finance
     assert '"kind": "clearing"' in auditors
     assert "delivery-3" in auditors
+    assert "at position 3 is among the" in auditors
 
 
 def run_as_one(blocks: list[str], folder: Path) -> list[str]:

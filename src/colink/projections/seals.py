@@ -35,6 +35,14 @@ SEALED_COLUMNS: LiteralString = (
 )
 """The columns of colink.events as an EventRow has them. The epoch is numeric: no digit is lost."""
 
+SEALED_DATA: LiteralString = (
+    "convert_to(concat_ws(U&'\\001F', 'colink.event.1', position, stream_id, version, topic, schema_version, payload,"
+    " coalesce(organization_id, U&'\\001E'), (extract(epoch from recorded_at) * 1000000)::bigint, actor,"
+    " correlation_id, coalesce(causation_id, U&'\\001E')), 'UTF8'), num_nulls(organization_id, causation_id)"
+)
+"""The canonical bytes of a row of colink.events and how many NULLs are among them, put together by PostgreSQL: what
+`domain.sealing.encoding` does, for the sealer. Verification does it in Python, so that each checks the other."""
+
 TILE_WIDTH = 256
 _TILE_LEVEL = 8  # a tile spans that many levels of the tree
 

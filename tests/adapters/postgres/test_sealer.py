@@ -61,6 +61,22 @@ async def test_a_backlog_is_sealed_whole(log: SealedLog) -> None:
     assert_sealed_whole(log)
 
 
+async def test_the_database_puts_the_same_bytes_together(log: SealedLog) -> None:
+    """Sealing lets PostgreSQL join the columns, verification does it in Python: texts and times of every kind."""
+    texts = ["", "'", "\\", "\\x1f", "Kopi \u2615 \U0001f600", "\n\r\t\x01\x1d\x7f", "a" * 70_000, "NULL", "\u2028"]
+    times = ["2026-03-01 12:00:00.123456+00", "1970-01-01 00:00:00+00", "9999-12-31 23:59:59.999999+00"]
+    with psycopg.connect(log.database.owner_dsn, autocommit=True) as connection:
+        for position, text in enumerate(texts, 1):
+            null = None if position % 2 else text
+            connection.execute(
+                "insert into colink.events values (%s, %s, %s, %s, 32767, %s, %s, %s, %s, %s, %s)",
+                (position, f"s{text[:9]}", 2**31 - position, text, text, null, times[position % 3], text, text, null),
+            )
+        connection.execute("update colink.log_head set position = %s", [len(texts)])
+    assert await log.seal() == len(texts)
+    assert_sealed_whole(log)
+
+
 @pytest.mark.parametrize("sizes", [[1, 1, 254, 1, 300], [255, 1, 256, 1]])
 async def test_a_log_that_grows_is_sealed_on_from_where_it_was(log: SealedLog, sizes: list[int]) -> None:
     for size in sizes:
@@ -216,10 +232,11 @@ def sealing_process(log: SealedLog) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=Path(__file__).parents[3])
 
 
-async def test_a_row_that_came_in_past_the_append_is_not_sealed(log: SealedLog) -> None:
+@pytest.mark.parametrize("value", [r"E'b\x1fc'", r"E'\x1e'"])
+async def test_a_row_that_came_in_past_the_append_is_not_sealed(log: SealedLog, value: str) -> None:
     log.grow(3)
     log.as_owner("update colink.log_head set position = 4")
-    log.as_owner("insert into colink.events values (4, 's', 1, 't', 1, '{}', null, now(), 'a', E'b\\x1fc', null)")
+    log.as_owner(f"insert into colink.events values (4, 's', 1, 't', 1, '{{}}', null, now(), 'a', {value}, null)")
     with pytest.raises(NotSealable, match="position 4"):
         await log.seal(batch_size=3)
     assert log.value("select max(position) from colink.seals") == 3

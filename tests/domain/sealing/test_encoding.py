@@ -20,9 +20,11 @@ from colink.domain.sealing.encoding import (
     leaf_data,
     leaf_hash,
     leaf_hashes,
+    leaves_of_data,
     link,
     links,
     origin_of,
+    position_of,
 )
 
 PLACED: EventRow = (
@@ -111,6 +113,15 @@ _rows = st.tuples(
 @given(_rows, _rows)
 def test_no_two_events_have_the_same_bytes(one: EventRow, other: EventRow) -> None:
     assert (leaf_data(one) == leaf_data(other)) == (one == other)
+
+
+def test_bytes_that_somebody_else_put_together() -> None:
+    rows = [(leaf_data(BARE), 2), (leaf_data(PLACED), 0)]
+    assert leaves_of_data(1, rows) == leaf_hashes([BARE, PLACED])
+    assert [position_of(data) for data, _ in rows] == [1, 7]
+    for wrong in ((leaf_data(BARE), 1), (leaf_data(PLACED), 1), (leaf_data(PLACED) + b"\x1f", 0)):
+        with pytest.raises(NotSealable, match="position 12"):
+            leaves_of_data(11, [rows[0], wrong])
 
 
 @given(st.lists(_rows))

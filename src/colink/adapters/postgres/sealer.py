@@ -27,10 +27,10 @@ from colink.application.ports import Clock
 from colink.application.sealing.keys import SigningKey
 from colink.domain.errors import ColinkError
 from colink.domain.sealing.checkpoint import Checkpoint, VerifierKey
-from colink.domain.sealing.encoding import EventRow, NotSealable, genesis, leaf_hashes, links
+from colink.domain.sealing.encoding import NotSealable, genesis, leaves_of_data, links, position_of
 from colink.domain.sealing.merkle import CompactRange, NotInTree, spans
 from colink.projections.engine import Connection
-from colink.projections.seals import SEALED_COLUMNS, newest_checkpoint, root_at, stored_hashes, verifier_keys
+from colink.projections.seals import SEALED_DATA, newest_checkpoint, root_at, stored_hashes, verifier_keys
 
 _log = structlog.get_logger(__name__)
 
@@ -107,7 +107,7 @@ class Sealer:
                 rows = await self._read_events(conn, after=size)
                 if not rows:
                     return 0
-                leaves = leaf_hashes(rows)
+                leaves = leaves_of_data(size + 1, rows)
                 chain = links(end.chain, leaves)
                 end.tree.extend(leaves)
                 await _write(conn, first=size + 1, previous=end.chain, leaves=leaves, chain=chain, tree=end.tree)
@@ -130,14 +130,16 @@ class Sealer:
             msg = f"the seals are damaged: {missing.detail}"
             raise SealRefused(msg) from missing
 
-    async def _read_events(self, conn: Connection, *, after: int) -> list[EventRow]:
+    async def _read_events(self, conn: Connection, *, after: int) -> list[tuple[bytes, int]]:
         cursor = await conn.execute(
-            f"SELECT {SEALED_COLUMNS} FROM colink.events WHERE position > %s ORDER BY position LIMIT %s",
+            f"SELECT {SEALED_DATA} FROM"
+            " (SELECT * FROM colink.events WHERE position > %s ORDER BY position LIMIT %s) events ORDER BY position",
             (after, self._batch_size),
+            binary=True,
         )
-        rows: list[EventRow] = await cursor.fetchall()
-        if rows and (rows[0][0] != after + 1 or rows[-1][0] != after + len(rows)):
-            missing = next(at for at, row in enumerate(rows, after + 1) if row[0] != at)
+        rows: list[tuple[bytes, int]] = await cursor.fetchall()
+        if rows and (position_of(rows[0][0]), position_of(rows[-1][0])) != (after + 1, after + len(rows)):
+            missing = next(at for at, (data, _) in enumerate(rows, after + 1) if position_of(data) != at)
             msg = f"there is no event at position {missing}, and there are later ones: the log was damaged"
             raise SealRefused(msg)
         return rows

@@ -72,6 +72,22 @@ def leaf_hashes(rows: Iterable[EventRow]) -> list[bytes]:
     return [sha256(_prefixed(row)).digest() for row in rows]
 
 
+def leaves_of_data(first: int, rows: Iterable[tuple[bytes, int]]) -> list[bytes]:
+    """The leaves of events from position `first` on, whose canonical bytes somebody else put together (the database
+    does it in half the time): the bytes, and how many NULLs are among them. Raises NotSealable."""
+    leaves: list[bytes] = []
+    for data, nulls in rows:
+        if data.count(b"\x1f") != _SEPARATORS or data.count(b"\x1e") != nulls:
+            raise NotSealable(first + len(leaves))
+        leaves.append(sha256(b"\x00" + data).digest())
+    return leaves
+
+
+def position_of(data: bytes) -> int:
+    """The position in canonical bytes."""
+    return int(data.split(b"\x1f", 2)[1])
+
+
 def genesis(origin: str) -> bytes:
     """What stands before the first link. Another log's chain begins elsewhere, so none can be put in its place."""
     return sha256(f"colink.chain.1{SEPARATOR}{origin}".encode()).digest()
