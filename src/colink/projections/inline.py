@@ -27,8 +27,7 @@ class JournalRow(NamedTuple):
     postings: Sequence[Posting]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderRow:
+class OrderRow(NamedTuple):
     """What changed of an order's row; None means unchanged. `creator_id` "" clears it; `clears_at` is taken over
     exactly when `claims` (JSON text of `Claim`s) is given."""
 

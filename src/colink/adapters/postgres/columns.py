@@ -111,7 +111,7 @@ def events_table(batch: Sequence[Prepared]) -> Table:
         caller, organization_id = prepared.caller, prepared.organization_id
         by = (organization_id, caller.actor, caller.correlation_id, caller.causation_id)
         table.rows += [
-            (command, stream_id, version, topic, schema_version, payload, *by)
+            (str(command), stream_id, str(version), topic, str(schema_version), payload, *by)
             for stream_id, version, topic, payload, schema_version in prepared.events
         ]
     return table

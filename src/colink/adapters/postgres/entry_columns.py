@@ -33,29 +33,15 @@ ENTRY_COLUMNS: Final = (
 
 
 class _Change:
-    """What a batch adds to one balance. `credited`: to its payee's line of cleared credits (domain.payouts)."""
+    """What a batch adds to one balance. `credited`: to its payee's line of cleared credits (domain.payouts), which
+    only an available account has."""
 
-    __slots__ = ("amount", "available", "credited", "credits", "debits", "entries", "last_event", "payee_id")
+    __slots__ = ("available", "credited", "credits", "debits", "entries", "last_event", "payee_id")
 
     def __init__(self, account: str) -> None:
         self.payee_id = payee_of(account)
         self.available = self.payee_id is not None and account == payee_available(self.payee_id)
-        self.amount = self.debits = self.credits = self.credited = self.entries = self.last_event = 0
-
-    def post(self, amount: int, *, event: int, lengthens: bool) -> int | None:
-        """Returns the length of the line after it, where the posting lengthens it: a credit that no payout gives
-        back."""
-        self.amount += amount
-        self.entries += 1
-        self.last_event = event
-        if amount < 0:
-            self.debits += amount
-            return None
-        self.credits += amount
-        if not (lengthens and self.available and amount):
-            return None
-        self.credited += amount
-        return self.credited
+        self.debits = self.credits = self.credited = self.entries = self.last_event = 0
 
 
 class Entries:
@@ -81,12 +67,13 @@ class Entries:
             "balances", ("account", "currency", "amount", "debits", "credits", "credited", "version", "event")
         )
         for (account, currency), change in sorted(self.changes.items(), key=lambda item: item[0]):
-            sums = (change.amount, change.debits, change.credits, change.credited, change.entries, change.last_event)
+            amount = change.debits + change.credits
+            sums = (amount, change.debits, change.credits, change.credited, change.entries, change.last_event)
             table.rows.append((account, currency, *sums))
         return table
 
     def _add(self, event: int, journal: JournalRow) -> None:
-        columns, postings = self.columns, journal.postings
+        columns, changes, postings = self.columns, self.changes, journal.postings
         count = len(postings)
         columns["event"] += [str(event)] * count
         columns["ordinal"] += map(str, range(count))
@@ -101,11 +88,22 @@ class Entries:
         columns["amount"] += [str(posting.amount) for posting in postings]
         columns["currency"] += [posting.currency for posting in postings]
         columns["line_id"] += [posting.line_id for posting in postings]
-        lengthens = journal.payout_id is None
+        payees, credited = columns["payee_id"], columns["credited"]
         for posting in postings:
-            key = posting.account, posting.currency
-            change = self.changes.get(key)
+            amount, key = posting.amount, (posting.account, posting.currency)
+            change = changes.get(key)
             if change is None:
-                change = self.changes[key] = _Change(posting.account)
-            columns["payee_id"].append(change.payee_id)
-            columns["credited"].append(change.post(posting.amount, event=event, lengthens=lengthens))
+                change = changes[key] = _Change(posting.account)
+            change.entries += 1
+            change.last_event = event
+            payees.append(change.payee_id)
+            if amount < 0:
+                change.debits += amount
+            else:
+                change.credits += amount
+            # A credit lengthens its payee's line, unless it is money that a payout gave back.
+            if change.available and amount > 0 and journal.payout_id is None:
+                change.credited += amount
+                credited.append(change.credited)
+            else:
+                credited.append(None)
