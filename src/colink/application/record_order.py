@@ -77,12 +77,13 @@ class RecordOrder(Request):
 
     def _receive(self, facts: Facts) -> Order:
         news, store, at = self.news, self.store, facts.now
-        order = facts.aggregate(Order, self.order_id)
+        stream_id = self.order_id
+        order = facts.aggregate(Order, stream_id)
         if isinstance(news, StandaloneRefund):
             if order is None:
                 return Order.park_refund(
                     news.refund,
-                    order_id=self.order_id,
+                    order_id=stream_id,
                     organization_id=store.organization_id,
                     store_id=store.id,
                     platform=store.platform,
@@ -93,7 +94,7 @@ class RecordOrder(Request):
         elif order is None:
             return Order.place(
                 news,
-                order_id=self.order_id,
+                order_id=stream_id,
                 organization_id=store.organization_id,
                 store_id=store.id,
                 platform=store.platform,

@@ -8,7 +8,6 @@ at most. This module neither finds touches (a read does) nor decides when to dec
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -16,7 +15,7 @@ from colink.domain.campaigns import CampaignDetails
 from colink.domain.organizations import StoreDetails
 from colink.domain.terms import Terms
 from colink.domain.tracking import SeenTouch, SetAside, TouchDetails, TouchKind
-from colink.domain.value import value
+from colink.domain.value import replace, value
 
 DEFAULT_CLICK_WINDOW_HOURS = CampaignDetails.click_window_hours
 DEFAULT_VIEW_WINDOW_HOURS = CampaignDetails.view_window_hours
@@ -133,19 +132,31 @@ def merge_keys(a: OrderKeys, b: OrderKeys) -> OrderKeys:
     A code seen twice has its largest discount and its first place: these rank coupons, so they are part of the keys.
     Of two customer references the smaller is kept: any choice does that does not depend on which delivery came first.
     """
+    return OrderKeys(
+        click_ids=_merge_ids(a.click_ids, b.click_ids),
+        visitor_ids=_merge_ids(a.visitor_ids, b.visitor_ids),
+        coupons=_merge_coupons((*a.coupons, *b.coupons)),
+        customer_ref=min([ref for ref in (a.customer_ref, b.customer_ref) if ref is not None], default=None),
+    )
+
+
+def _merge_ids(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({*a, *b})) if a or b else ()
+
+
+def _merge_coupons(uses: Sequence[CouponUse]) -> tuple[CouponUse, ...]:
+    if not uses:
+        return ()
+    if len(uses) == 1 and uses[0].code == uses[0].code.lower():
+        return (uses[0],)
     coupons: dict[str, CouponUse] = {}
-    for use in (*a.coupons, *b.coupons):
+    for use in uses:
         code = use.code.lower()
         known = coupons.get(code, use)
         coupons[code] = CouponUse(
             code=code, discount=max(known.discount, use.discount), ordinal=min(known.ordinal, use.ordinal)
         )
-    return OrderKeys(
-        click_ids=tuple(sorted({*a.click_ids, *b.click_ids})),
-        visitor_ids=tuple(sorted({*a.visitor_ids, *b.visitor_ids})),
-        coupons=tuple(sorted(coupons.values(), key=lambda use: (use.ordinal, use.code))),
-        customer_ref=min((ref for ref in (a.customer_ref, b.customer_ref) if ref is not None), default=None),
-    )
+    return tuple(sorted(coupons.values(), key=lambda use: (use.ordinal, use.code)))
 
 
 def decide_attribution(
@@ -179,12 +190,15 @@ def decide_attribution(
         winner: Candidate | None = click
     else:
         winner = coupon or click or view
-    best = (coupon, click, view)
     candidates = tuple(
-        _with_verdict(candidate, winner) if winner and candidate in best else candidate
-        for candidate in (*coupons, *clicks, *views)
+        [
+            _with_verdict(candidate, winner)
+            if winner and (candidate is coupon or candidate is click or candidate is view)
+            else candidate
+            for candidate in (*coupons, *clicks, *views)
+        ]
     )
-    evidence = next((c for c in candidates if c.accepted and c.touch_id is not None), None)
+    evidence = next((c for c in candidates if c.accepted and c.touch_id is not None), None) if seen else None
     return Attribution(
         outcome=winner.kind if winner else Outcome.NONE,
         creator_id=winner.creator_id if winner else None,
@@ -242,23 +256,17 @@ def host_key(host: str) -> str:
     return host.partition(":")[0].lower().removeprefix("www.")
 
 
-def _coupons_found(
-    keys: OrderKeys, *, placed_at: datetime, store: StoreDetails, terms: Terms
-) -> tuple[Candidate, ...]:
+def _coupons_found(keys: OrderKeys, *, placed_at: datetime, store: StoreDetails, terms: Terms) -> list[Candidate]:
     """The order's codes that a creator owns in this store, best first: larger discount, then payload order."""
-    if not keys.coupons:
-        return ()
-    owned = {known.details.code.lower(): known for known in terms.coupons if known.details.store_id == store.id}
-    uses = sorted(
-        (use for use in keys.coupons if use.code in owned), key=lambda use: (-use.discount, use.ordinal, use.code)
-    )
-    return tuple(
+    found = [(use, known) for use in keys.coupons if (known := terms.coupon(store.id, use.code)) is not None]
+    found.sort(key=lambda each: (-each[0].discount, each[0].ordinal, each[0].code))
+    return [
         Candidate(
             kind=Outcome.COUPON,
             creator_id=known.details.creator_id,
             occurred_at=placed_at,
             accepted=False,
-            reason=Reason.LATER_IN_PAYLOAD if use.discount == uses[0].discount else Reason.SMALLER_DISCOUNT,
+            reason=Reason.LATER_IN_PAYLOAD if use.discount == found[0][0].discount else Reason.SMALLER_DISCOUNT,
             position=known.position,
             coupon_id=known.details.id,
             campaign_id=known.details.campaign_id,
@@ -266,9 +274,8 @@ def _coupons_found(
             creator_customer_ref=known.details.creator_customer_ref,
             discount=use.discount,
         )
-        for use in uses
-        for known in (owned[use.code],)
-    )
+        for use, known in found
+    ]
 
 
 def _touch_found(
@@ -291,7 +298,7 @@ def _touch_found(
     else:
         reason = Reason.EARLIER_TOUCH
     return Candidate(
-        kind=Outcome(touch.kind.value),
+        kind=Outcome.CLICK if touch.kind is TouchKind.CLICK else Outcome.VIEW,
         creator_id=touch.creator_id,
         occurred_at=touch.occurred_at,
         accepted=False,
@@ -328,15 +335,19 @@ def _inside_window(occurred_at: datetime, placed_at: datetime, *, hours: int) ->
 
 
 def _latest_first(candidates: Iterable[Candidate], kind: Outcome) -> list[Candidate]:
-    return sorted(
-        (candidate for candidate in candidates if candidate.kind is kind),
-        key=lambda candidate: (candidate.occurred_at, candidate.position, candidate.touch_id),
-        reverse=True,
-    )
+    found = [candidate for candidate in candidates if candidate.kind is kind]
+    if len(found) > 1:
+        found.sort(
+            key=lambda candidate: (candidate.occurred_at, candidate.position, candidate.touch_id), reverse=True
+        )
+    return found
 
 
 def _first_eligible(candidates: Iterable[Candidate]) -> Candidate | None:
-    return next((candidate for candidate in candidates if candidate.reason is Reason.EARLIER_TOUCH), None)
+    for candidate in candidates:
+        if candidate.reason is Reason.EARLIER_TOUCH:
+            return candidate
+    return None
 
 
 def _coupon_first(coupon: Candidate, click: Candidate, terms: Terms) -> bool:
@@ -346,7 +357,7 @@ def _coupon_first(coupon: Candidate, click: Candidate, terms: Terms) -> bool:
 
 def _with_verdict(candidate: Candidate, winner: Candidate) -> Candidate:
     """The verdict on the best candidate of its kind."""
-    if candidate == winner:
+    if candidate is winner:
         return replace(candidate, accepted=True, reason=Reason.WINNER)
     if candidate.kind is not Outcome.VIEW and candidate.creator_id == winner.creator_id:
         return replace(candidate, accepted=True, reason=Reason.SUPPORTING)

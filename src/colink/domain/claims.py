@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from colink.domain.basis import Basis
 from colink.domain.organizations import Settlement
 from colink.domain.split import ChangeTimes, Claim, ClaimKey, Split, Tranche
+from colink.domain.value import replace
 
 _NO_CLAIM = Claim(line_id=None, payee_id="", net=0)
 
@@ -97,30 +97,36 @@ class ClaimHistory:
 
     def follow(self, split: Split, *, at: datetime, everything_reversed: bool) -> None:
         """The next time of the history and what the order amounted to then."""
-        basis = self._basis
-        self.nets = net_claims(split, basis.organization_id, settlement=basis.pinned.settlement)
-        self.owed_to_buyer = max(_owed_to_buyer(split, self.nets, basis, everything_reversed=everything_reversed), 0)
+        basis, followed, tranches = self._basis, self._followed, self._tranches
+        nets = net_claims(split, basis.organization_id, settlement=basis.pinned.settlement)
+        owed = max(_owed_to_buyer(split, nets, basis, everything_reversed=everything_reversed), 0)
         due_at = at + self._hold
-        for key in {**self._followed, **self.nets}:
-            amount = self.nets.get(key, 0)
-            if key[0] is None and self.owed_to_buyer and key == basis.pass_through:
-                amount -= self.owed_to_buyer
-            self._reach(key, max(amount, 0), due_at)
+        for key in {**followed, **nets}:
+            amount = nets.get(key, 0)
+            if owed and key == basis.pass_through:
+                amount -= owed
+            amount, before = max(amount, 0), followed.get(key, 0)
+            if amount > before:
+                tranches[key].append(Tranche(due_at=due_at, amount=amount - before))
+            elif amount < before:
+                _eat_last(tranches[key], before - amount)
+            else:
+                continue
+            followed[key] = amount
+        self.nets, self.owed_to_buyer = nets, owed
 
     def maturing(self, key: ClaimKey) -> tuple[Tranche, ...]:
         """What of a claim is due when, soonest first."""
-        return tuple(self._tranches.get(key, ()))
+        return tuple(self._tranches[key]) if key in self._tranches else ()
 
-    def _reach(self, key: ClaimKey, amount: int, due_at: datetime) -> None:
-        change = amount - self._followed.get(key, 0)
-        self._followed[key] = amount
-        if change > 0:
-            self._tranches[key].append(Tranche(due_at=due_at, amount=change))
-        while change < 0:
-            last = self._tranches[key].pop()
-            change += last.amount
-            if change > 0:
-                self._tranches[key].append(Tranche(due_at=last.due_at, amount=change))
+
+def _eat_last(tranches: list[Tranche], amount: int) -> None:
+    """Take so much off what is due last."""
+    while amount > 0:
+        last = tranches.pop()
+        if last.amount > amount:
+            tranches.append(Tranche(due_at=last.due_at, amount=last.amount - amount))
+        amount -= last.amount
 
 
 def _owed_to_buyer(split: Split, nets: Mapping[ClaimKey, int], basis: Basis, *, everything_reversed: bool) -> int:
@@ -168,8 +174,8 @@ class _EffectiveTimes:
 
     def __init__(self, split: Split, before: Split | None, basis: Basis, times: ChangeTimes) -> None:
         self._split, self._before, self._basis, self._times = split, before, basis, times
-        self._latest = max(times.sale, times.refund)
         self._hold = basis.hold
+        self._last_due = max(times.sale, times.refund) + self._hold
         self._raised_by_sale: dict[ClaimKey, int] | None = None
 
     def last_addition(
@@ -177,8 +183,8 @@ class _EffectiveTimes:
     ) -> datetime | None:
         """`since` of a claim that rises. A rise may belong to money that is due earlier than a holding period after
         this change: what clears of it takes effect after the change."""
-        if _due_from(self._latest + self._hold, maturing) >= rise:
-            return since
+        if _due_from(self._last_due, maturing) >= rise:
+            return since  # whichever journal raises it
         at = self._times.sale if rise <= self._by_sale().get(key, 0) else self._times.refund
         if _due_from(at + self._hold, maturing) >= rise:
             return since
@@ -195,7 +201,12 @@ class _EffectiveTimes:
 
 
 def _due_from(start: datetime, maturing: Sequence[Tranche]) -> int:
-    return sum([tranche.amount for tranche in maturing if tranche.due_at >= start])
+    due = 0
+    for tranche in reversed(maturing):
+        if tranche.due_at < start:
+            break
+        due += tranche.amount
+    return due
 
 
 def clear_claim(claim: Claim, *, at: datetime) -> Claim:
@@ -210,14 +221,14 @@ def next_clearing(claims: Sequence[Claim], *, clears: bool) -> datetime | None:
         return None
     soonest: datetime | None = None
     for claim in claims:
-        if claim.pending <= claim.held:
+        maturing, free = claim.maturing, claim.net - claim.held
+        available = claim.available
+        if free <= available or not maturing or (soonest is not None and soonest <= maturing[0].due_at):
             continue
-        not_due = sum([tranche.amount for tranche in claim.maturing])
-        for tranche in claim.maturing:
+        not_due = sum([tranche.amount for tranche in maturing])
+        for tranche in maturing:
             not_due -= tranche.amount
-            if soonest is not None and tranche.due_at >= soonest:
-                break
-            if min(claim.net, claim.net - claim.held - not_due) > claim.available:
-                soonest = tranche.due_at
+            if free - not_due > available:
+                soonest = tranche.due_at if soonest is None else min(soonest, tranche.due_at)
                 break
     return soonest

@@ -27,6 +27,8 @@ class CommissionTooHigh(InvalidInput):
 class Scope(StrEnum):
     """In order of precedence."""
 
+    __hash__ = str.__hash__  # rules are looked up by it: the hash of an enum is computed in Python
+
     CAMPAIGN = "campaign"
     SKU = "sku"
     PRODUCT = "product"
@@ -184,6 +186,9 @@ def _reaches(
             return True
 
 
+_PRECEDENCE = {scope: -place for place, scope in enumerate(Scope)}
+
+
 def _rank(known: KnownRule) -> tuple[int, bool, datetime, int]:
     rule = known.details
-    return (-tuple(Scope).index(rule.scope), rule.creator_id is not None, rule.valid_from or _OPEN, known.position)
+    return (_PRECEDENCE[rule.scope], rule.creator_id is not None, rule.valid_from or _OPEN, known.position)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from datetime import datetime
 from decimal import Decimal
 from operator import itemgetter
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from colink.domain.attribution import OrderKeys, merge_keys
 from colink.domain.snapshots import FinancialStatus, OrderSnapshot, Refund, RefundTransaction, TransactionStatus
-from colink.domain.value import value
+from colink.domain.value import replace, value
 
 _STATUS_RANK = {status: rank for rank, status in enumerate(FinancialStatus)}
 _TRANSACTION_RANK = {status: rank for rank, status in enumerate(TransactionStatus)}
@@ -153,6 +153,18 @@ def history(order: MergedOrder) -> list[Known]:
         if not states or not state.says_the_same_as(states[-1]):
             states.append(state)
     return states
+
+
+def same_money(a: MergedOrder, b: MergedOrder) -> bool:
+    """Whether two states of an order tell the same of its money, at the same times: most updates of a shop do."""
+    if a is b:
+        return True
+    before, after = history(a), history(b)
+    return (
+        a.placed_at == b.placed_at
+        and len(before) == len(after)
+        and all(x.at == y.at and x.says_the_same_as(y) for x, y in zip(before, after, strict=True))
+    )
 
 
 def _news(order: MergedOrder) -> list[tuple[datetime, OrderSnapshot | Refund]]:

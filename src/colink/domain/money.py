@@ -69,6 +69,8 @@ def allocate(total: int, weights: Sequence[int]) -> list[int]:
             return []
         msg = "cannot allocate money to no parts"
         raise ValueError(msg)
+    if total == 0:
+        return [0] * len(weights)
     if total < 0:
         return [-part for part in allocate(-total, weights)]
     whole = sum(weights)

@@ -11,7 +11,7 @@ Every method records an event only when something changed, so the same delivery 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
@@ -20,14 +20,14 @@ from colink.domain.attribution import Attribution
 from colink.domain.basis import Basis, clears_by_time, pin_terms
 from colink.domain.claims import clear_claim, next_clearing
 from colink.domain.errors import InvalidInput
-from colink.domain.merge import MergedOrder, merge_refund, merge_snapshot
+from colink.domain.merge import MergedOrder, merge_refund, merge_snapshot, same_money
 from colink.domain.organizations import Platform
 from colink.domain.postings import Draft, OrderAccounts, clearing_journal, journals_between
 from colink.domain.revenue import split_order
 from colink.domain.snapshots import OrderSnapshot, Refund
 from colink.domain.split import ChangeTimes, Claim, PinnedTerms, Split
 from colink.domain.terms import Terms
-from colink.domain.value import value
+from colink.domain.value import replace, value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +95,7 @@ class OrderAttributed(Event):
 
     def apply(self, aggregate: Order) -> None:
         aggregate.attribution = self.attribution
+        aggregate.split_from = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,7 @@ class OrderSplit(Event):
     def apply(self, aggregate: Order) -> None:
         aggregate.terms = self.terms
         aggregate.split = self.split
+        aggregate.split_from = aggregate.merged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +142,8 @@ class Order(Aggregate):
     """One order of one store. merged: what was delivered; split: what is posted (None: nothing yet); terms: those it
     was first split by.
 
+    split_from: the deliveries that the split follows from, None where it was attributed anew since.
+
     Effective times come from told_at and refunds_told_at: what the last delivery says of its own time, and the latest
     processing time of the refunds it brought (None: it says none).
     """
@@ -150,10 +154,11 @@ class Order(Aggregate):
     store_id: str
     platform: Platform
     external_id: str
-    merged: MergedOrder = field(default_factory=MergedOrder, init=False)
+    merged: MergedOrder = field(default=MergedOrder(), init=False)
     attribution: Attribution | None = field(default=None, init=False)
     terms: PinnedTerms | None = field(default=None, init=False)
     split: Split | None = field(default=None, init=False)
+    split_from: MergedOrder | None = field(default=None, init=False)
     has_cleared: bool = field(default=False, init=False)
     told_at: datetime | None = field(default=None, init=False)
     refunds_told_at: datetime | None = field(default=None, init=False)
@@ -232,7 +237,7 @@ class Order(Aggregate):
         `terms` are those known at the position the order has pinned, or today's where it has none.
         """
         basis = self._basis(terms)
-        if basis is None:
+        if basis is None or (self.split_from is not None and same_money(self.split_from, self.merged)):
             return []
         times = self.change_times()
         split = split_order(self.merged, basis, before=self.split, times=times)
@@ -277,12 +282,11 @@ class Order(Aggregate):
             raise ValueError(msg)
         told_at = max(paid_at, self.told_at or paid_at)
         refunds_told_at = self.refunds_told_at
-        if self.split is None:
-            processed = [refund.processed_at for refund in self.merged.refunds.values()]
-            refunds_told_at = max(processed, default=None)
+        if self.split is None and self.merged.refunds:
+            refunds_told_at = max([refund.processed_at for refund in self.merged.refunds.values()])
         refunded_at = max(paid_at, refunds_told_at) if refunds_told_at else told_at
-        if self.merged.everything_reversed:
-            refunded_at = max(refunded_at, told_at)
+        if refunded_at < told_at and self.merged.everything_reversed:
+            refunded_at = told_at
         return ChangeTimes(sale=paid_at if self.split is None else told_at, refund=refunded_at)
 
     def accounts(self, pinned: PinnedTerms) -> OrderAccounts:

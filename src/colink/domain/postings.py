@@ -50,8 +50,8 @@ def journals_between(
         (JournalKind.REFUND, _refund_legs, refund_claims, times.refund),
         (JournalKind.CASH_REFUND, _cash_legs, cash_claims, times.refund),
     ):
-        if kind is JournalKind.REFUND and not after.reversed_base and not (before and before.reversed_base):
-            continue  # nothing was ever reversed
+        if _unchanged(kind, before, after):
+            continue
         organization_id, settlement = accounts.organization_id, accounts.settlement
         legs, claims = legs_of(after, accounts), claims_of(after, organization_id, settlement=settlement)
         old_claims: dict[ClaimKey, int] = {}
@@ -65,6 +65,21 @@ def journals_between(
     walk.change_cleared(after.claims, legs, accounts)
     _append(drafts, JournalKind.HOLD, max(times.sale, times.refund), legs, after.currency)
     return drafts
+
+
+def _unchanged(kind: JournalKind, before: Split | None, after: Split) -> bool:
+    """Whether a glance tells that a component has nothing to post."""
+    if kind is JournalKind.REFUND:
+        return not after.reversed_base and (before is None or not before.reversed_base)
+    if kind is JournalKind.CASH_REFUND:
+        return after.cash_refunded == (before.cash_refunded if before else 0)
+    return before is not None and _sold(before) == _sold(after)
+
+
+def _sold(split: Split) -> tuple[object, ...]:
+    """All that the sale's journal follows from."""
+    lines = [(each.line_id, each.base, each.platform_fee, each.commission, each.payment_fee) for each in split.lines]
+    return split.creator_id, split.collected, lines
 
 
 def clearing_journal(
@@ -160,10 +175,10 @@ def _difference(before: dict[Leg, int], after: dict[Leg, int]) -> dict[Leg, int]
 def _append(
     drafts: list[Draft], kind: JournalKind, effective_at: datetime, legs: dict[Leg, int], currency: str
 ) -> None:
-    postings = tuple(
+    postings = [
         Posting(account=account, amount=amount, currency=currency, purpose=purpose, line_id=line_id)
         for (account, line_id, purpose), amount in legs.items()
         if amount
-    )
+    ]
     if postings:
-        drafts.append(Draft(kind=kind, effective_at=effective_at, postings=postings))
+        drafts.append(Draft(kind=kind, effective_at=effective_at, postings=tuple(postings)))

@@ -10,7 +10,6 @@ into journals.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -127,14 +126,9 @@ class _Amounts:
         platform_fees = allocate(share_of(sum(bases), rate_bps=self._basis.pinned.platform_fee_bps), bases)
         services = [self._service(line, money.currency) for line in lines]
         payment_fee = _payment_fee(money, collected, self._basis.pinned.payment_fee)
-        sale = _Sale(
-            lines=lines,
-            services=services,
-            platform_fees=platform_fees,
-            commissions=_commissions(lines, [service.rule for service in services], platform_fees),
-            payment_fee=payment_fee,
-            payment_fees=allocate(payment_fee, bases) if lines else [],
-        )
+        commissions = _commissions(lines, [service.rule for service in services], platform_fees)
+        payment_fees = allocate(payment_fee, bases) if lines else []
+        sale = _Sale(lines, services, platform_fees, commissions, payment_fee, payment_fees)
         self._last_sale = (money, collected, sale)
         return sale
 
@@ -170,11 +164,17 @@ def _rule_of(product: str | None, sku: str | None, currency: str, basis: Basis) 
     attribution, terms = basis.attribution, basis.terms
     if attribution.creator_id is None:
         return None
+    campaign = terms.campaign(attribution.campaign_id)
     return choose_rule(
-        rules=terms.rules,
+        rules=terms.rules_for(
+            creator_id=attribution.creator_id,
+            campaign_id=campaign.id if campaign else None,
+            sku_id=sku,
+            product_id=product,
+        ),
         placed_at=basis.placed_at,
         currency=currency,
-        campaign=terms.campaign(attribution.campaign_id),
+        campaign=campaign,
         creator_id=attribution.creator_id,
         product_id=product,
         sku_id=sku,
@@ -187,22 +187,16 @@ def _commissions(
     """A rate is rounded once over all lines that share its rule version; a fixed amount is per line, at most what the
     platform fee leaves of it."""
     commissions = [0] * len(lines)
-    sharing: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for index, rule in enumerate(rules):
-        if rule is None:
-            continue
+    for rule in {id(rule): rule for rule in rules if rule is not None}.values():
         if rule.fixed is not None:
-            line = lines[index]
-            commissions[index] = max(min(line.quantity * rule.fixed.amount, line.base - platform_fees[index]), 0)
+            amounts = [
+                max(min(line.quantity * rule.fixed.amount, line.base - fee), 0) if serving is rule else 0
+                for line, serving, fee in zip(lines, rules, platform_fees, strict=True)
+            ]
         else:
-            sharing[(rule.id, rule.version)].append(index)
-    for indexes in sharing.values():
-        rule = rules[indexes[0]]
-        assert rule is not None  # noqa: S101 - only rules were gathered above
-        bases = [lines[index].base for index in indexes]
-        total = share_of(sum(bases), rate_bps=rule.rate_bps or 0)
-        for index, part in zip(indexes, allocate(total, bases), strict=True):
-            commissions[index] = part
+            bases = [line.base if serving is rule else 0 for line, serving in zip(lines, rules, strict=True)]
+            amounts = allocate(share_of(sum(bases), rate_bps=rule.rate_bps or 0), bases)
+        commissions = [known + amount for known, amount in zip(commissions, amounts, strict=True)]
     return commissions
 
 

@@ -15,6 +15,8 @@ from colink.domain.value import value
 class FinancialStatus(StrEnum):
     """In order of rank: of two snapshots of the same moment, the later in this list is the newer."""
 
+    __hash__ = str.__hash__  # that of an enum is computed in Python
+
     PENDING = "pending"
     AUTHORIZED = "authorized"
     EXPIRED = "expired"

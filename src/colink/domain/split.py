@@ -81,7 +81,7 @@ class Claim:
 
     @property
     def available(self) -> int:
-        return min(self.net, self.cleared)
+        return self.net if self.net < self.cleared else self.cleared
 
     @property
     def pending(self) -> int:

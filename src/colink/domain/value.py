@@ -8,8 +8,12 @@ refuses every assignment to a field of such a class all the same (decision 16).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, TypeVar, dataclass_transform
 
+if TYPE_CHECKING:
+    from dataclasses import replace
+
+__all__ = ["replace", "value"]
 T = TypeVar("T")
 
 
@@ -17,3 +21,13 @@ T = TypeVar("T")
 def value(cls: type[T]) -> type[T]:
     """A dataclass with keyword-only fields, compared and hashed by them, whose fields nobody may assign."""
     return dataclass(kw_only=True, unsafe_hash=True)(cls)
+
+
+if not TYPE_CHECKING:  # the checker knows it as `dataclasses.replace`, so names and types of changes are checked
+
+    def replace(of: T, **changes: object) -> T:
+        """The same value with some fields changed. Copies what is there: no field goes through `__init__` again."""
+        copy = object.__new__(type(of))
+        copy.__dict__.update(of.__dict__)
+        copy.__dict__.update(changes)
+        return copy
