@@ -29,6 +29,7 @@ class Pass(StrEnum):
     TERMS_HEADS = "terms_heads"
     INBOX = "inbox"
     TRACKING = "tracking"
+    REPORTS = "reports"
     REFERENCES = "references"
 
 

@@ -9,6 +9,11 @@ from dataclasses import dataclass, field
 from colink.domain.audit.balances import BalanceBook, BalanceKey
 from colink.domain.audit.report import Pass, PassResult
 from colink.domain.payouts import Stretch
+from colink.projections.credited_orders import Credit
+from colink.projections.leaderboard import Score
+
+ScoreKey = tuple[str, str, str, str, str]
+"""As the leaderboard names a score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +39,9 @@ class Part:
     irregular_streams: those whose versions do not follow each other
     terms_heads: where each organisation's terms last moved
     held: what payouts hold in the end
+    sales, scores: what orders add to reports: orders, revenue, commission and the last position, by whom they are
+        credited to; and points with the last position, by board
+    unsealed: events behind the last seal
     """
 
     results: Mapping[Pass, PassResult]
@@ -44,6 +52,8 @@ class Part:
     irregular_streams: set[str] = field(default_factory=set)
     terms_heads: dict[str, int] = field(default_factory=dict)
     held: list[Held] = field(default_factory=list)
+    sales: dict[Credit, list[int]] = field(default_factory=dict)
+    scores: dict[ScoreKey, Score] = field(default_factory=dict)
     unsealed: int = 0
 
     def join(self, later: Part) -> None:
@@ -56,7 +66,15 @@ class Part:
         self.irregular_streams |= later.irregular_streams
         self.terms_heads |= later.terms_heads
         self.held += later.held
+        for credit, added in later.sales.items():
+            known = self.sales.get(credit, [0, 0, 0, 0])
+            self.sales[credit] = [*(a + b for a, b in zip(known[:3], added[:3], strict=True)), added[3]]
+        self.add_scores(later.scores)
         self.unsealed += later.unsealed
+
+    def add_scores(self, later: Mapping[ScoreKey, Score]) -> None:
+        for key, (value, position) in later.items():
+            self.scores[key] = (self.scores.get(key, (0, 0))[0] + value, position)
 
     def lines(self) -> dict[BalanceKey, int]:
         """How long each payee's line of cleared credits is after the parts joined so far."""

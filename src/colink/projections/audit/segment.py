@@ -7,7 +7,7 @@ own (a lost table, say) makes its passes incomplete; the others go on.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -25,6 +25,7 @@ from colink.projections.audit.order_passes import OrderCheck, OrderRowCheck
 from colink.projections.audit.part import Part, new_part
 from colink.projections.audit.payout_passes import PayoutCheck
 from colink.projections.audit.reading import LogReader, Source, WindowCheck
+from colink.projections.audit.report_pass import Followed, ReportCheck
 
 DECISIONS = frozenset({Pass.ATTRIBUTIONS, Pass.SPLITS, Pass.CLEARINGS, Pass.DERIVATION})
 _WINDOWS_A_COLLECTION = 16
@@ -34,7 +35,7 @@ _WINDOWS_A_COLLECTION = 16
 class Setting:
     """What all segments of a run share. `first` to `last` is verified; `sealed` is where the seals end; `book` holds
     the terms up to `last`; `whole_log`: whether there is
-    nothing else, so that rows as they are now can be compared."""
+    nothing else, so that rows as they are now can be compared; `reports`: the projections that are read."""
 
     source: Source
     first: int
@@ -43,6 +44,7 @@ class Setting:
     origin: str
     book: TermsBook
     whole_log: bool
+    reports: Sequence[Followed]
     events_a_window: int
 
 
@@ -96,6 +98,8 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
         (frozenset({Pass.INBOX}), lambda: InboxCheck(part)),
     ]
     checks = [(make(), passes) for passes, make in offered if passes & asked]
+    if Pass.REPORTS in asked:
+        checks += [(ReportCheck(part, each), frozenset({Pass.REPORTS})) for each in setting.reports]
     if not asked or asked & money:
         checks.append((JournalCheck(part), money))
     if not asked or asked & {Pass.PAYOUTS, Pass.DERIVATION}:

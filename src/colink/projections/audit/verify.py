@@ -30,6 +30,7 @@ from colink.projections.audit.part import Part, new_part, says_the_same
 from colink.projections.audit.payout_passes import check_extra_payouts, check_held
 from colink.projections.audit.processes import usable_processes, verify_segments
 from colink.projections.audit.reading import EVENTS_A_WINDOW, Source
+from colink.projections.audit.report_pass import Followed, check_sums, followed_reports
 from colink.projections.audit.rows import each_row
 from colink.projections.audit.seals_pass import Outside, SealsCheck
 from colink.projections.audit.segment import DECISIONS, Segment, Setting
@@ -42,7 +43,7 @@ Progress = Callable[[str, int, int], None]
 _SMALLEST_SEGMENT, _LARGEST_SEGMENT = 8 * EVENTS_A_WINDOW, 32 * EVENTS_A_WINDOW
 _SEGMENTS_A_PROCESS = 8
 _OF_WHOLE_LOG = frozenset(
-    {Pass.BALANCES, Pass.ORDER_ROWS, Pass.DOCUMENTS, Pass.TERMS_HEADS, Pass.TRACKING, Pass.SEALS}
+    {Pass.BALANCES, Pass.ORDER_ROWS, Pass.DOCUMENTS, Pass.TERMS_HEADS, Pass.TRACKING, Pass.REPORTS, Pass.SEALS}
 )
 _NEED_HISTORY = frozenset({Pass.ENTRIES, Pass.PAYOUTS})
 
@@ -129,6 +130,7 @@ class _Run:
         self._asked = only - self._left_out
         self._total = new_part(only)
         self._sealed, self._origin = 0, ""
+        self._reports: list[Followed] = []
 
     async def verify(self) -> Part:
         for audit_pass in self._left_out:
@@ -137,6 +139,7 @@ class _Run:
             await self._check(Pass.CHAIN if Pass.CHAIN in self._asked else Pass.SEALS, self._find_seals)
         if not self._complete(Pass.CHAIN):
             self._asked -= {Pass.CHAIN}
+        await self._check(Pass.REPORTS, self._find_reports)
         setting = await self._setting()
         for part in await self._parts(setting):
             self._total.join(part)
@@ -155,6 +158,7 @@ class _Run:
             origin=self._origin,
             book=await self._terms(),
             whole_log=self._whole_log,
+            reports=self._reports,
             events_a_window=self._effort.events_a_window,
         )
 
@@ -163,6 +167,9 @@ class _Run:
         cursor = await self._conn.execute("SELECT value FROM colink.installation WHERE name = 'log_id'")
         row = await cursor.fetchone()
         self._origin = origin_of(row[0] if row else "")
+
+    async def _find_reports(self) -> None:
+        self._reports = await followed_reports(self._conn)
 
     async def _terms(self) -> TermsBook:
         """The configuration that orders are judged by, which is small."""
@@ -259,6 +266,9 @@ class _Run:
             lambda: check_named(conn, result(Pass.INBOX), first=log.first, last=log.last, whole_log=whole),
         )
         await self._check(Pass.TRACKING, lambda: check_tracking(conn, result(Pass.TRACKING), self._decode))
+        await self._check(
+            Pass.REPORTS, lambda: check_sums(conn, result(Pass.REPORTS), self._reports, total, self._decode)
+        )
         await self._check(Pass.REFERENCES, lambda: check_references(conn, result(Pass.REFERENCES), log))
         if Pass.DERIVATION in self._asked and self._complete(Pass.DERIVATION, Pass.SPLITS):
             find_unexplained(total)

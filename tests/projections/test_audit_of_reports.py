@@ -1,0 +1,118 @@
+"""Verification folds the reports anew: a changed table is found, and a projection that is behind is no difference."""
+
+from __future__ import annotations
+
+import pytest
+from tests.projections.test_attribution_report import a_busy_monday
+from tests.projections.test_audit import ORDER, found, verified
+from tests.projections.world import AINA, BUDI, World
+
+from colink.domain.audit.report import Kind, Pass, Status
+
+pytestmark = pytest.mark.anyio
+
+SALES, TOUCHES = "colink_read.attribution_sales_v1", "colink_read.attribution_touches_v1"
+ORDERS, SCORES = "colink_read.attribution_orders_v1", "colink_read.leaderboard_scores_v1"
+
+
+@pytest.fixture
+async def told(world: World) -> World:
+    """A world whose reports are up to date: orders in two currencies, one of them refunded, and touches."""
+    await a_busy_monday(world)
+    await world.refund(1, line=2, amount="12.34")
+    await world.engine().run_until_caught_up()
+    return world
+
+
+async def of_reports(world: World) -> set[tuple[Pass, Kind, int]]:
+    return found(await verified(world))
+
+
+async def last_split(world: World, order_id: str) -> int:
+    [(position,)] = await world.rows("SELECT max(position) FROM colink.events WHERE stream_id = %s", order_id)
+    return int(position)
+
+
+async def test_reports_as_they_were_folded(told: World) -> None:
+    report = await verified(told)
+    assert report.findings == []
+    result = report.result(Pass.REPORTS)
+    assert result.status is Status.PASSED
+    rows = await told.rows(
+        f"SELECT (SELECT count(*) FROM {ORDERS}), (SELECT count(*) FROM {SALES}), (SELECT count(*) FROM {TOUCHES}),"
+        f" (SELECT count(*) FROM {SCORES})"
+    )
+    [(orders, sales, touches, scores)] = rows
+    assert (orders, result.checked) == (4, 2 * orders + sales + touches + scores)
+
+
+async def test_a_projection_that_is_behind(told: World) -> None:
+    await told.refund(3, line=1, amount="5.00")
+    await told.order(5, 7_000, creator=BUDI)
+    await told.touch(BUDI)
+    assert await of_reports(told) == set()
+
+
+async def test_reports_before_the_first_worker(world: World) -> None:
+    await world.order(1, 10_000)
+    assert (await verified(world)).result(Pass.REPORTS).status is Status.PASSED
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (f"UPDATE {SALES} SET revenue = revenue + 1 WHERE creator_id = '{AINA}' AND currency = 'MYR'", Kind.CHANGED),
+        (f"UPDATE {ORDERS} SET commission = 0 WHERE order_id = '{ORDER}'", Kind.CHANGED),
+        (f"DELETE FROM {ORDERS} WHERE order_id = '{ORDER}'", Kind.MISSING),
+        (
+            (
+                f"UPDATE {SCORES} SET value = value + 1 WHERE metric = 'revenue' AND currency = 'MYR'"
+                f" AND creator_id = '{AINA}' AND quarter = '-infinity' AND board LIKE 'campaign:%'"
+            ),
+            Kind.CHANGED,
+        ),
+        (
+            (
+                f"DELETE FROM {SCORES} WHERE metric = 'revenue' AND currency = 'MYR'"
+                f" AND creator_id = '{AINA}' AND quarter > '-infinity' AND board LIKE 'campaign:%'"
+            ),
+            Kind.MISSING,
+        ),
+    ],
+)
+async def test_what_orders_add(told: World, change: str, kind: Kind) -> None:
+    assert told.tamper(change) == [1]
+    assert await of_reports(told) == {(Pass.REPORTS, kind, await last_split(told, ORDER))}
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (f"UPDATE {TOUCHES} SET clicks = clicks + 1 WHERE creator_id = '{BUDI}'", Kind.CHANGED),
+        (f"DELETE FROM {TOUCHES} WHERE creator_id = '{BUDI}'", Kind.MISSING),
+        (
+            (
+                f"UPDATE {SCORES} SET value = value + 1 WHERE metric = 'clicks' AND quarter = '-infinity'"
+                f" AND creator_id = '{BUDI}' AND board LIKE 'campaign:%'"
+            ),
+            Kind.CHANGED,
+        ),
+        (
+            (
+                f"INSERT INTO {ORDERS} SELECT 'ord_9', organization_id, quarter, creator_id, campaign_id, link_id,"
+                f" currency, 1, 1 FROM {ORDERS} WHERE order_id = '{ORDER}'"
+            ),
+            Kind.EXTRA,
+        ),
+        (
+            (
+                f"INSERT INTO {SALES} SELECT 'org_9', quarter, creator_id, campaign_id, link_id, currency, 1, 1, 1"
+                f" FROM {SALES} WHERE creator_id = '{BUDI}'"
+            ),
+            Kind.EXTRA,
+        ),
+    ],
+)
+async def test_what_names_no_position_of_the_log(told: World, change: str, kind: Kind) -> None:
+    assert told.tamper(change) == [1]
+    assert await of_reports(told) == {(Pass.REPORTS, kind, 0)}
