@@ -150,6 +150,43 @@ async def test_the_live_version_is_kept_up_while_another_is_built(world: World) 
     assert await counted(world, 2) == each_once(1, 2, 3), "not behind what readers had already seen"
 
 
+async def until_the_flip_waits(watcher: Connection) -> None:
+    for _ in range(6_000):
+        cursor = await watcher.execute(
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            " AND query LIKE '%ORDER BY version, log FOR UPDATE'"
+        )
+        if cursor.rowcount:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it never came to the flip")
+
+
+async def test_the_flip_takes_in_what_the_live_version_applied_last(world: World) -> None:
+    await sold(world, 1)
+    engine = engine_of(world, Tally())
+    await engine.run_until_caught_up()
+    async with (
+        world.pool.connection() as conn,
+        await psycopg.AsyncConnection.connect(world.database.superuser_dsn, autocommit=True) as watcher,
+    ):
+        async with conn.transaction():  # the worker is at a batch of the live version
+            await conn.execute("SELECT FROM colink.projection_checkpoints WHERE version = 1 FOR UPDATE")
+            building = asyncio.create_task(engine.rebuild("tally"))
+            await until_the_flip_waits(watcher)
+            await sold(world, 2)
+            await conn.execute(
+                f"INSERT INTO {table('tally', 1)} (order_id, seen) VALUES (%s, 1)", (f"ord_{STORE}.2",)
+            )
+            await conn.execute(
+                "UPDATE colink.projection_checkpoints SET position = (SELECT position FROM colink.log_head)"
+                " WHERE version = 1"
+            )
+
+        assert (await building).live
+    assert await counted(world, 2) == each_once(1, 2)
+
+
 async def test_a_rebuild_that_was_killed_goes_on_where_it_was(world: World) -> None:
     positions = await sold(world, 1, 2, 3, 4)
     await engine_of(world, Tally()).run_until_caught_up()

@@ -14,7 +14,7 @@ log: then its logs may be followed beside each other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -184,6 +184,17 @@ class VersionRun:
             " WHERE projection = %s AND version = %s",
             (self.projection.name, self.version),
         )
+
+
+async def all_of(works: Iterable[Coroutine[None, None, int]]) -> int:
+    """Their sum, once all came to an end; then the first error, if any."""
+    ends = await asyncio.gather(*works, return_exceptions=True)
+    passed = 0
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+        passed += end
+    return passed
 
 
 class _ReadAhead:

@@ -10,12 +10,11 @@ Not responsible for what a projection keeps (its module), when the engine runs (
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 from colink.domain.errors import Conflict, NotFound
-from colink.projections.advance import VersionRun
+from colink.projections.advance import VersionRun, all_of
 from colink.projections.checkpoints import Checkpoint, Lag, State, all_checkpoints, checkpoints, lag
 from colink.projections.logs import (
     ArchiveReader,
@@ -105,7 +104,7 @@ class ProjectionEngine:
     async def run_until_caught_up(self) -> int:
         """All projections beside each other, until each is at the head of its logs or parked. The number of positions
         passed. Errors of the database come out after every projection had its turn."""
-        return await _all_of(self.catch_up(name) for name in self._projections)
+        return await all_of(self.catch_up(name) for name in self._projections)
 
     async def catch_up(self, name: str) -> int:
         """One projection. The number of positions this engine moved it. Builds its first version where there is none;
@@ -118,7 +117,7 @@ class ProjectionEngine:
         if version is None:
             return await self._build(projection)
         run = VersionRun(self._pool, projection, version, self._upcast, self._open_archive)
-        return await _all_of(run.catch_up(log, batch_size=self._batch_size) for log in projection.parts)
+        return await all_of(run.catch_up(log, batch_size=self._batch_size) for log in projection.parts)
 
     async def _is_to_build(self, conn: Connection, projection: Projection) -> bool:
         if await is_outdated(conn, projection):
@@ -172,14 +171,3 @@ class ProjectionEngine:
             msg = f"no projection is called {name!r}: there are {', '.join(self._projections)}"
             raise NotFound(msg)
         return self._projections[name]
-
-
-async def _all_of(works: Iterable[Coroutine[None, None, int]]) -> int:
-    """Their sum, once all came to an end; then the first error, if any."""
-    ends = await asyncio.gather(*works, return_exceptions=True)
-    passed = 0
-    for end in ends:
-        if isinstance(end, BaseException):
-            raise end
-        passed += end
-    return passed

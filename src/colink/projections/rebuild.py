@@ -11,7 +11,6 @@ A rebuild that was killed leaves a version that nobody reads, with its checkpoin
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from psycopg import OperationalError
 
 from colink.domain.errors import Conflict
-from colink.projections.advance import CannotApply, Step, VersionRun
+from colink.projections.advance import CannotApply, Step, VersionRun, all_of
 from colink.projections.logs import Connection, Log, OpenArchive, Pool, Upcaster, heads, no_archive
 from colink.projections.versions import (
     Projection,
@@ -121,9 +120,9 @@ class Rebuild:
         return False
 
     async def _catch_up(self, run: VersionRun, watch: _Watch) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for log in self._projection.parts:
-                tasks.create_task(run.catch_up(log, batch_size=self._batch_size, told=watch.stepped))
+        await all_of(
+            run.catch_up(log, batch_size=self._batch_size, told=watch.stepped) for log in self._projection.parts
+        )
 
     async def _flip(self, run: VersionRun, watch: _Watch) -> bool:
         """Whether the version is live now. Not where more of a log is left than a batch, or what is left cannot be
