@@ -14,9 +14,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from tests.adapters.postgres.commands import Post
 from tests.adapters.postgres.sealed import SealedLog
 
-from colink.adapters.postgres.pool import AsyncPool
+from colink.adapters.postgres.committer import Committer
+from colink.adapters.postgres.pool import AsyncPool, create_pool
+from colink.adapters.postgres.sealer import Sealer
 from colink.adapters.sealing_keys import SealRefused
 from colink.application.sealing.keys import signature_is_good
 from colink.domain.sealing.checkpoint import Checkpoint, VerifierKey, verified_checkpoint
@@ -140,6 +143,34 @@ async def test_several_sealers_at_once_seal_everything_once(log: SealedLog) -> N
     assert await log.run(story) == 1_200
     assert_sealed_whole(log)
     assert log.value("select count(*) from colink.checkpoint_keys") == 1
+
+
+async def test_what_is_appended_meanwhile_is_sealed_in_its_order(log: SealedLog) -> None:
+    """Commands through two committers, as of two processes, while two sealers follow them."""
+    async with (
+        create_pool(log.database.app_dsn, for_commands=True) as commands,
+        Committer(commands, log.clock, in_flight=2) as one,
+        Committer(commands, log.clock, in_flight=2) as other,
+        create_pool(log.database.app_dsn) as pool,
+    ):
+        writing = True
+
+        async def follow(sealer: Sealer) -> None:
+            while writing or await sealer.run():
+                await sealer.run()
+                await asyncio.sleep(0)
+
+        sealers = [asyncio.create_task(follow(log.sealer(pool, batch_size=5))) for _ in range(2)]
+        for portion in range(10):
+            await asyncio.gather(
+                *(bus.submit(Post(journal_id=f"jrn_{portion}_{n}")) for n, bus in enumerate([one, other] * 10))
+            )
+        writing = False
+        await asyncio.gather(*sealers)
+    await log.seal()
+    assert len(log.events()) == 200
+    assert_sealed_whole(log)
+    assert log.value("select count(*) from colink.checkpoints") > 1
 
 
 async def test_a_second_sealer_cannot_fork_the_chain(log: SealedLog) -> None:

@@ -14,6 +14,7 @@ published is written to the key's folder first, so that a signature is never for
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,8 +36,8 @@ from colink.projections.seals import SEALED_DATA, newest_checkpoint, root_at, st
 _log = structlog.get_logger(__name__)
 
 _NODE_LEVELS = (8, 16)
-_BATCH = 8_192  # events a transaction
-_BATCHES_A_RUN = 64  # then the worker gets to look up
+_BATCH = 4_096  # events a transaction
+_BATCHES_A_RUN = 128  # then the worker gets to look up
 _SECONDS_BETWEEN = 1.0  # of signatures while the log keeps growing
 
 
@@ -46,6 +47,22 @@ class _End:
 
     chain: bytes
     tree: CompactRange
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Events as canonical bytes and how many NULLs are among them, from the position `after` on."""
+
+    after: int
+    rows: Sequence[tuple[bytes, int]]
+
+    def check_gapless(self) -> None:
+        """Raises SealRefused. Rows come in order, so a gap shows in the last of them."""
+        if position_of(self.rows[-1][0]) == self.after + len(self.rows):
+            return
+        missing = next(at for at, (data, _) in enumerate(self.rows, self.after + 1) if position_of(data) != at)
+        msg = f"there is no event at position {missing}, and there are later ones: the log was damaged"
+        raise SealRefused(msg)
 
 
 class Sealer:
@@ -76,10 +93,13 @@ class Sealer:
         events were sealed. Raises SealRefused, NotSealable; the reason is kept for `audit checkpoint` and metrics."""
         sealed = 0
         try:
+            batch = await self._read_events(None)
             for _ in range(_BATCHES_A_RUN):
-                if not (added := await self._seal_batch()):
+                # The next ones are read while these are written: a backlog keeps both sides busy.
+                added, following = await asyncio.gather(self._seal_batch(batch), self._read_following(batch))
+                if not added:
                     break
-                sealed += added
+                sealed, batch = sealed + added, following
             if not sealed or self._monotonic() >= self._sign_again_at:
                 await self._sign()
         except (SealRefused, NotSealable) as refusal:
@@ -97,20 +117,22 @@ class Sealer:
 
     # Sealing ------------------------------------------------------------------------------------------------------
 
-    async def _seal_batch(self) -> int:
+    async def _seal_batch(self, batch: _Batch) -> int:
+        """How many events were sealed: none where another sealer is at it, or sealed them since they were read."""
+        if not batch.rows:
+            return 0
         try:
             async with self._pool.connection() as conn, conn.transaction():
                 if not await _locked(conn):
                     return 0
                 end = await self._read_end(conn)
-                size = end.tree.size
-                rows = await self._read_events(conn, after=size)
-                if not rows:
+                if end.tree.size != batch.after:
                     return 0
-                leaves = leaves_of_data(size + 1, rows)
+                batch.check_gapless()
+                leaves = leaves_of_data(batch.after + 1, batch.rows)
                 chain = links(end.chain, leaves)
                 end.tree.extend(leaves)
-                await _write(conn, first=size + 1, previous=end.chain, leaves=leaves, chain=chain, tree=end.tree)
+                await _write(conn, after=batch.after, previous=end.chain, leaves=leaves, chain=chain, tree=end.tree)
         except BaseException:
             self._end = None  # it may hold what was never committed
             raise
@@ -130,19 +152,22 @@ class Sealer:
             msg = f"the seals are damaged: {missing.detail}"
             raise SealRefused(msg) from missing
 
-    async def _read_events(self, conn: Connection, *, after: int) -> list[tuple[bytes, int]]:
-        cursor = await conn.execute(
-            f"SELECT {SEALED_DATA} FROM"
-            " (SELECT * FROM colink.events WHERE position > %s ORDER BY position LIMIT %s) events ORDER BY position",
-            (after, self._batch_size),
-            binary=True,
-        )
-        rows: list[tuple[bytes, int]] = await cursor.fetchall()
-        if rows and (position_of(rows[0][0]), position_of(rows[-1][0])) != (after + 1, after + len(rows)):
-            missing = next(at for at, (data, _) in enumerate(rows, after + 1) if position_of(data) != at)
-            msg = f"there is no event at position {missing}, and there are later ones: the log was damaged"
-            raise SealRefused(msg)
-        return rows
+    async def _read_following(self, batch: _Batch) -> _Batch:
+        after = batch.after + len(batch.rows)
+        return await self._read_events(after) if len(batch.rows) == self._batch_size else _Batch(after, [])
+
+    async def _read_events(self, after: int | None) -> _Batch:
+        """The events after a position, the last seal where None. No lock is needed: events never change."""
+        async with self._pool.connection() as conn:
+            if after is None:
+                after = await _sealed(conn)
+            cursor = await conn.execute(
+                f"SELECT {SEALED_DATA} FROM (SELECT * FROM colink.events"
+                " WHERE position > %s ORDER BY position LIMIT %s) events ORDER BY position",
+                (after, self._batch_size),
+                binary=True,
+            )
+            return _Batch(after, await cursor.fetchall())
 
     # Signing ------------------------------------------------------------------------------------------------------
 
@@ -246,7 +271,7 @@ async def _sealed(conn: Connection) -> int:
 async def _write(
     conn: Connection,
     *,
-    first: int,
+    after: int,
     previous: bytes,
     leaves: Sequence[bytes],
     chain: Sequence[bytes],
@@ -254,8 +279,8 @@ async def _write(
 ) -> None:
     nodes = [b"".join(tree.completed.pop(level, ())) for level in _NODE_LEVELS]
     cursor = await conn.execute(
-        "SELECT colink.seal(%s, %b, %b, %b, %b, %b)", (first, previous, b"".join(leaves), b"".join(chain), *nodes)
+        "SELECT colink.seal(%s, %b, %b, %b, %b, %b)", (after + 1, previous, b"".join(leaves), b"".join(chain), *nodes)
     )
     if await cursor.fetchone() != (True,):
-        msg = f"position {first} was sealed by somebody who did not hold the lock"
+        msg = f"position {after + 1} was sealed by somebody who did not hold the lock"
         raise SealRefused(msg)
