@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,7 +30,8 @@ class CachedStores:
     """A StoreDirectory in front of another. Unknown stores are never remembered: one made a moment ago is found.
 
     `monotonic` gives seconds. A store is read again after `keep_seconds`, and by `reread` when its secrets did not
-    fit: a new secret works at once, a withdrawn one at most `keep_seconds` longer.
+    fit: a new secret works at once, a withdrawn one at most `keep_seconds` longer. Many who ask at once share one
+    reading: a busy shop's cause one query, not one each.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class CachedStores:
         self._reread_after = reread_after
         self._most = most
         self._known: dict[str, tuple[float, StoreAccess]] = {}
+        self._reading: dict[str, asyncio.Future[StoreAccess | None]] = {}
 
     async def store(self, store_id: str) -> StoreAccess | None:
         return await self._younger_than(self._keep_seconds, store_id)
@@ -60,6 +63,13 @@ class CachedStores:
         now = self._monotonic()
         if known is not None and now - known[0] < seconds:
             return known[1]
+        reading = self._reading.get(store_id)
+        if reading is None:
+            reading = self._reading[store_id] = asyncio.ensure_future(self._read(store_id, now))
+            reading.add_done_callback(lambda _: self._reading.pop(store_id, None))
+        return await asyncio.shield(reading)  # one that hangs up leaves the others their answer
+
+    async def _read(self, store_id: str, now: float) -> StoreAccess | None:
         access = await self._directory.store(store_id)
         self._known.pop(store_id, None)
         if access is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -57,8 +58,10 @@ async def show_admin_key(colink: RunningColink) -> None:
 async def serve_until_stopped(colink: RunningColink, *, host: str, port: int, as_json: bool) -> None:
     """Answer requests until SIGINT or SIGTERM; those under way are finished first."""
     listener = listen(host, port)
+    app = colink.asgi()
+    settle_memory()
     config = uvicorn.Config(
-        colink.asgi(),
+        app,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -73,6 +76,15 @@ async def serve_until_stopped(colink: RunningColink, *, host: str, port: int, as
         people=lambda console: console.print(f"CoLink at {url} (API docs at {url}/docs)", soft_wrap=True),
     )
     await _Server(config, on_exit=colink.end_streams).serve(sockets=[listener])
+
+
+def settle_memory() -> None:
+    """What has been made until now stays as long as the process: the garbage collector need not look at it again and
+    again (a whole collection took a fifth of a second, in which nobody was answered), nor at the young after every
+    700 objects, which is one order."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def url_of(host: str, port: int) -> str:
