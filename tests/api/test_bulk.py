@@ -186,6 +186,17 @@ async def test_bodies_may_be_eight_mebibytes_here_and_no_larger(shared_shop: Sho
     await shared_shop.refused("POST", "/v1/orders/bulk", status=413, content=largest + b" ")
 
 
+async def test_no_more_large_requests_are_read_at_once_than_may(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("colink.api.root.MOST_LARGE", 2)
+    store = await a_store(shop)
+    body = {"store_id": store["id"], "orders": [an_order()]}
+    answers = await asyncio.gather(*(shop.send("POST", "/v1/orders/bulk", body) for _ in range(3)))
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 503]
+    (refused,) = [answer for answer in answers if answer.status_code == 503]
+    assert (refused.headers["retry-after"], refused.json()["type"]) == ("1", "urn:colink:problem:unavailable")
+    await told(shop, store, [an_order("2")])
+
+
 class TestIdempotencyKeys:
     async def test_the_same_request_gets_the_first_answer(self, shop: Shop) -> None:
         store = await a_store(shop)
@@ -198,6 +209,8 @@ class TestIdempotencyKeys:
         assert [each["status"] for each in again.json()["results"]] == ["accepted", "rejected"]
         assert ("idempotent-replayed" in first.headers, again.headers["idempotent-replayed"]) == (False, "true")
         assert await head(shop) == before
+        async with shop.colink.pool.connection() as connection:
+            assert (await verify(connection, shop.colink.decode)).findings == []
 
     async def test_another_request_is_refused_before_any_of_it(self, shop: Shop) -> None:
         store = await a_store(shop)

@@ -22,11 +22,13 @@ from colink.api.errors import InternalError
 from colink.api.metrics import Metrics
 from colink.api.routes.bulk_orders import BULK_MAX_BODY, BULK_PATH
 from colink.application.ports import IdFactory
-from colink.domain.errors import ColinkError, InvalidInput, PayloadTooLarge
+from colink.domain.errors import ColinkError, InvalidInput, PayloadTooLarge, Unavailable
 
 MAX_BODY = 2 * 1024 * 1024  # bytes
 MAX_BODY_OF: Mapping[str, int] = {BULK_PATH: BULK_MAX_BODY}
 """Paths that take larger ones."""
+MOST_LARGE = 16
+"""Requests with larger bodies at once: what they hold in memory is bounded before any of it is read."""
 ONE_OF = 100
 """Of the answers to machines that call all the time so many share one line in the log, where nothing was wrong."""
 _FOR_MONITORS = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -53,6 +55,7 @@ class Root:
         self._ids = ids
         self._metrics = metrics
         self._busy_answers = itertools.count()
+        self._large = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -91,6 +94,8 @@ class Root:
             check_address(scope)
             if bare is not None:
                 await bare.app(scope, receive, send)
+            elif scope["path"] in MAX_BODY_OF:
+                await self._answer_large(scope, receive, send)
             else:
                 await self._app(scope, await buffered(scope, receive), send)
         except ClientDisconnect:
@@ -102,6 +107,16 @@ class Root:
                 _log.error("unexpected error", path=scope["path"], method=scope["method"], exc_info=error)
                 problem = InternalError("the error was logged; quote X-Request-ID when you report it")
                 await problem_answer(problem)(scope, receive, send)
+
+    async def _answer_large(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._large >= MOST_LARGE:
+            msg = f"{MOST_LARGE} large requests are under way; send this one again shortly"
+            raise Unavailable(msg)
+        self._large += 1
+        try:
+            await self._app(scope, await buffered(scope, receive), send)
+        finally:
+            self._large -= 1
 
 
 class _Answer:
