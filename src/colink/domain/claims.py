@@ -85,19 +85,21 @@ def changes(before: Mapping[ClaimKey, int], after: Mapping[ClaimKey, int]) -> It
 class ClaimHistory:
     """N of each claim followed through an order's history, which tells what of it is due when: what was there from
     the first payment a holding period after it, each later increase a holding period after its own time; a decrease
-    eats what would be due last. What is owed to the buyer is no part of it."""
+    eats what would be due last. What is owed to the buyer is no part of it.
+
+    After the last time, `nets` are N, `tranches` what of each claim is due when, soonest first."""
 
     def __init__(self, basis: Basis) -> None:
         self._basis = basis
         self._hold = basis.hold
         self._followed: dict[ClaimKey, int] = {}
-        self._tranches: dict[ClaimKey, list[Tranche]] = defaultdict(list)
+        self.tranches: dict[ClaimKey, list[Tranche]] = {}
         self.nets: dict[ClaimKey, int] = {}
         self.owed_to_buyer = 0
 
     def follow(self, split: Split, *, at: datetime, everything_reversed: bool) -> None:
         """The next time of the history and what the order amounted to then."""
-        basis, followed, tranches = self._basis, self._followed, self._tranches
+        basis, followed, tranches = self._basis, self._followed, self.tranches
         nets = net_claims(split, basis.organization_id, settlement=basis.pinned.settlement)
         owed = max(_owed_to_buyer(split, nets, basis, everything_reversed=everything_reversed), 0)
         due_at = at + self._hold
@@ -105,19 +107,15 @@ class ClaimHistory:
             amount = nets.get(key, 0)
             if owed and key == basis.pass_through:
                 amount -= owed
-            amount, before = max(amount, 0), followed.get(key, 0)
+            amount, before = amount if amount > 0 else 0, followed.get(key, 0)
             if amount > before:
-                tranches[key].append(Tranche(due_at=due_at, amount=amount - before))
+                tranches.setdefault(key, []).append(Tranche(due_at=due_at, amount=amount - before))
             elif amount < before:
                 _eat_last(tranches[key], before - amount)
             else:
                 continue
             followed[key] = amount
         self.nets, self.owed_to_buyer = nets, owed
-
-    def maturing(self, key: ClaimKey) -> tuple[Tranche, ...]:
-        """What of a claim is due when, soonest first."""
-        return tuple(self._tranches[key]) if key in self._tranches else ()
 
 
 def _eat_last(tranches: list[Tranche], amount: int) -> None:
@@ -141,7 +139,7 @@ def claims_now(
     """What each payee is owed and when, at the end of an order's history. `before` is what was posted so far, `times`
     the effective times of what changed since."""
     known = {(claim.line_id, claim.payee_id): claim for claim in before.claims} if before else {}
-    nets, pass_through = history.nets, basis.pass_through
+    nets, tranches, pass_through = history.nets, history.tranches, basis.pass_through
     held_of = split.creator_id if basis.attribution.own_link else None
     effective_at = _EffectiveTimes(split, before, basis, times)
     claims = []
@@ -153,7 +151,7 @@ def claims_now(
         held = history.owed_to_buyer if line_id is None and key == pass_through else 0
         if payee_id == held_of:
             held = max(net, 0)
-        maturing = history.maturing(key)
+        maturing = tuple(tranches[key]) if key in tranches else ()
         rise = (net - held) - (was.net - was.held)
         claims.append(
             Claim(

@@ -104,8 +104,9 @@ class _ClaimWalk:
     def change_net(self, key: ClaimKey, difference: int, legs: dict[Leg, int], *, purpose: Purpose) -> None:
         line_id, payee_id = key
         net, cleared = self._claims.get(key, (0, 0))
-        self._claims[key] = (net + difference, cleared)
-        to_available = min(net + difference, cleared) - min(net, cleared)
+        after = net + difference
+        to_available = (after if after < cleared else cleared) - (net if net < cleared else cleared)
+        self._claims[key] = (after, cleared)
         if to_available:
             legs[ledger.payee_available(payee_id), line_id, purpose] = to_available
         legs[ledger.payee_pending(payee_id), line_id, purpose] = difference - to_available

@@ -6,8 +6,9 @@ deliveries merged so far, the touches a decision looked at, the terms that stood
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from colink.domain.aggregates import Event
 from colink.domain.attribution import rederive
@@ -15,6 +16,7 @@ from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.audit.terms import TermsBook
 from colink.domain.orders import Order, OrderAttributed, OrderCleared, OrderSplit
 from colink.domain.postings import Draft, journals_between
+from colink.domain.value import replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +127,9 @@ class OrderReplay:
             result.find(Kind.DERIVED_DIFFERENTLY, position, order.id, f"{order.id} was cleared with nothing due")
             return
         result.checked += 1
-        derived = replace(event, due_at=clearing.due_at, claims=clearing.claims, clears_at=clearing.clears_at)
+        derived = dataclasses.replace(
+            event, due_at=clearing.due_at, claims=clearing.claims, clears_at=clearing.clears_at
+        )
         if event != derived or event.due_at > event.timestamp:
             result.find(
                 Kind.DERIVED_DIFFERENTLY,
