@@ -8,6 +8,7 @@ known by their ordinal in the batch, counted from 0. Not responsible for what is
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import TypeVar
 
 from colink.application.ports import Command, Needs
@@ -16,6 +17,10 @@ from colink.projections.documents import kind_of
 from colink.projections.payouts import HOLDING
 
 T = TypeVar("T")
+
+# How much older a touch may be than what is looked for says, by when it was recorded.
+_LONGEST_WINDOW = timedelta(days=366)  # of a campaign: a year, and the day by which clocks may differ
+_CLOCKS_DIFFER = timedelta(days=1)
 
 # scope, key, request digest; answer, position.
 _IDEMPOTENCY = """
@@ -58,8 +63,9 @@ _TERMS = """
 _TRACKING_HEAD = """
     select 'tracking', null, null, null, null, position, null::bigint, null::bigint from colink.tracking_head"""
 # body, position, command. The clicks a command names, and the newest 50 touches of each visitor, named or of a click,
-# that occurred no later than the command's moment. Both look-ups keep out of months in which nothing can be found:
-# before the click's id was made, and more than the longest window (a year) before the moment.
+# that occurred no later than the command's moment. Both keep out of months in which nothing can be found: before the
+# clicks' ids were made, and more than the longest window before the moments. One value each for the whole statement:
+# only then are older months left out before they are opened.
 _TOUCHES = """
     select 'touch', null, null, null, t.body, t.position, t.command, null::bigint
       from (
@@ -67,7 +73,8 @@ _TOUCHES = """
             select k.command, k.moment, t.position, t.body, t.visitor_id
               from unnest(%b::bigint[], %b::timestamptz[], %b::text[]) as k (command, moment, touch_id)
              cross join lateral (select position, body, visitor_id from colink.touches
-                                  where touch_id = k.touch_id and recorded_at >= colink.id_time(k.touch_id)) t
+                                  where touch_id = k.touch_id
+                                    and recorded_at >= colink.earliest_id_time(%b::text[])) t
         ), visitors as (
             select k.command, k.moment, k.visitor_id
               from unnest(%b::bigint[], %b::timestamptz[], %b::text[]) as k (command, moment, visitor_id)
@@ -81,19 +88,21 @@ _TOUCHES = """
          cross join lateral (select position, body from colink.touches
                               where visitor_id = v.visitor_id
                                 and occurred_at <= coalesce(v.moment, 'infinity'::timestamptz)
-                                and recorded_at >= coalesce(v.moment, now()) - interval '366 days'
+                                and recorded_at >= coalesce(%b::timestamptz, '-infinity')
                               order by occurred_at desc, position desc limit 50) t
       ) t"""
-# command. One row for each network from which the same was touched.
+# command. One row for each network from which the same was touched. The newest first: an ordered scan of the index
+# stops at the first match, where a bitmap would gather all touches of the hour.
 _REPEATS = """
     select 'repeat', null, null, null, null, null::bigint, k.command, null::bigint
       from unnest(%b::bigint[], %b::text[], %b::timestamptz[], %b::text[], %b::text[], %b::text[], %b::text[])
            as k (command, network_hash, since, kind, creator_id, link_id, campaign_id)
      cross join lateral (select from colink.touches t
                           where t.network_hash = k.network_hash and t.occurred_at >= k.since
-                            and t.recorded_at >= k.since - interval '1 day' and t.kind = k.kind
+                            and t.recorded_at >= %b::timestamptz and t.kind = k.kind
                             and t.creator_id = k.creator_id and t.link_id is not distinct from k.link_id
-                            and t.campaign_id is not distinct from k.campaign_id limit 1) found"""
+                            and t.campaign_id is not distinct from k.campaign_id
+                          order by t.occurred_at desc limit 1) found"""
 # account, currency; amount, version, credited.
 _BALANCES = """
     select 'balance', k.account, k.currency, null, null, b.amount, b.version, b.credited
@@ -123,15 +132,14 @@ def ask(
     organizations = _once(need.terms_of for need in needs if need.terms_of is not None)
     asked.rows(_TERMS, [(organization, known_terms.get(organization, -1)) for organization in organizations])
     _ask_touches(asked, needs)
-    asked.rows(
-        _REPEATS,
-        [
+    queries = [(command, need.repeats_of) for command, need in enumerate(needs) if need.repeats_of is not None]
+    if queries:
+        rows = [
             (command, network, query.since, query.kind, query.creator_id, query.link_id, query.campaign_id)
-            for command, query in enumerate(need.repeats_of for need in needs)
-            if query is not None
+            for command, query in queries
             for network in query.network_hashes
-        ],
-    )
+        ]
+        asked.rows(_REPEATS, rows, min(query.since for _, query in queries) - _CLOCKS_DIFFER)
     funds = _once(pair for need in needs for pair in need.funds_of)
     asked.rows(_BALANCES, [(payee_available(payee_id), currency) for payee_id, currency in funds])
     asked.rows(_STRETCHES, funds, list(HOLDING))
@@ -167,8 +175,12 @@ def _ask_touches(asked: _Asked, needs: Sequence[Needs]) -> None:
         asked.parts.append(_TRACKING_HEAD)
     if clicks or visitors:
         asked.parts.append(_TOUCHES)
-        for rows in (clicks, visitors):
-            asked.values += map(list, zip(*rows, strict=True)) if rows else ([], [], [])
+        moments = [need.touches_before for need in needs if need.touches_for is not None]
+        known = [moment for moment in moments if moment is not None]
+        asked.values += map(list, zip(*clicks, strict=True)) if clicks else ([], [], [])
+        asked.values.append([click for _, _, click in clicks])
+        asked.values += map(list, zip(*visitors, strict=True)) if visitors else ([], [], [])
+        asked.values.append(min(known) - _LONGEST_WINDOW if len(known) == len(moments) else None)
 
 
 def _once(values: Iterable[T]) -> list[T]:

@@ -13,6 +13,12 @@ create function colink.id_time(id text) returns timestamptz language sql immutab
                 else '-infinity' end
 $$;
 
+-- The same for all of them. Look-ups are bounded by one value a statement: only by that are months left out before they
+-- are opened, and opening them is what many months would cost.
+create function colink.earliest_id_time(ids text[]) returns timestamptz language sql immutable parallel safe as $$
+    select min(colink.id_time(id)) from unnest(ids) id
+$$;
+
 -- Tables ---------------------------------------------------------------------------------------------------------------
 
 drop view colink.tracking_events_json;
@@ -160,6 +166,8 @@ declare
     moment timestamptz;
     starts timestamptz;
     ends timestamptz;
+    streams_since timestamptz;
+    firsts_since timestamptz;
 begin
     select h.position, greatest(clock, h.recorded_at), h.month_from, h.month_until
       into strict head, moment, starts, ends
@@ -169,6 +177,9 @@ begin
     perform check_columns('streams', streams, 3, counts[2]);
     perform check_columns('touches', touches, 10, counts[3]);
     perform check_columns('firsts', firsts, 7, counts[4]);
+    streams_since := earliest_id_time((string_to_array(streams[2], sep))[1:counts[2]]);
+    select min(since::timestamptz) - interval '1 day' into firsts_since
+      from unnest((string_to_array(firsts[3], sep))[1:counts[4]]) since;
 
     return query
         select s.command::integer, 'version', null::bigint, null::timestamptz
@@ -177,11 +188,11 @@ begin
                with ordinality as s (command, stream_id, version, n)
          where s.n <= counts[2]
            and (exists (select from tracking_events e
-                         where e.stream_id = s.stream_id and e.recorded_at >= id_time(s.stream_id)
+                         where e.stream_id = s.stream_id and e.recorded_at >= streams_since
                            and e.version >= s.version::integer)
                 or (s.version::integer > 1
                     and not exists (select from tracking_events e
-                                     where e.stream_id = s.stream_id and e.recorded_at >= id_time(s.stream_id)
+                                     where e.stream_id = s.stream_id and e.recorded_at >= streams_since
                                        and e.version = s.version::integer - 1)))
         union all
         select f.command::integer, 'repeat', null::bigint, null::timestamptz
@@ -192,9 +203,10 @@ begin
                with ordinality as f (command, network_hash, since, kind, creator_id, link_id, campaign_id, n)
          cross join lateral (select from touches t
                               where t.network_hash = f.network_hash and t.occurred_at >= f.since::timestamptz
-                                and t.recorded_at >= f.since::timestamptz - interval '1 day' and t.kind = f.kind
+                                and t.recorded_at >= firsts_since and t.kind = f.kind
                                 and t.creator_id = f.creator_id and t.link_id is not distinct from f.link_id
-                                and t.campaign_id is not distinct from f.campaign_id limit 1) found
+                                and t.campaign_id is not distinct from f.campaign_id
+                              order by t.occurred_at desc limit 1) found
          where f.n <= counts[4];
     if found then
         return;
@@ -368,9 +380,9 @@ end
 $$;
 
 grant select on colink.tracking_events, colink.tracking_events_json, colink.touches, colink.tracking_archives to {app};
-revoke all on function colink.id_time, colink.add_tracking_month, colink.prepare_tracking_months,
+revoke all on function colink.id_time, colink.earliest_id_time, colink.add_tracking_month, colink.prepare_tracking_months,
     colink.append_tracking, colink.tracking_is_needed_for, colink.tracking_months, colink.tracking_genesis,
     colink.tracking_chain_start, colink.archive_tracking_month from public;
-grant execute on function colink.id_time, colink.prepare_tracking_months, colink.append_tracking,
+grant execute on function colink.id_time, colink.earliest_id_time, colink.prepare_tracking_months, colink.append_tracking,
     colink.tracking_is_needed_for, colink.tracking_months, colink.tracking_genesis, colink.tracking_chain_start,
     colink.archive_tracking_month to {app};
