@@ -83,7 +83,7 @@ async def seal_state(conn: Connection, *, now: datetime) -> SealState:
         " LEFT JOIN (SELECT * FROM colink.checkpoints ORDER BY tree_size DESC LIMIT 1) c ON true"
         " LEFT JOIN (SELECT * FROM colink.checkpoint_keys ORDER BY ordinal DESC LIMIT 1) k ON true"
         " LEFT JOIN (SELECT * FROM colink.seal_alarms ORDER BY id DESC LIMIT 1) a"
-        " ON c.signed_at IS NULL OR a.raised_at >= c.signed_at"
+        " ON a.raised_at >= greatest(c.signed_at, k.added_at, '-infinity')"
     )
     row = await cursor.fetchone()
     if row is None:

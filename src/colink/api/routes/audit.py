@@ -1,8 +1,7 @@
 """What an outsider checks the log with: signed tree heads, proofs, and the tree itself as C2SP tiles.
 
-Checkpoints and consistency proofs are for everybody: they hold hashes of large parts of the log and how long it is.
-Proofs of single events, and tiles (leaf hashes, against which a guess at an event could be tried), need a key that
-may read the whole log (docs/decisions/0010).
+Checkpoints and consistency proofs are for everybody: they tell how long the log is, and hashes. Proofs of events, and
+tiles (the hashes of all events), need a key that may read the whole log (docs/decisions/0010).
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ create table colink.seal_alarms (
     raised_at timestamptz not null
 );
 comment on table colink.seal_alarms is
-    'Why the sealer refused to go on. The newest is in force until a checkpoint is published after it.';
+    'Why the sealer refused to go on. The newest is in force until a checkpoint or a key is added after it.';
 
 create trigger append_only before update or delete or truncate on colink.seals
     for each statement execute function colink.refuse_change();
@@ -178,7 +178,9 @@ declare
 begin
     perform pg_advisory_xact_lock(x'C011EA1'::bigint);
     select a.* into newest from seal_alarms a order by a.id desc limit 1;
-    if newest.reason = reason and not exists (select from checkpoints c where c.signed_at > newest.raised_at) then
+    if newest.reason = reason
+       and not exists (select from checkpoints c where c.signed_at > newest.raised_at)
+       and not exists (select from checkpoint_keys k where k.added_at > newest.raised_at) then
         return false;
     end if;
     insert into seal_alarms (reason, raised_at) values (reason, raised_at);
