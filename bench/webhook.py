@@ -1,5 +1,5 @@
-"""Claim: a signed Shopify webhook (7 KB, three lines), from socket to durable order, attribution, split, journal and
-balances, costs little more than answering at all.
+"""Claim: signed Shopify webhooks (7 KB, three lines), each from socket to durable order, attribution, split, journal
+and balances, are taken at three tenths of the rate at which an empty route answers.
 
 `colink serve` runs as a process of its own on an embedded PostgreSQL with default durability, the load generator as
 another, with 64 connections. The baseline is an empty FastAPI route on the same server software, asked by the same

@@ -106,5 +106,6 @@ async def _database_away(_: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    _log.error("unexpected error", path=request.url.path, method=request.method, exc_info=error)
+    route = getattr(request.scope.get("route"), "path", "unknown")  # the path itself may hold what is personal
+    _log.error("unexpected error", route=route, method=request.method, exc_info=error)
     return problem_answer(InternalError("the error was logged; quote the header X-Request-ID when you report it"))

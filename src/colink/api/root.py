@@ -71,7 +71,7 @@ class Root:
                 await self._answer(bare, scope, receive, answer)
             finally:
                 seconds = time.perf_counter() - started
-                route = bare.template if bare else getattr(scope.get("route"), "path", "unknown")
+                route = _route(bare, scope)
                 scope["state"]["route"], scope["state"]["status"] = route, answer.status
                 self._metrics.answered(
                     method=scope["method"],
@@ -104,7 +104,7 @@ class Root:
             await problem_answer(error)(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - the last line of defence: log it, tell nothing
             if not send.started:
-                _log.error("unexpected error", path=scope["path"], method=scope["method"], exc_info=error)
+                _log.error("unexpected error", route=_route(bare, scope), method=scope["method"], exc_info=error)
                 problem = InternalError("the error was logged; quote X-Request-ID when you report it")
                 await problem_answer(problem)(scope, receive, send)
 
@@ -117,6 +117,11 @@ class Root:
             await self._app(scope, await buffered(scope, receive), send)
         finally:
             self._large -= 1
+
+
+def _route(bare: BareRoute | None, scope: Scope) -> str:
+    """The template of what answered: there are few, and they hold nothing that somebody sent."""
+    return bare.template if bare else getattr(scope.get("route"), "path", "unknown")
 
 
 class _Answer:
