@@ -7,6 +7,8 @@ docs/evolution.md says what to do when one of these tests fails.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import make_dataclass
 from decimal import Decimal
 from typing import Any
@@ -119,3 +121,10 @@ def test_every_kind_of_change_shows_in_the_shape(changed: dict[str, Any]) -> Non
 def test_a_member_more_shows_in_the_shape() -> None:
     assert shape_of(_event(kind=TouchKind))["kind"] == "one of click, view"
     assert shape_of(_event(price=Money))["price"] == {"amount": "integer", "currency": "text"}
+
+
+def test_an_audit_knows_every_event_type_by_itself() -> None:
+    """It takes what it does not know for a newer program's, so whatever declares events has to be imported by it."""
+    code = "import colink.projections.audit, colink.domain.aggregates as a; print(*sorted(a.declared_events()))"
+    known = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert known == [cls.TOPIC for cls in EVENT_TYPES]

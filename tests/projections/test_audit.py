@@ -313,3 +313,24 @@ async def test_a_part_of_the_log(world: World) -> None:
     assert found(behind) == {(Pass.ENTRIES, Kind.CHANGED, second + 3)}
     with pytest.raises(InvalidInput):
         await verified(world, from_position=5, to_position=4)
+
+
+async def test_what_a_newer_program_wrote_is_reported_and_not_passed_over(world: World) -> None:
+    await world.order(1, 1000)
+    head = (await world.rows("SELECT position FROM colink.log_head"))[0][0]
+    columns = "stream_id, version, topic, schema_version, payload, recorded_at, actor, correlation_id"
+    world.tamper_with_log(
+        f"INSERT INTO colink.events (position, {columns}) SELECT {head} + n, 'new_' || n, 1,"
+        " CASE n WHEN 1 THEN 'order.teleported' ELSE 'link.created' END, n, '{}', recorded_at, 'a', 'c'"
+        f" FROM colink.events, generate_series(1, 2) n WHERE position = {head}",
+        f"UPDATE colink.log_head SET position = {head} + 2",
+    )
+    report = await verified(world, only=[Pass.POSITIONS])
+    assert [(finding.kind, finding.position, finding.message) for finding in report.findings] == [
+        (
+            Kind.UNREADABLE,
+            head + n,
+            f"this program does not know version {n} of {topic}: a newer CoLink may have written it",
+        )
+        for n, topic in ((1, "order.teleported"), (2, "link.created"))
+    ]

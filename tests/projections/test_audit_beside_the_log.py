@@ -192,7 +192,11 @@ async def test_touches_as_they_were_recorded_have_no_findings(world: World) -> N
         ("UPDATE colink.tracking_head SET position = 2", {(Kind.HEAD_DIFFERS, 3)}),
         (
             "UPDATE colink.tracking_events SET recorded_at = recorded_at - interval '1 s' WHERE position = 2",
-            {(Kind.TIME_GOES_BACK, 2)},
+            {(Kind.TIME_GOES_BACK, 2), (Kind.EXTRA, 2)},
+        ),
+        (
+            "UPDATE colink.touches SET recorded_at = recorded_at + interval '1 s' WHERE position = 2",
+            {(Kind.EXTRA, 2)},
         ),
         ("UPDATE colink.tracking_events SET version = 2 WHERE position = 2", {(Kind.GAP, 2)}),
         ("UPDATE colink.tracking_events SET payload = '{' WHERE position = 2", {(Kind.UNREADABLE, 2)}),

@@ -69,6 +69,17 @@ def _taken_from(event_topic: str, aggregate_topic: str) -> tuple[str, ...]:
     return tuple(name for name in signature(resolve_topic(aggregate_topic).__init__).parameters if name in told)
 
 
+def declared_events() -> dict[str, type[Event]]:
+    """Every event class of the modules imported so far, by its topic."""
+    found: dict[str, type[Event]] = {}
+    classes = [Event]
+    for cls in classes:
+        classes += cls.__subclasses__()
+        if "TOPIC" in cls.__dict__:
+            found[cls.TOPIC] = cls
+    return found
+
+
 class Aggregate(BaseAggregate[str]):
     """A consistency boundary: one stream of events, one version."""
 

@@ -9,7 +9,6 @@ read as if it were known, it would be read wrongly (docs/evolution.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any, cast
 
@@ -18,7 +17,7 @@ from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import Cipher, Compressor, Mapper, MapperDeserialisationError, StoredEvent, Transcoder
 
 from colink.adapters.postgres.prepared import StampedEvent
-from colink.domain.aggregates import Event
+from colink.domain.aggregates import Event, declared_events
 from colink.domain.errors import InvalidInput
 
 _NUL_IN_JSON = "\\u0000"
@@ -109,17 +108,11 @@ def schema_version(event_class: type[Any]) -> int:
 def event_class(topic: str) -> type[Event]:
     """The class declared with that topic. Raises LookupError for one that this program does not have: a topic in the
     log never imports anything, as the library's own look-up would."""
-    for declared in _declared(Event):
-        if declared.__dict__.get("TOPIC") == topic:
-            return declared
-    msg = "no event of this program has that topic; a newer CoLink may have written it: use that one"
-    raise LookupError(msg)
-
-
-def _declared(cls: type[Event]) -> Iterator[type[Event]]:
-    for subclass in cls.__subclasses__():
-        yield subclass
-        yield from _declared(subclass)
+    found = declared_events().get(topic)
+    if found is None:
+        msg = "no event of this program has that topic; a newer CoLink may have written it: use that one"
+        raise LookupError(msg)
+    return found
 
 
 def _up_to_date(cls: type[Event], payload: str) -> str:

@@ -8,6 +8,7 @@ from typing import LiteralString
 
 import msgspec
 
+from colink.domain.aggregates import declared_events
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.projections.audit.part import Part
 from colink.projections.audit.reading import Window, moment_of
@@ -31,11 +32,13 @@ class LogRange:
 
 
 class PositionCheck:
-    """The pass `positions`: gapless, recorded times never going back. `end`: where the part ends."""
+    """The pass `positions`: gapless, recorded times never going back, each event of a topic and a shape that this
+    program knows. `end`: where the part ends."""
 
     def __init__(self, part: Part, *, first: int, end: int) -> None:
         self._result = part.results[Pass.POSITIONS]
         self._before, self._end = first - 1, end
+        self._newest = {topic: event.class_version for topic, event in declared_events().items()}
         self._recorded_before: int | None = None
 
     def check(self, window: Window) -> None:
@@ -54,6 +57,14 @@ class PositionCheck:
                     f"event {position} was recorded before the one before it",
                     recorded=moment_of(recorded_at),
                     derived=f"not before {moment_of(self._recorded_before)}",
+                )
+            if row.schema_version > self._newest.get(row.topic, 0):
+                self._result.find(
+                    Kind.UNREADABLE,
+                    position,
+                    row.stream_id,
+                    f"this program does not know version {row.schema_version} of {row.topic}: a newer CoLink may "
+                    "have written it",
                 )
             self._before, self._recorded_before = position, recorded_at
         if window.last == self._end and self._before < self._end:

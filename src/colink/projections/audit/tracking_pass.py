@@ -46,10 +46,11 @@ async def check_tracking(conn: Connection, result: PassResult, decode: Decoder) 
     extra = each_row(
         conn,
         "SELECT t.position, t.touch_id FROM colink.touches t"
-        " WHERE NOT EXISTS (SELECT FROM colink.tracking_events e WHERE e.stream_id = t.touch_id) ORDER BY 1",
+        " WHERE NOT EXISTS (SELECT FROM colink.tracking_events e WHERE e.stream_id = t.touch_id"
+        " AND e.recorded_at = t.recorded_at) ORDER BY 1",
     )
     async for position, touch_id in extra:
-        result.find(Kind.EXTRA, position, touch_id, f"the touch {touch_id} was never recorded")
+        result.find(Kind.EXTRA, position, touch_id, f"the touch {touch_id} was never recorded at that time")
 
 
 async def _check_archives(conn: Connection, result: PassResult) -> int:
