@@ -1,0 +1,49 @@
+"""A checkpoint that an auditor kept convicts a log that was cut short with everything that told of it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import psycopg
+from tests.cli.conftest import Shop
+
+SHORTER_BY = 4
+
+
+def cut_short(shop: Shop) -> int:
+    """With all rights on the database; where the log ends now."""
+    tables = ("events", "seals", "merkle_nodes", "checkpoints")
+    with psycopg.connect(shop.database.superuser_dsn) as connection:
+        for table in tables:
+            connection.execute(f"alter table colink.{table} disable trigger append_only".encode())
+        [(end,)] = connection.execute(
+            "update colink.log_head set position = position - %s returning position", [SHORTER_BY]
+        )
+        for table, column in (("events", "position"), ("seals", "position"), ("checkpoints", "tree_size")):
+            connection.execute(f"delete from colink.{table} where {column} > %s".encode(), [end])
+        for table in tables:
+            connection.execute(f"alter table colink.{table} enable always trigger append_only".encode())
+    return int(end)
+
+
+def test_a_checkpoint_kept_elsewhere(shop: Shop, tmp_path: Path) -> None:
+    colink = shop.colink
+    chain = ("audit", "verify", "--only", "chain", "--only", "seals")
+    colink.run("worker", "--once")
+    note = tmp_path / "note"
+    note.write_text(colink.json("audit", "checkpoint")["checkpoint"])
+    report = colink.json(*chain, "--checkpoint", str(note))
+    assert (report["clean"], report["unsealed"]) == (True, 0)
+    assert [result["pass"] for result in report["passes"]] == ["chain", "seals"]
+    refused = colink.run("audit", "verify", "--checkpoint", str(note), "--to", "5", code=2).stderr
+    assert "a checkpoint is about the whole log" in refused
+
+    end = cut_short(shop)
+    in_folder = colink.json(*chain, code=1)["findings"]
+    assert [(found["kind"], found["position"]) for found in in_folder] == [("missing", end + 1)]
+    assert str(colink.data_dir) in in_folder[0]["message"], "the sealer kept what it signed last"
+    shutil.rmtree(colink.data_dir / "keys")
+    assert colink.json(*chain)["clean"], "nothing is left that knows better"
+    told = colink.run(*chain, "--checkpoint", str(note), code=1).stdout
+    assert f"position {end + 1} seals: the checkpoint in {note} has {end + SHORTER_BY} events" in told
