@@ -45,7 +45,8 @@ async def test_a_new_key_works_at_once(shared_shop: Shop) -> None:
 
 def test_roles_may_do_what_the_contract_says() -> None:
     """Auditors only read; only finance decides on payouts; only operators register and make keys."""
-    writes = {permission for permission in Permission if not permission.name.startswith("READ_")}
+    reads = {permission for permission in Permission if permission.name.startswith("READ_")} | {Permission.PROVE}
+    writes = set(Permission) - reads
     assert ALLOWED[Role.AUDITOR] & writes == frozenset()
     assert [role for role in Role if Permission.DECIDE_PAYOUTS in ALLOWED[role]] == [Role.FINANCE]
     assert [role for role in Role if Permission.CREATE_KEYS in ALLOWED[role]] == [Role.OPERATOR]
@@ -76,6 +77,7 @@ def test_roles_may_do_what_the_contract_says() -> None:
         ("POST", "/v1/payouts/x/hold", {"finance"}),
         ("POST", "/v1/payouts/x/release", {"finance"}),
         ("POST", "/v1/inbox/x/replay", {"operator", "finance", "seller"}),
+        ("POST", "/v1/orders/bulk", {"operator", "seller"}),
         ("GET", "/v1/organizations", {"operator", "finance", "auditor", "seller"}),
         ("GET", "/v1/stores", {"operator", "finance", "auditor", "seller"}),
         ("GET", "/v1/products", {"operator", "finance", "auditor", "seller"}),
