@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from tempfile import mkstemp
 
 import msgspec
 
@@ -45,20 +46,29 @@ class ArchiveFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def write(self, file: str, chunks: Iterable[Sequence[ArchivedEvent]], *, previous: bytes) -> bytes:
-        """Write a file and make it durable; the same events give the same bytes. Returns the chain after `previous`
-        and these events. A process that dies on the way leaves nothing under that name."""
+    def write(self, file: str, chunks: Iterable[Sequence[ArchivedEvent]], *, expected: int, previous: bytes) -> bytes:
+        """Write a file of `expected` events and make it durable; the same events give the same bytes. Returns the
+        chain after `previous` and these events. Raises ValueError for another number of events: they may be in a file
+        of that name already, and that one stays. Who dies on the way leaves nothing under that name either."""
         path = self._folder / file
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = path.with_name(f"{path.name}.{os.getpid()}")
-        with beside.open("wb") as raw:
-            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=6, mtime=0) as packed:
-                for chunk in chunks:
-                    previous = chained(previous, chunk)
-                    packed.write(_encoder.encode_lines(chunk))
-            raw.flush()
-            os.fsync(raw.fileno())
-        beside.replace(path)
+        handle, beside = mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as raw:
+                written = 0
+                with gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=6, mtime=0) as packed:
+                    for chunk in chunks:
+                        previous = chained(previous, chunk)
+                        packed.write(_encoder.encode_lines(chunk))
+                        written += len(chunk)
+                raw.flush()
+                os.fsync(raw.fileno())
+            if written != expected:
+                msg = f"{file} would hold {written} events instead of {expected}"
+                raise ValueError(msg)
+            Path(beside).replace(path)
+        finally:
+            Path(beside).unlink(missing_ok=True)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

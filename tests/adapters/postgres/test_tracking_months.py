@@ -7,6 +7,7 @@ import asyncio
 import gzip
 import shutil
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,48 @@ def test_who_reads_the_whole_log_is_not_waited_for_by_clicks(
         with pytest.raises(Conflict, match="the log is being read; try again later"):
             three_months.archive(FEBRUARY)
     assert [month.month for month in three_months.archive(FEBRUARY)] == [JANUARY]
+
+
+def test_of_two_who_archive_at_once_none_spoils_what_the_other_wrote(
+    store: Store, three_months: TrackingArchive, tmp_path: Path
+) -> None:
+    def attempt(_: int) -> int:
+        try:
+            return len(three_months.archive(MARCH))
+        except Conflict:
+            return 0
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(attempt, range(4))) == 2
+    assert [problem for _, problem in three_months.checked()] == [None, None]
+    assert sorted(path.name for path in (tmp_path / "tracking").iterdir()) == [
+        "2025-01.1-2.ndjson.gz",
+        "2025-02.3-3.ndjson.gz",
+    ]
+    assert audited(store).findings == []
+
+
+def test_a_file_that_would_lack_events_is_not_written(store: Store, three_months: TrackingArchive) -> None:
+    whole = three_months.files.write("january", [[]], expected=0, previous=bytes(32))
+    assert whole == bytes(32)
+    with pytest.raises(ValueError, match="would hold 0 events instead of 2"):
+        three_months.files.write("january", [], expected=2, previous=bytes(32))
+    assert list(three_months.files.read("january")) == []
+
+
+def test_clicks_go_on_while_months_are_archived(store: Store, three_months: TrackingArchive) -> None:
+    async def story(bus: Any, _: Any) -> None:
+        async def follow(number: int) -> None:
+            for n in range(20):
+                await bus.submit(click(f"clk_{number}_{n}", networks=(f"net_{number}_{n}",)))
+
+        archiving = asyncio.to_thread(three_months.archive, MARCH)
+        done, *_ = await asyncio.gather(archiving, *(follow(number) for number in range(8)))
+        assert [month.month for month in done] == [JANUARY, FEBRUARY]
+
+    store.run(story, log=TRACKING)
+    assert store.rows("select min(position), max(position), count(*) from colink.tracking_events") == [(4, 165, 162)]
+    assert audited(store).findings == []
 
 
 def spoil(path: Path, change: Callable[[bytes], bytes]) -> None:

@@ -22,6 +22,7 @@ from colink.application.tracking_archive import ArchivedMonth, TrackedMonth, tel
 from colink.domain.errors import Conflict, Unavailable
 
 _ROWS_A_CHUNK = 2_000
+_LOCK = 0x_C0_11_4D
 _TRIES = 40  # a quarter of a second each: readers of the whole log (an audit) may hold it for a while
 _EVENTS = """
     select position, stream_id, version, topic, schema_version, payload, organization_id, recorded_at, actor,
@@ -59,6 +60,10 @@ class TrackingArchive:
     def archive(self, before: date, *, report: Callable[[TrackedMonth], None] = tell_nobody) -> list[TrackedMonth]:
         done = []
         with self._connect() as connection:
+            # Who wrote a month that another has just taken out would write an empty file in place of the full one.
+            if not connection.execute("select pg_try_advisory_lock(%s)", [_LOCK]).fetchall()[0][0]:
+                msg = "another process archives months of tracking now"
+                raise Conflict(msg)
             for month in _months(connection):
                 if month.ends.astimezone(UTC).date() > before:
                     break
@@ -92,8 +97,13 @@ class TrackingArchive:
         file = ""
         if month.first_position is not None:
             file = f"tracking/{month.month:%Y-%m}.{month.first_position}-{month.last_position}.ndjson.gz"
-            with connection.transaction():
-                chain = self.files.write(file, _events(connection, month), previous=chain)
+            expected = (month.last_position or 0) - month.first_position + 1
+            try:
+                with connection.transaction():
+                    chain = self.files.write(file, _events(connection, month), expected=expected, previous=chain)
+            except ValueError as error:
+                msg = f"{month.month:%Y-%m} was not archived: {error}; see `colink audit verify`"
+                raise Conflict(msg) from error
         for tried in range(1, _TRIES + 1):
             try:
                 connection.execute("select colink.archive_tracking_month(%s, %s, %s)", [month.month, chain, file])
