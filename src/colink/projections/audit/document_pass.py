@@ -17,7 +17,7 @@ from colink.domain.payout_accounts import PayoutAccountRegistered, PayoutAccount
 from colink.domain.tracking import CouponCreated, LinkCreated
 from colink.projections import documents  # noqa: F401 - it registers the projectors used below
 from colink.projections.audit.part import Part
-from colink.projections.audit.reading import LogReader, Window
+from colink.projections.audit.reading import Window, WindowReader
 from colink.projections.audit.rows import each_row
 from colink.projections.engine import Connection
 from colink.projections.inline import DocumentRow, project
@@ -114,7 +114,7 @@ async def check_terms_heads(conn: Connection, result: PassResult, terms_heads: M
         result.find(Kind.MISSING, derived, organization_id, f"nothing says when the terms of {organization_id} moved")
 
 
-def _compare(reader: LogReader, result: PassResult, written: Mapping[Key, tuple[int, DocumentRow]]) -> None:
+def _compare(reader: WindowReader, result: PassResult, written: Mapping[Key, tuple[int, DocumentRow]]) -> None:
     result.checked += len(written)
     rows = _rows(reader, list(written))
     for key, (position, row) in written.items():
@@ -130,7 +130,7 @@ def _compare(reader: LogReader, result: PassResult, written: Mapping[Key, tuple[
             )
 
 
-def _rows(reader: LogReader, keys: Sequence[Key]) -> dict[Key, tuple[str | None, str | None, bool, str, int]]:
+def _rows(reader: WindowReader, keys: Sequence[Key]) -> dict[Key, tuple[str | None, str | None, bool, str, int]]:
     rows = reader.rows(
         "SELECT kind, id, version, key, organization_id, part_of_terms, body, position FROM colink.documents"
         " JOIN unnest(%s::text[], %s::text[], %s::integer[]) AS written (kind, id, version)"

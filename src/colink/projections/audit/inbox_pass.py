@@ -22,7 +22,7 @@ from colink.domain.orders import (
     OrderUpdated,
 )
 from colink.projections.audit.part import Part
-from colink.projections.audit.reading import LogReader, LogRow, Window
+from colink.projections.audit.reading import LogRow, Window, WindowReader
 from colink.projections.audit.rows import each_row
 from colink.projections.engine import Connection
 
@@ -105,7 +105,7 @@ def _cause_of(correlation_id: str, causation_id: str | None) -> str:
     return causation_id if causation_id is not None and causation_id.startswith("dlv_") else correlation_id
 
 
-def _compare(reader: LogReader, result: PassResult, chunk: Sequence[_Led]) -> None:
+def _compare(reader: WindowReader, result: PassResult, chunk: Sequence[_Led]) -> None:
     keys = sorted({led.key for led in chunk if led.key is not None})
     found = reader.rows(
         "SELECT i.source, i.delivery_id, i.status, i.order_id, encode(sha256(i.body), 'hex') FROM colink.inbox i"

@@ -4,7 +4,7 @@ Responsible for the snapshot all readers share, and for what a window offers to 
 events in them (decoded once, whichever check asks first), and what lies before and after it in the same streams.
 Not responsible for what is checked.
 
-    Source (picklable)  ->  LogReader (a connection of its own, in the run's snapshot)  ->  Window after Window
+    Source (picklable)  ->  WindowReader (a connection of its own, in the run's snapshot)  ->  Window after Window
 
 A row is what is sealed: the eleven columns of the log.
 """
@@ -29,8 +29,10 @@ from colink.projections.engine import Decoder
 from colink.projections.seals import SEALED_COLUMNS
 
 EVENTS_A_WINDOW = 2_048
+PATIENT = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+"""A snapshot is held for as long as a verification takes, whatever the server's limits."""
 # Every query of a window is by key: a plan for a table that has no statistics yet must not read all of it.
-_SESSION = "SET LOCAL jit = off; SET LOCAL timezone = 'UTC'; SET LOCAL enable_seqscan = off"
+_SESSION = f"{PATIENT}; SET LOCAL jit = off; SET LOCAL timezone = 'UTC'; SET LOCAL enable_seqscan = off"
 
 
 class LogRow(NamedTuple):
@@ -69,7 +71,7 @@ Journal = tuple[int, str, int, JournalRead]
 """Position, id, version (1 of every real one), content."""
 
 
-class LogReader:
+class WindowReader:
     """A connection that reads in the source's snapshot. Close it."""
 
     def __init__(self, source: Source) -> None:
@@ -124,7 +126,7 @@ class Window:
 
     def __init__(
         self,
-        reader: LogReader,
+        reader: WindowReader,
         *,
         first: int,
         last: int,

@@ -10,7 +10,7 @@ from typing import Any, LiteralString
 from psycopg.rows import TupleRow
 
 from colink.domain.audit.report import Kind, PassResult
-from colink.projections.audit.reading import LogReader
+from colink.projections.audit.reading import WindowReader
 from colink.projections.engine import Connection
 
 _ROWS_A_TRIP = 2_000
@@ -18,7 +18,7 @@ _numbers = count(1)
 
 
 def compare_rows(
-    reader: LogReader, result: PassResult, table: LiteralString, key: LiteralString, states: Mapping[str, Any]
+    reader: WindowReader, result: PassResult, table: LiteralString, key: LiteralString, states: Mapping[str, Any]
 ) -> None:
     """The rows of these keys say exactly what was folded; `states` are dataclasses with the columns as fields."""
     if not states:

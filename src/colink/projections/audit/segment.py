@@ -24,7 +24,7 @@ from colink.projections.audit.log_passes import PositionCheck, StreamCheck
 from colink.projections.audit.order_passes import OrderCheck, OrderRowCheck
 from colink.projections.audit.part import Part, new_part
 from colink.projections.audit.payout_passes import PayoutCheck
-from colink.projections.audit.reading import LogReader, Source, WindowCheck
+from colink.projections.audit.reading import Source, WindowCheck, WindowReader
 from colink.projections.audit.report_pass import Followed, ReportCheck
 
 DECISIONS = frozenset({Pass.ATTRIBUTIONS, Pass.SPLITS, Pass.CLEARINGS, Pass.DERIVATION})
@@ -62,7 +62,7 @@ class Segment:
 def verify_segment(setting: Setting, segment: Segment) -> Part:
     part = new_part(segment.passes)
     checks = _checks(setting, segment, part)
-    reader = LogReader(setting.source)
+    reader = WindowReader(setting.source)
     try:
         windows = reader.windows(segment.first, segment.last, until=setting.last, size=setting.events_a_window)
         for count, window in enumerate(windows, start=1):

@@ -29,7 +29,7 @@ from colink.projections.audit.order_passes import check_extra_orders
 from colink.projections.audit.part import Part, new_part, says_the_same
 from colink.projections.audit.payout_passes import check_extra_payouts, check_held
 from colink.projections.audit.processes import usable_processes, verify_segments
-from colink.projections.audit.reading import EVENTS_A_WINDOW, Source
+from colink.projections.audit.reading import EVENTS_A_WINDOW, PATIENT, Source
 from colink.projections.audit.report_pass import Followed, check_sums, followed_reports
 from colink.projections.audit.rows import each_row
 from colink.projections.audit.seals_pass import Outside, SealsCheck
@@ -95,6 +95,7 @@ async def verify(
         raise InvalidInput(msg, field="from")
     async with conn.transaction():
         await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        await conn.execute(PATIENT)
         end = await head(conn, Log.COMMERCE)
         last = end if to_position is None else min(to_position, end)
         log = LogRange(table="colink.events", first=from_position, last=last, head=end)
