@@ -251,6 +251,19 @@ def test_a_tampered_inclusion_proof_is_refused(size: int, chance: random.Random)
             verify_inclusion(**(good | change))  # type: ignore[arg-type]  # the keys are its parameters
 
 
+def test_a_proof_says_how_large_its_tree_is() -> None:
+    """The path and the root of one tree do not pass for those of a larger or smaller one."""
+    kept = Kept(LEAVES)
+    path, root = inclusion_path(kept, 1, 4), bytes.fromhex(ROOTS[3])
+    verify_inclusion(leaf=LEAVES[1], index=1, size=4, path=path, root=root)
+    for size, reason in ((8, "too short"), (2, "too long")):
+        with pytest.raises(ProofRejected, match=reason):
+            verify_inclusion(leaf=LEAVES[1], index=1, size=size, path=path, root=root)
+    steps = consistency_path(kept, 3, 4)
+    with pytest.raises(ProofRejected, match="too short"):
+        verify_consistency(old=3, old_root=bytes.fromhex(ROOTS[2]), new=8, new_root=root, path=steps)
+
+
 @settings(deadline=None)
 @given(st.integers(2, 300), st.randoms(use_true_random=False))
 def test_a_tampered_consistency_proof_is_refused(new: int, chance: random.Random) -> None:
