@@ -23,6 +23,7 @@ from colink.adapters.archive_files import ArchiveFiles
 from colink.adapters.clock import SystemClock
 from colink.adapters.ids import Uuid7Ids
 from colink.adapters.payments.sandbox_credentials import SandboxCredentials
+from colink.adapters.postgres import backup
 from colink.adapters.postgres import migrate as schema
 from colink.adapters.postgres.append import TRACKING
 from colink.adapters.postgres.binaries import ServerError
@@ -471,14 +472,35 @@ def schema_state(settings: Settings) -> schema.SchemaStatus:
         return schema.status(database.owner_dsn)
 
 
+def back_up(settings: Settings, destination: Path) -> None:
+    """A copy of everything, of a service that may go on working. Raises DatabaseNotUsable."""
+    with held_database(settings) as database, in_words():
+        backup.back_up(database.owner_dsn, settings.data_dir, destination)
+
+
+def restore(settings: Settings, source: Path) -> schema.SchemaStatus:
+    """Such a copy in place of an empty database, brought to the schema of this version. Raises DatabaseNotUsable."""
+    with held_database(settings) as database, in_words():
+        if schema.status(database.owner_dsn).current is not None:
+            msg = "there is a CoLink in this database already: restore into an empty one"
+            raise DatabaseNotUsable(msg)
+        backup.restore(database.owner_dsn, settings.data_dir, source)
+        return schema.migrate(database.owner_dsn, demo=settings.demo)
+
+
+def wiring() -> Wiring:
+    """What the command line is given."""
+    return Wiring(
+        load_settings=load_settings,
+        open_colink=open_colink,
+        migrate=migrate,
+        schema_state=schema_state,
+        back_up=back_up,
+        restore=restore,
+        known_verifiers=lambda settings: known_verifiers(key_folder(settings)),
+    )
+
+
 def main() -> None:
     """The console script `colink`."""
-    run(
-        Wiring(
-            load_settings=load_settings,
-            open_colink=open_colink,
-            migrate=migrate,
-            schema_state=schema_state,
-            known_verifiers=lambda settings: known_verifiers(key_folder(settings)),
-        )
-    )
+    run(wiring())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -11,14 +12,12 @@ import pytest
 from tests.conftest import TestDatabase
 
 from colink.application.configure.access import key_digest
-from colink.bootstrap import migrate, open_colink, schema_state
+from colink.bootstrap import wiring
 from colink.cli.app import run
-from colink.cli.wiring import Wiring
-from colink.config import load_settings
 from colink.projections.leaderboard import Leaderboard
 from colink.projections.versions import lock_key
 
-WIRING = Wiring(load_settings=load_settings, open_colink=open_colink, migrate=migrate, schema_state=schema_state)
+WIRING = wiring()
 
 
 class Terminal:
@@ -39,8 +38,11 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(database: TestDatabase, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
+def terminal(
+    database: TestDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Terminal:
     monkeypatch.setenv("COLINK_DATABASE_URL", url(database.superuser_dsn))
+    monkeypatch.setenv("COLINK_DATA_DIR", str(tmp_path))  # the signing keys of this database
     return Terminal(capsys)
 
 

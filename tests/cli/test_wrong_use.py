@@ -16,7 +16,15 @@ def refuse(*_: object) -> None:
     raise AssertionError("the database was opened for a command that cannot be carried out")
 
 
-WIRING = Wiring(load_settings=load_settings, open_colink=refuse, migrate=refuse, schema_state=refuse)
+WIRING = Wiring(
+    load_settings=load_settings,
+    open_colink=refuse,
+    migrate=refuse,
+    schema_state=refuse,
+    back_up=refuse,
+    restore=refuse,
+    known_verifiers=refuse,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +32,7 @@ WIRING = Wiring(load_settings=load_settings, open_colink=refuse, migrate=refuse,
     [
         (["no-such-command"], "No such command"),
         (["keys", "create"], "--role"),
+        (["db", "restore"], "FOLDER"),
         (["audit", "verify", "--from", "0"], "--from"),
         (["audit", "trace"], "ID"),
         (["ledger", "balances", "--as-of", "yesterday"], "such as 2026-01-31T00:00:00Z"),

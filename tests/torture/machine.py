@@ -103,7 +103,7 @@ class Machine:
 
     def kill_backend(self, choose: Callable[[list[int]], int]) -> None:
         """SIGKILL to one of the processes that work for clients: PostgreSQL then restarts itself."""
-        with psycopg.connect(self.dsn(SUPERUSER)) as connection:
+        with self.connect(SUPERUSER) as connection:
             query = (
                 "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
             )
@@ -130,8 +130,19 @@ class Machine:
     def dsn(self, role: str = APP) -> str:
         return self.server.dsn(role, DATABASE)
 
+    def connect(self, role: str = APP) -> psycopg.Connection[TupleRow]:
+        """To the database, once it takes connections: it may be recovering."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return psycopg.connect(self.dsn(role), autocommit=True)
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
     def rows(self, query: str, *values: object) -> list[TupleRow]:
-        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+        with self.connect() as connection:
             return connection.execute(query, values or None).fetchall()
 
     def value(self, query: str, *values: object) -> Any:

@@ -1,11 +1,9 @@
-"""A dump of one machine, taken while it works, restored into a new cluster on another (docs/operator.md, "Backup and
-restore"): the log is the same byte for byte, and writers, readers, projections and seals go on where it ends."""
+"""A backup of one machine, made while it works, restored into a new cluster on another: the log is the same byte for
+byte, and writers, readers, projections and seals go on where it ends."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,7 @@ from tests.torture.machine import PATIENCE, Machine, machine
 from tests.torture.shop import Shop, open_shop
 
 from colink.adapters.postgres.append import COMMERCE
-from colink.adapters.postgres.binaries import programs_for
-from colink.adapters.postgres.cluster import SUPERUSER
 from colink.adapters.postgres.pool import create_blocking_pool
-from colink.adapters.postgres.provision import provision
 from colink.adapters.postgres.recorder import PostgresRecorder
 
 BEFORE, MEANWHILE, AFTER = range(1, 61), range(61, 121), range(121, 141)  # orders
@@ -30,8 +25,8 @@ _CHECKPOINTS = "select projection, log, position from colink.projection_checkpoi
 
 def test_all_goes_on_in_a_new_cluster(tmp_path: Path) -> None:
     with machine(fsync="off") as old, machine(fsync="off") as new:
-        shop = asyncio.run(_work_and_dump(old, tmp_path))
-        _restore(new, tmp_path)
+        shop = asyncio.run(_work_and_back_up(old, tmp_path / "backup"))
+        assert new.colink("db", "restore", str(tmp_path / "backup"))[0] == 0
         head = new.value("select position from colink.log_head")
         assert new.value(_LOG, head) == old.value(_LOG, head)
         checkpoints, sealed = new.rows(_CHECKPOINTS), new.value("select max(position) from colink.seals")
@@ -45,7 +40,7 @@ def test_all_goes_on_in_a_new_cluster(tmp_path: Path) -> None:
         _a_subscription_continues(new, gt=head - 10)
 
 
-async def _work_and_dump(old: Machine, backup: Path) -> Shop:
+async def _work_and_back_up(old: Machine, backup: Path) -> Shop:
     old.start_all()
     async with open_shop(old.url) as shop:
         await _deliver(shop, BEFORE)
@@ -54,7 +49,8 @@ async def _work_and_dump(old: Machine, backup: Path) -> Shop:
         assert (await shop.request_payout(shop.creator_id, key="payout-1")).status_code == 201
         await asyncio.to_thread(settle, old)
         working = asyncio.ensure_future(_deliver(shop, MEANWHILE))
-        await asyncio.to_thread(_back_up, old, backup)
+        code, _ = await asyncio.to_thread(old.colink, "db", "backup", str(backup))
+        assert code == 0
         await working
     old.stop("worker")
     old.stop("serve")
@@ -70,28 +66,8 @@ async def _deliver(shop: Shop, orders: range) -> Answers:
     return answers
 
 
-def _back_up(old: Machine, backup: Path) -> None:
-    """Keys first: what they remember to have signed must be in the dump."""
-    for name in ("keys", "sandbox"):
-        shutil.copytree(old.data_dir / name, backup / name)
-    _run(old, "pg_dump", "--format=custom", "--file", str(backup / "colink.dump"), old.dsn(SUPERUSER))
-
-
-def _restore(new: Machine, backup: Path) -> None:
-    for name in ("keys", "sandbox"):
-        shutil.copytree(backup / name, new.data_dir / name)
-    provision(new.server)  # as every start does: roles and an empty database
-    _run(new, "pg_restore", "--exit-on-error", "--dbname", new.dsn(SUPERUSER), str(backup / "colink.dump"))
-
-
-def _run(on: Machine, program: str, *arguments: str) -> None:
-    programs = programs_for(on.server.cluster.user, on.server.cluster.home)
-    done = subprocess.run([programs / program, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
 async def _go_on(new: Machine, shop: Shop) -> None:
-    """The platform sends again what it sent after the dump, and what it did not; then all is as if nothing was."""
+    """The platform sends again what it sent after the backup, and what it did not; then all is as if nothing was."""
     new.start_all()
     async with httpx.AsyncClient(base_url=new.url, timeout=PATIENCE, trust_env=False) as http:
         moved = replace(shop, http=http)

@@ -1,6 +1,9 @@
-"""`colink db`: the database's schema."""
+"""`colink db`: the database's schema, and copies of all of it."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -8,9 +11,11 @@ from rich.console import Console
 from colink.cli.output import Json, notes, tell
 from colink.cli.wiring import SchemaState, Wiring
 
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the backup is.")]
+
 
 def add_to(app: typer.Typer, wiring: Wiring) -> None:
-    db = typer.Typer(help="The database's schema.", no_args_is_help=True)
+    db = typer.Typer(help="The database: its schema, backup and restore.", no_args_is_help=True)
     app.add_typer(db, name="db")
 
     @db.command()
@@ -26,6 +31,18 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         tell(_document(state), as_json=json, people=lambda console: _show(console, state))
         if state.pending:
             raise typer.Exit(1)
+
+    @db.command()
+    def backup(folder: Folder, json: Json = False) -> None:
+        """Copy database, keys and files into a new FOLDER. The service may go on working. It holds every secret."""
+        wiring.back_up(wiring.load_settings(), folder)
+        tell({"backup": str(folder)}, as_json=json, people=lambda console: console.print(f"backed up in {folder}"))
+
+    @db.command()
+    def restore(folder: Folder, json: Json = False) -> None:
+        """Put the backup in FOLDER into an empty database and data folder. Repeat it if it was cut off."""
+        state = wiring.restore(wiring.load_settings(), folder)
+        tell(_document(state), as_json=json, people=lambda console: _show(console, state))
 
 
 def _document(state: SchemaState) -> dict[str, object]:

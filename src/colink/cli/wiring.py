@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from starlette.types import ASGIApp
@@ -105,11 +106,14 @@ class RunningColink(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
     """How the command line gets at the application. `open_colink` migrates and opens; `migrate` and `schema_state`
-    only look after the database (the first takes a callable that is told what happens). `known_verifiers` are the
+    only look after the database (the first takes a callable that is told what happens). `back_up` copies all of an
+    installation into a new folder, `restore` such a folder into an empty one. `known_verifiers` are the
     public keys of the logs that are sealed on this machine; no database is needed to know them."""
 
     load_settings: Callable[[], Settings]
     open_colink: Callable[[Settings], AbstractAsyncContextManager[RunningColink]]
     migrate: Callable[[Settings, Callable[[str], None]], SchemaState]
     schema_state: Callable[[Settings], SchemaState]
+    back_up: Callable[[Settings, Path], None]
+    restore: Callable[[Settings, Path], SchemaState]
     known_verifiers: Callable[[Settings], Sequence[VerifierKey]]

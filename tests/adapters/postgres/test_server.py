@@ -229,6 +229,21 @@ def test_a_killed_server_recovers_at_once_and_loses_nothing(data_dir: Path) -> N
     assert not server.cluster.is_running()
 
 
+def test_a_server_that_does_not_stop_is_stopped_and_loses_nothing(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process of it that hangs would keep it, and us, waiting for ever."""
+    monkeypatch.setattr("colink.adapters.postgres.cluster._LONGEST_SHUTDOWN", 0.5)
+    with EmbeddedServer(data_dir).acquire() as server:
+        keep_rows(server, 10)
+        hanging = psycopg.connect(server.dsn(SUPERUSER, "postgres"))
+        os.kill(hanging.info.backend_pid, signal.SIGSTOP)
+    assert not server.cluster.is_running()
+    hanging.close()
+    with EmbeddedServer(data_dir).acquire() as server:
+        assert rows(server) == 10
+
+
 def test_a_killed_server_comes_back_by_itself_while_it_is_used(data_dir: Path) -> None:
     with EmbeddedServer(data_dir).acquire() as server:
         keep_rows(server, 10)

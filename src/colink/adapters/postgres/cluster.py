@@ -34,6 +34,7 @@ PORT = 5432  # names the socket file only: nothing listens on the network
 _LONGEST_SOCKET = 100  # bytes: Linux takes 107, others a little less
 _SYSTEM_FOLDERS = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - a private folder is made inside
 _POLL_SECONDS = 0.02
+_LONGEST_SHUTDOWN = 60.0  # seconds
 _LOG_LIMIT = 16 * 1024 * 1024
 _CONFIGURATION: Mapping[str, str] = {
     "listen_addresses": "",
@@ -175,13 +176,18 @@ class Cluster:
             os.close(descriptor)  # the server's own copies keep the lock
 
     def stop(self) -> None:
-        """Fast shutdown: open transactions are rolled back, what is committed is flushed. Returns when it is done."""
+        """Fast shutdown: open transactions are rolled back, what is committed is flushed. Returns when it is done.
+
+        One that does not end (PostgreSQL 18 told to stop while it recovers from a killed backend, or a process that
+        hangs) is ended without its checkpoint: what was committed is in its log and is recovered at the next start.
+        """
+        until = time.monotonic() + _LONGEST_SHUTDOWN
         while self.is_running():
             # Again and again: one that is only just starting has not written its process id yet.
             postmaster = self.postmaster()
             if postmaster is not None:
                 with suppress(ProcessLookupError):
-                    os.kill(postmaster, signal.SIGINT)
+                    os.kill(postmaster, signal.SIGINT if time.monotonic() < until else signal.SIGQUIT)
             time.sleep(_POLL_SECONDS)
 
     def postmaster(self) -> int | None:

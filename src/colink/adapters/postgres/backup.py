@@ -1,0 +1,68 @@
+"""Takes a copy of everything that makes an installation, and puts it into an empty one: its database by pg_dump and
+pg_restore of the embedded PostgreSQL, and the other files of its data folder.
+
+    <backup>/files/          the data folder without its database: keys, archived months, the sandbox's book
+             colink.dump     what pg_dump --format=custom wrote
+
+Files are copied first: the signing key's memory of what it last signed must not be ahead of the dump, or the sealer
+would refuse to go on after a restore (adapters.sealing_keys).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from filecmp import cmp
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from colink.adapters.postgres.binaries import ServerError, packaged_programs
+
+_DUMP, _FILES = "colink.dump", "files"
+_DATABASE_FILES = shutil.ignore_patterns("postgres", "postgres.lock")
+
+
+def back_up(owner_dsn: str, data_dir: Path, destination: Path) -> None:
+    """Copy a running installation; nobody has to stop. `destination` must not exist, and is there in the end whole or
+    not at all. Raises ServerError."""
+    if destination.exists():
+        raise ServerError(f"{destination} exists already: a backup is made in a folder of its own")
+    unfinished = destination.with_name(f"{destination.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700, parents=True)
+    shutil.copytree(data_dir, unfinished / _FILES, ignore=_DATABASE_FILES)
+    _run(owner_dsn, "pg_dump", "--format=custom", "--schema=colink*", f"--file={unfinished / _DUMP}")
+    unfinished.rename(destination)
+
+
+def restore(owner_dsn: str, data_dir: Path, source: Path) -> None:
+    """Put a backup into an empty database and data folder: the database whole or not at all, so it may be repeated.
+    Raises ServerError where something is in the way."""
+    files, dump = source / _FILES, source / _DUMP
+    if not files.is_dir() or not dump.is_file():
+        raise ServerError(f"{source} is no backup: it lacks {_FILES}/ or {_DUMP}")
+    kept = [path.relative_to(files) for path in files.rglob("*") if path.is_file()]
+    for path in kept:
+        if (data_dir / path).exists() and not cmp(files / path, data_dir / path, shallow=False):
+            raise ServerError(f"{data_dir / path} is another than the backup's: restore into an empty data folder")
+    shutil.copytree(files, data_dir, dirs_exist_ok=True)
+    _run(owner_dsn, "pg_restore", "--exit-on-error", "--single-transaction", "--no-owner", str(dump))
+
+
+def _run(dsn: str, program: str, *arguments: str) -> None:
+    given = conninfo_to_dict(dsn)
+    password = given.pop("password", None)  # in the environment: arguments can be read by everybody
+    secret = {"PGPASSWORD": str(password)} if password else {}
+    done = subprocess.run(  # noqa: S603 - our own program with our own arguments, no shell
+        [packaged_programs() / program, *arguments, f"--dbname={make_conninfo('', **given)}"],
+        env=os.environ | secret,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise ServerError(f"{program} failed:\n{done.stdout.strip()}")
