@@ -475,7 +475,7 @@ def schema_state(settings: Settings) -> schema.SchemaStatus:
 def back_up(settings: Settings, destination: Path) -> None:
     """A copy of everything, of a service that may go on working. Raises DatabaseNotUsable."""
     with held_database(settings) as database, in_words():
-        backup.back_up(database.owner_dsn, settings.data_dir, destination)
+        backup.back_up(database, settings.data_dir, destination)
 
 
 def restore(settings: Settings, source: Path) -> schema.SchemaStatus:
@@ -484,7 +484,7 @@ def restore(settings: Settings, source: Path) -> schema.SchemaStatus:
         if schema.status(database.owner_dsn).current is not None:
             msg = "there is a CoLink in this database already: restore into an empty one"
             raise DatabaseNotUsable(msg)
-        backup.restore(database.owner_dsn, settings.data_dir, source)
+        backup.restore(database, settings.data_dir, source)
         return schema.migrate(database.owner_dsn, demo=settings.demo)
 
 

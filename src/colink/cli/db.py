@@ -40,7 +40,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
 
     @db.command()
     def restore(folder: Folder, json: Json = False) -> None:
-        """Put the backup in FOLDER into an empty database and data folder. Repeat it if it was cut off."""
+        """Put the backup in FOLDER into an empty database and data folder."""
         state = wiring.restore(wiring.load_settings(), folder)
         tell(_document(state), as_json=json, people=lambda console: _show(console, state))
 

@@ -19,12 +19,14 @@ from pathlib import Path
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from colink.adapters.postgres.binaries import ServerError, packaged_programs
+from colink.adapters.postgres.provision import Database
 
 _DUMP, _FILES = "colink.dump", "files"
+_OF_THE_APPLICATION = "colink_read"  # tables that projections make and drop by themselves
 _DATABASE_FILES = shutil.ignore_patterns("postgres", "postgres.lock")
 
 
-def back_up(owner_dsn: str, data_dir: Path, destination: Path) -> None:
+def back_up(database: Database, data_dir: Path, destination: Path) -> None:
     """Copy a running installation; nobody has to stop. `destination` must not exist, and is there in the end whole or
     not at all. Raises ServerError."""
     if destination.exists():
@@ -33,12 +35,12 @@ def back_up(owner_dsn: str, data_dir: Path, destination: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700, parents=True)
     shutil.copytree(data_dir, unfinished / _FILES, ignore=_DATABASE_FILES)
-    _run(owner_dsn, "pg_dump", "--format=custom", "--schema=colink*", f"--file={unfinished / _DUMP}")
+    _run(database.owner_dsn, "pg_dump", "--format=custom", "--schema=colink*", f"--file={unfinished / _DUMP}")
     unfinished.rename(destination)
 
 
-def restore(owner_dsn: str, data_dir: Path, source: Path) -> None:
-    """Put a backup into an empty database and data folder: the database whole or not at all, so it may be repeated.
+def restore(database: Database, data_dir: Path, source: Path) -> None:
+    """Put a backup into an empty database and data folder. One that was cut off is begun again, in an empty database.
     Raises ServerError where something is in the way."""
     files, dump = source / _FILES, source / _DUMP
     if not files.is_dir() or not dump.is_file():
@@ -48,7 +50,10 @@ def restore(owner_dsn: str, data_dir: Path, source: Path) -> None:
         if (data_dir / path).exists() and not cmp(files / path, data_dir / path, shallow=False):
             raise ServerError(f"{data_dir / path} is another than the backup's: restore into an empty data folder")
     shutil.copytree(files, data_dir, dirs_exist_ok=True)
-    _run(owner_dsn, "pg_restore", "--exit-on-error", "--single-transaction", "--no-owner", str(dump))
+    # Each object is made by whom it belongs to: the owner's names differ from server to server, the roles do not.
+    into = ("pg_restore", "--exit-on-error", "--single-transaction", "--no-owner", str(dump))
+    _run(database.owner_dsn, *into, f"--exclude-schema={_OF_THE_APPLICATION}")
+    _run(database.app_dsn, *into, f"--schema={_OF_THE_APPLICATION}")
 
 
 def _run(dsn: str, program: str, *arguments: str) -> None:
