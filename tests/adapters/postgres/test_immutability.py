@@ -16,6 +16,14 @@ from colink.adapters.postgres.committer import Committer
 from colink.adapters.postgres.pool import AsyncPool
 
 LOGS = ("events", "tracking_events")
+SEALS = {
+    "seals": "position",
+    "merkle_nodes": "index",
+    "checkpoints": "tree_size",
+    "checkpoint_keys": "ordinal",
+    "seal_alarms": "reason",
+}
+"""Tables of the sealer, each with a column of its own."""
 INLINE = (
     "log_head",
     "tracking_head",
@@ -64,6 +72,19 @@ def test_the_owner_cannot_change_a_log(owner: Connection[TupleRow], log: str, ch
         owner.execute(change.format(log))
 
 
+@pytest.mark.parametrize(("table", "column"), SEALS.items())
+@pytest.mark.parametrize(
+    "change", ["update colink.{0} set {1} = {1}", "delete from colink.{0}", "truncate colink.{0}"]
+)
+@pytest.mark.parametrize("role", ["owner_dsn", "superuser_dsn"])
+def test_nobody_changes_what_was_sealed(database: Any, role: str, table: str, column: str, change: str) -> None:
+    with psycopg.connect(getattr(database, role), autocommit=True) as connection:
+        if role == "superuser_dsn":
+            connection.execute("set session_replication_role = replica")
+        with pytest.raises(errors.InsufficientPrivilege, match="append-only"):
+            connection.execute(change.format(table, column).encode())
+
+
 @pytest.mark.parametrize("log", LOGS)
 def test_a_superuser_who_switches_ordinary_triggers_off_is_refused_too(database: Any, log: str) -> None:
     with psycopg.connect(database.superuser_dsn, autocommit=True) as connection:
@@ -110,7 +131,7 @@ def test_what_became_of_a_delivery_moves_until_it_is_accepted(owner: Connection[
         owner.execute("update colink.inbox set status = 'rejected' where delivery_id = 'd_2'")
 
 
-@pytest.mark.parametrize("table", LOGS + INLINE)
+@pytest.mark.parametrize("table", [*LOGS, *INLINE, *SEALS])
 @pytest.mark.parametrize(
     "change", ["insert into colink.{} default values", "delete from colink.{}", "truncate colink.{}"]
 )
