@@ -22,7 +22,7 @@ from colink.application.tracking_archive import ArchivedMonth, TrackedMonth, tel
 from colink.domain.errors import Conflict, Unavailable
 
 _ROWS_A_CHUNK = 2_000
-_LOCK = 0x_C0_11_4D
+_LOCK = 0x_C0_11_4E
 _TRIES = 40  # a quarter of a second each: readers of the whole log (an audit) may hold it for a while
 _EVENTS = """
     select position, stream_id, version, topic, schema_version, payload, organization_id, recorded_at, actor,
