@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from colink.domain.basis import Basis
 from colink.domain.organizations import Settlement
@@ -63,13 +63,14 @@ def net_claims(split: Split, organization_id: str, *, settlement: Settlement) ->
     """N of each claim: the three above in one."""
     claims: dict[ClaimKey, int] = defaultdict(int)
     creator_id, by_platform = split.creator_id, settlement is Settlement.PLATFORM_COLLECTED
+    net_subtotal = 0
     for line in split.lines:
         if creator_id is not None:
-            claims[line.line_id, creator_id] += line.net_commission
+            claims[line.line_id, creator_id] += line.commission - line.reversed_commission
         if by_platform:
             claims[line.line_id, organization_id] += line.seller_take
+            net_subtotal += line.base - line.reversed_base
     if by_platform:
-        net_subtotal = split.subtotal - split.reversed_base
         claims[None, organization_id] += split.collected - net_subtotal - split.cash_refunded
     return claims
 
@@ -91,7 +92,7 @@ class ClaimHistory:
 
     def __init__(self, basis: Basis) -> None:
         self._basis = basis
-        self._hold = basis.hold
+        self.hold = basis.hold
         self._followed: dict[ClaimKey, int] = {}
         self.tranches: dict[ClaimKey, list[Tranche]] = {}
         self.nets: dict[ClaimKey, int] = {}
@@ -102,7 +103,7 @@ class ClaimHistory:
         basis, followed, tranches = self._basis, self._followed, self.tranches
         nets = net_claims(split, basis.organization_id, settlement=basis.pinned.settlement)
         owed = max(_owed_to_buyer(split, nets, basis, everything_reversed=everything_reversed), 0)
-        due_at = at + self._hold
+        due_at = at + self.hold
         for key in {**followed, **nets}:
             amount = nets.get(key, 0)
             if owed and key == basis.pass_through:
@@ -141,7 +142,7 @@ def claims_now(
     known = {(claim.line_id, claim.payee_id): claim for claim in before.claims} if before else {}
     nets, tranches, pass_through = history.nets, history.tranches, basis.pass_through
     held_of = split.creator_id if basis.attribution.own_link else None
-    effective_at = _EffectiveTimes(split, before, basis, times)
+    effective_at = _EffectiveTimes(split, before, basis, times, hold=history.hold)
     claims = []
     for key in {**known, **nets}:
         line_id, payee_id = key
@@ -170,10 +171,12 @@ def claims_now(
 class _EffectiveTimes:
     """When the journals that raise claims take effect."""
 
-    def __init__(self, split: Split, before: Split | None, basis: Basis, times: ChangeTimes) -> None:
+    def __init__(
+        self, split: Split, before: Split | None, basis: Basis, times: ChangeTimes, *, hold: timedelta
+    ) -> None:
         self._split, self._before, self._basis, self._times = split, before, basis, times
-        self._hold = basis.hold
-        self._last_due = max(times.sale, times.refund) + self._hold
+        self._hold = hold
+        self._last_due = max(times.sale, times.refund) + hold
         self._raised_by_sale: dict[ClaimKey, int] | None = None
 
     def last_addition(
