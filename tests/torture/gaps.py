@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from typing import Any, ClassVar
 
+import msgspec
 import psycopg
 from eventsourcing.persistence import Subscription
 from psycopg import sql
@@ -39,7 +40,8 @@ from colink.adapters.postgres.append import COMMERCE
 from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.pool import create_blocking_pool, create_pool
 from colink.adapters.postgres.recorder import PostgresRecorder
-from colink.projections.engine import Connection, Log, ProjectionEngine, Seen
+from colink.domain.ledger import JournalPosted
+from colink.projections.engine import Connection, Log, LogEvent, Parts, ProjectionEngine
 
 WRITERS = 8
 PATIENCE = 120.0  # seconds for readers to come to the end
@@ -108,18 +110,23 @@ class GapRun:
         )
 
 
+class Nothing(msgspec.Struct):
+    """All that this projection needs of an event: that it is there."""
+
+
 class SeenByEngine:
     """A projection that keeps nothing but what it was shown."""
 
-    name = "gap_test"
-    version = 1
-    topics: ClassVar[Mapping[Log, Sequence[str]]] = {Log.COMMERCE: ("journal.posted",)}
+    name: ClassVar[str] = "gap_test"
+    shape: ClassVar[int] = 1
+    tables: ClassVar[Mapping[str, str]] = {}
+    parts: ClassVar[Mapping[Log, Parts]] = {Log.COMMERCE: {JournalPosted: Nothing}}
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    async def apply(self, conn: Connection, log: Log, events: Sequence[Seen]) -> None:
-        self._reader.seen.extend(seen.position for seen in events)
+    async def apply(self, conn: Connection, version: int, log: Log, events: list[LogEvent]) -> None:
+        self._reader.seen.extend(event.position for event in events)
 
 
 @contextmanager
@@ -149,7 +156,7 @@ def projected(reader: Reader, dsn: str) -> Iterator[None]:
 
     async def follow() -> None:
         async with create_pool(dsn) as pool:
-            engine = ProjectionEngine(pool, [SeenByEngine(reader)], EventMapper().event)
+            engine = ProjectionEngine(pool, [SeenByEngine(reader)], EventMapper().newest)
             await engine.register()
             while not stop.is_set():
                 await engine.run_until_caught_up()
