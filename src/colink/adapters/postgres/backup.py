@@ -5,7 +5,8 @@ pg_restore of the embedded PostgreSQL, and the other files of its data folder.
              colink.dump     what pg_dump --format=custom wrote
 
 Files are copied first: the signing key's memory of what it last signed must not be ahead of the dump, or the sealer
-would refuse to go on after a restore (adapters.sealing_keys).
+would refuse to go on after a restore (adapters.sealing_keys). The archive of the tracking log is copied last: a month
+that left the database before the dump is in a file by then, and files of the archive never change (decision 14).
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from colink.adapters.postgres.provision import Database
 
 _DUMP, _FILES = "colink.dump", "files"
 _OF_THE_APPLICATION = "colink_read"  # tables that projections make and drop by themselves
-_DATABASE_FILES = shutil.ignore_patterns("postgres", "postgres.lock")
+_ARCHIVE = "objects"
+_COPIED_OTHERWISE = shutil.ignore_patterns("postgres", "postgres.lock", _ARCHIVE)
+_UNFINISHED = shutil.ignore_patterns(".*")  # adapters.archive_files
 
 
 def back_up(database: Database, data_dir: Path, destination: Path) -> None:
@@ -34,8 +37,10 @@ def back_up(database: Database, data_dir: Path, destination: Path) -> None:
     unfinished = destination.with_name(f"{destination.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700, parents=True)
-    shutil.copytree(data_dir, unfinished / _FILES, ignore=_DATABASE_FILES)
+    shutil.copytree(data_dir, unfinished / _FILES, ignore=_COPIED_OTHERWISE)
     _run(database.owner_dsn, "pg_dump", "--format=custom", "--schema=colink*", f"--file={unfinished / _DUMP}")
+    if (data_dir / _ARCHIVE).is_dir():
+        shutil.copytree(data_dir / _ARCHIVE, unfinished / _FILES / _ARCHIVE, ignore=_UNFINISHED)
     unfinished.rename(destination)
 
 
