@@ -100,6 +100,16 @@ async def test_random_stories_verify(world: World) -> None:
     assert report.result(Pass.CLEARINGS).checked > 10
 
 
+async def test_a_log_that_ends_with_news_of_an_old_order(world: World) -> None:
+    """Its row is compared where its last event is, and nowhere before."""
+    for number in range(1, 5):
+        await world.order(number, 1_000)
+    await world.order(1, 1_000, later=timedelta(hours=1))
+    [(topic,)] = await world.rows("SELECT topic FROM colink.events ORDER BY position DESC LIMIT 1")
+    assert topic == "order.updated"
+    assert (await verified(world)).findings == []
+
+
 async def test_attributions_by_click_verify_without_the_tracking_log(world: World) -> None:
     await world.touch(AINA, occurred_at=MONDAY - timedelta(days=7), visitor_id="vis_1")
     await world.touch(BUDI, occurred_at=MONDAY - timedelta(days=7, seconds=1), visitor_id="vis_1")

@@ -3,7 +3,6 @@ was done; what was kept outside the database convicts even who rewrote everythin
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -290,10 +289,8 @@ async def test_seals_that_cannot_be_read_are_incomplete(sealed: World) -> None:
 
 
 async def test_processes_say_what_one_says(sealed: World) -> None:
-    """Segments in processes of their own; a changed length of a line of credits, which no segment can judge alone."""
-    account = f"payee:{AINA}:available"
-    [(position,)] = await sealed.rows("SELECT max(position) FROM colink.entries WHERE account = %s", account)
-    sealed.clock.time += timedelta(days=30)
+    """Segments in processes of their own; and a line of credits that is too long from its first entry on, which no
+    segment can see by itself."""
     at_once = Effort(processes=2, events_a_segment=24, events_a_window=8)
 
     async def in_processes() -> Report:
@@ -301,7 +298,13 @@ async def test_processes_say_what_one_says(sealed: World) -> None:
             return await verify(conn, sealed.mapper.event, effort=at_once)
 
     assert (await in_processes()).clean
-    changed = "UPDATE colink.entries SET credited_after = credited_after + 1 WHERE credited_after IS NOT NULL"
-    first = f"SELECT min(ordinal) FROM colink.entries WHERE position = {position} AND account = '{account}'"
-    assert sealed.tamper(f"{changed} AND position = {position} AND ordinal = ({first})") == [1]
-    assert found(await in_processes()) == {(Pass.ENTRIES, Kind.CHANGED, position)}
+    account = f"payee:{AINA}:available"
+    entries = f"colink.entries WHERE account = '{account}' AND credited_after IS NOT NULL"
+    [(first, last, number)] = await sealed.rows(f"SELECT min(position), max(position), count(*) FROM {entries}")
+    assert 24 < first == last
+    longer = entries.replace("WHERE", "SET credited_after = credited_after + 1 WHERE", 1)
+    assert sealed.tamper(f"UPDATE {longer}") == [number]
+    findings = (await in_processes()).findings
+    assert [(each.audit_pass, each.kind, each.position) for each in findings] == [
+        (Pass.ENTRIES, Kind.CHANGED, first)
+    ] * number
