@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from tests.conftest import TestDatabase
 from tests.projections.world import AINA, CALLER, ORGANIZATION, open_world
 
@@ -79,6 +81,15 @@ class Shop:
 
     colink: CommandLine
     database: TestDatabase
+
+
+@pytest.fixture(autouse=True)
+def logs_go_nowhere_else() -> Iterator[None]:
+    """`colink` run in this process logs to the stderr of its test, which is closed for those that follow."""
+    handlers = logging.root.handlers[:]
+    yield
+    structlog.reset_defaults()
+    logging.root.handlers[:] = handlers
 
 
 @pytest.fixture
