@@ -51,6 +51,7 @@ class ArchiveFiles:
         chain after `previous` and these events. Raises ValueError for another number of events: they may be in a file
         of that name already, and that one stays. Who dies on the way leaves nothing under that name either."""
         path = self._folder / file
+        made = [folder for folder in path.parents if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, beside = mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -69,11 +70,8 @@ class ArchiveFiles:
             Path(beside).replace(path)
         finally:
             Path(beside).unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        for folder in (path.parent, *(folder.parent for folder in made)):
+            _sync(folder)
         return previous
 
     def read(self, file: str) -> Iterator[list[ArchivedEvent]]:
@@ -94,6 +92,15 @@ class ArchiveFiles:
         for chunk in self.read(file):
             previous = chained(previous, chunk)
         return previous
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def chained(previous: bytes, events: Sequence[ArchivedEvent]) -> bytes:
