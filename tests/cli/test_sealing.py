@@ -36,6 +36,9 @@ def test_from_the_log_to_a_proof_that_is_checked_elsewhere(shop: Shop, tmp_path:
     proof.write_text(proof.read_text().replace('"leaf_index": 4', '"leaf_index": 5'))
     refusal = elsewhere.json("audit", "verify-proof", str(proof), "--public-key", key, code=1)
     assert refusal == {"verified": False, "reason": "the event at position 5 is not leaf 5"}
+    note.write_bytes(b"\xff")
+    refusal = elsewhere.json("audit", "verify-proof", str(grown), *given, code=1)
+    assert refusal == {"verified": False, "reason": "the checkpoint given is no text"}
 
 
 def test_a_log_that_was_rolled_back_is_refused_loudly_until_a_new_key_is_made(shop: Shop) -> None:

@@ -344,3 +344,62 @@ async def test_what_a_newer_program_wrote_is_reported_and_not_passed_over(world:
         )
         for n, topic in ((1, "order.teleported"), (2, "link.created"))
     ]
+
+
+async def test_rows_that_lean_on_the_events_of_something_else(world: World) -> None:
+    """An order and a payout that never were, under the ids of journals that exist."""
+    await a_few_orders(world)
+    [(order, _), (payout, position)] = await world.rows(
+        "SELECT stream_id, position FROM colink.events WHERE topic = 'journal.posted' ORDER BY position LIMIT 2"
+    )
+    changed = world.tamper(
+        f"INSERT INTO colink.orders (order_id, created_position, position) VALUES ('{order}', 9, 9)",
+        "INSERT INTO colink.payouts (payout_id, payee_id, currency, amount, status, stretches, created_position,"
+        f" position) VALUES ('{payout}', 'crt_1', 'MYR', 100, 'requested', '[]', 9, {position})",
+    )
+    assert changed == [1, 1]
+    assert found(await verified(world)) == {
+        (Pass.ORDER_ROWS, Kind.EXTRA, 9),
+        (Pass.PAYOUTS, Kind.EXTRA, position),
+    }
+
+
+async def test_a_head_of_another_time(world: World) -> None:
+    """Everything told from now on would be recorded then."""
+    await a_few_orders(world)
+    await world.touch(AINA)
+    [(head,)] = await world.rows("SELECT position FROM colink.log_head")
+    later = "SET recorded_at = recorded_at + interval '9 years'"
+    assert world.tamper(*(f"UPDATE colink.{name} {later}" for name in ("log_head", "tracking_head"))) == [1, 1]
+    assert found(await verified(world)) == {
+        (Pass.POSITIONS, Kind.HEAD_DIFFERS, head),
+        (Pass.TRACKING, Kind.HEAD_DIFFERS, 1),
+    }
+
+
+async def test_an_event_that_belongs_to_something_else(world: World) -> None:
+    """In the stream of an order, where no pass over orders looks at it and none can replay what comes after it."""
+    await a_few_orders(world)
+    [(head,)] = await world.rows("SELECT position FROM colink.log_head")
+    columns = "schema_version, payload, organization_id, recorded_at, actor, correlation_id, causation_id"
+    foreign = await position_of(world, "journal.posted")
+    world.tamper_with_log(
+        f"INSERT INTO colink.events (position, stream_id, version, topic, {columns}) SELECT {head + 1}, '{ORDER}',"
+        f" (SELECT max(version) + 1 FROM colink.events WHERE stream_id = '{ORDER}'), topic, {columns}"
+        f" FROM colink.events WHERE position = {foreign}",
+        f"UPDATE colink.log_head SET position = {head + 1}",
+    )
+    assert found(await verified(world, only=[Pass.STREAMS])) == {(Pass.STREAMS, Kind.EXTRA, head + 1)}
+
+
+async def test_an_event_of_a_shape_that_never_was(world: World) -> None:
+    await world.order(1, 1000)
+    [(head,)] = await world.rows("SELECT position FROM colink.log_head")
+    columns = "organization_id, recorded_at, actor, correlation_id, causation_id"
+    world.tamper_with_log(
+        f"INSERT INTO colink.events (position, stream_id, version, topic, schema_version, payload, {columns})"
+        f" SELECT {head + 1}, 'x', 1, 'order.teleported', 0, '', {columns} FROM colink.events"
+        f" WHERE position = {head}",
+        f"UPDATE colink.log_head SET position = {head + 1}",
+    )
+    assert found(await verified(world)) == {(Pass.POSITIONS, Kind.UNREADABLE, head + 1)}

@@ -133,6 +133,13 @@ async def test_deliveries_that_name_other_events_and_orders(world: World) -> Non
     }
 
 
+async def test_a_delivery_that_names_no_event_any_more(world: World) -> None:
+    await deliveries(world)
+    placed = await position_of(world, "order.placed")
+    assert world.tamper_with_log("UPDATE colink.inbox SET position = NULL WHERE delivery_id = 'wh.1'") == [1]
+    assert await subjects(world) == {(Kind.CHANGED, placed, of_inbox("wh.1"))}
+
+
 async def test_a_delivery_that_was_read_again_is_verified_too(world: World) -> None:
     await deliver(world, "orders/paid", an_order(), id_="wh.1", connector=NotYetUnderstood(pepper=b"a pepper"))
     assert await world.rows("SELECT status FROM colink.inbox") == [("rejected",)]

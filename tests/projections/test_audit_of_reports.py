@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from tests.projections.test_attribution_report import a_busy_monday
 from tests.projections.test_audit import ORDER, found, verified
 from tests.projections.world import AINA, BUDI, World
 
 from colink.domain.audit.report import Kind, Pass, Status
+from colink.projections.audit.report_pass import followed_reports
+from colink.projections.engine import ProjectionEngine
 
 pytestmark = pytest.mark.anyio
 
@@ -47,10 +51,48 @@ async def test_reports_as_they_were_folded(told: World) -> None:
 
 
 async def test_a_projection_that_is_behind(told: World) -> None:
+    [(come,)] = await told.rows("SELECT position FROM colink.log_head")
     await told.refund(3, line=1, amount="5.00")
     await told.order(5, 7_000, creator=BUDI)
     await told.touch(BUDI)
-    assert await of_reports(told) == set()
+    report = await verified(told)
+    assert report.findings == []
+    reason = report.result(Pass.REPORTS).reason or ""
+    assert f"leaderboard has come to {come} of {report.head} in the commerce log" in reason
+
+
+async def test_a_report_that_was_emptied_says_how_far_it_is(told: World) -> None:
+    """Who may write the tables may also say that they are not filled yet: that is not passed over in silence."""
+    told.tamper(
+        f"TRUNCATE {SALES}, {ORDERS}, {TOUCHES}",
+        "UPDATE colink.projection_checkpoints SET position = 0 WHERE projection = 'attribution_report'",
+    )
+    report = await verified(told)
+    assert report.findings == []
+    assert f"attribution_report has come to 0 of {report.head} in the commerce log" in (
+        report.result(Pass.REPORTS).reason or ""
+    )
+    told.tamper("UPDATE colink.projections SET live_version = NULL WHERE name = 'attribution_report'")
+    assert (await verified(told)).result(Pass.REPORTS).reason == "no version of attribution_report is in use"
+
+
+async def test_a_projection_that_is_ahead(told: World) -> None:
+    """It would pass over the events to come."""
+    [(head,)] = await told.rows("SELECT position FROM colink.log_head")
+    ahead = "UPDATE colink.projection_checkpoints SET position = position + 5 WHERE projection = 'leaderboard'"
+    assert told.tamper(ahead) == [2]
+    assert await of_reports(told) == {(Pass.REPORTS, Kind.HEAD_DIFFERS, position) for position in (0, head)}
+
+
+async def test_tables_stay_while_they_are_verified(told: World) -> None:
+    """A rebuild meanwhile retires the version that the verification reads; nobody drops it yet."""
+    engine = ProjectionEngine(told.pool, told.projections(), told.mapper.newest, grace=timedelta(0))
+    async with told.pool.connection() as conn, conn.transaction():
+        await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        assert {each.version for each in await followed_reports(conn)} == {1}
+        await engine.rebuild("leaderboard")
+        assert await engine.drop_retired() == 0
+    assert await engine.drop_retired() == 1
 
 
 async def test_reports_before_the_first_worker(world: World) -> None:

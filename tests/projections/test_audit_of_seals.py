@@ -120,6 +120,20 @@ async def test_a_dropped_event(sealed: World) -> None:
     assert min(position for _, _, position in findings) == MIDDLE
 
 
+async def test_a_dropped_event_and_its_seal(sealed: World) -> None:
+    """The pass `chain` by itself sees it too."""
+    sealed.tamper_with_log(
+        *(f"DELETE FROM colink.{table} WHERE position = {MIDDLE}" for table in ("events", "seals"))
+    )
+    assert found(await verified(sealed, only={Pass.CHAIN})) == {(Pass.CHAIN, Kind.MISSING, MIDDLE)}
+
+
+async def test_seals_and_checkpoints_gone(sealed: World) -> None:
+    """As if nothing had been sealed yet; the key that was made then tells."""
+    sealed.tamper_with_log("DELETE FROM colink.seals", "DELETE FROM colink.checkpoints")
+    assert await of_log(sealed) == {(Pass.SEALS, Kind.MISSING, 1)}
+
+
 async def test_swapped_events(sealed: World) -> None:
     swap = "UPDATE colink.events SET position = {} WHERE position = {}"
     sealed.tamper_with_log(swap.format(-1, MIDDLE), swap.format(MIDDLE, MIDDLE + 4), swap.format(MIDDLE + 4, -1))
@@ -157,7 +171,8 @@ def cut_short(world: World, end: int, *tables: str) -> None:
     """As if the log had never been longer, as far as these tables know."""
     world.tamper_with_log(
         f"DELETE FROM colink.events WHERE position > {end}",
-        f"UPDATE colink.log_head SET position = {end}",
+        f"UPDATE colink.log_head SET position = {end},"
+        f" recorded_at = (SELECT recorded_at FROM colink.events WHERE position = {end})",
         *(
             f"DELETE FROM colink.{table} WHERE {'tree_size' if table == 'checkpoints' else 'position'} > {end}"
             for table in tables

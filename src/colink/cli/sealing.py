@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, TextIO, TypeVar
 
 import msgspec
 import typer
@@ -94,9 +94,9 @@ def add_to(audit: typer.Typer, wiring: Wiring) -> None:
         On the machine that seals the log its own key is taken where neither is given. Exits 1, and says why,
         where the proof does not verify.
         """
-        kept = checkpoint.read() if checkpoint is not None else None
         key = VerifierKey.parse(public_key) if public_key is not None else None
         try:
+            kept = None if checkpoint is None else _text(checkpoint)
             proof = parse(file.read())
             if key is None and kept is None:
                 key = _key_of_this_machine(wiring, proof)
@@ -194,6 +194,13 @@ def _hand_out(proof: Inclusion | Consistency, output: Path | None, *, as_json: b
         as_json=as_json,
         people=lambda console: console.print(f"written to {output}: check it with colink audit verify-proof"),
     )
+
+
+def _text(checkpoint: TextIO) -> str:
+    try:
+        return checkpoint.read()
+    except UnicodeDecodeError:
+        raise MalformedNote("the checkpoint given is no text") from None
 
 
 def _key_of_this_machine(wiring: Wiring, proof: Inclusion | Consistency) -> VerifierKey:

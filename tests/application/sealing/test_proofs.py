@@ -231,6 +231,7 @@ def test_an_auditor_who_kept_another_history_notices() -> None:
         msgspec.json.encode(proven()).replace(b'"tree_size":300', b'"tree_size":"300"'),
         msgspec.json.encode(proven()).replace(b'"tree_size"', b'"unknown":1,"tree_size"'),
         msgspec.json.encode(proven()).replace(b'"version":1,', b""),
+        msgspec.json.encode(proven()).replace(b'"actor":"a"', b'"actor":"somebody else","actor":"a"'),
     ],
 )
 def test_what_is_no_proof(document: bytes) -> None:

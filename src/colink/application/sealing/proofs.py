@@ -10,6 +10,7 @@ from earlier. With neither there is nothing to check against, so that is refused
 from __future__ import annotations
 
 import base64
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -171,12 +172,22 @@ def encoded(hashed: bytes) -> str:
 
 
 def parse(document: bytes) -> Inclusion | Consistency:
-    """Raises MalformedProof."""
+    """Raises MalformedProof. A name that stands twice is refused: other readers would take the other value for what
+    was proven."""
     try:
-        return msgspec.json.decode(document, type=Inclusion | Consistency)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        proof = msgspec.json.decode(document, type=Inclusion | Consistency)
+        json.loads(document, object_pairs_hook=_unambiguous)
+    except (msgspec.DecodeError, ValueError) as error:
         msg = f"this is not a proof: {error}"
         raise MalformedProof(msg) from error
+    return proof
+
+
+def _unambiguous(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
 
 
 def verify(

@@ -74,8 +74,12 @@ class ChainCheck:
         for position in range(window.first, end + 1):
             seal, event = seals.get(position), events.get(position)
             if seal is None:
-                if event is not None:
-                    self._find(Kind.MISSING, position, f"event {position} has no seal, though later ones have")
+                what = (
+                    f"event {position} has no seal"
+                    if event is not None
+                    else f"event {position} and its seal are gone"
+                )
+                self._find(Kind.MISSING, position, f"{what}, though later ones are sealed")
                 continue
             if event is None:
                 self._find(Kind.MISSING, position, f"event {position} was sealed and is not in the log")

@@ -108,7 +108,8 @@ def _cause_of(correlation_id: str, causation_id: str | None) -> str:
 def _compare(reader: WindowReader, result: PassResult, chunk: Sequence[_Led]) -> None:
     keys = sorted({led.key for led in chunk if led.key is not None})
     found = reader.rows(
-        "SELECT i.source, i.delivery_id, i.status, i.order_id, encode(sha256(i.body), 'hex') FROM colink.inbox i"
+        "SELECT i.source, i.delivery_id, i.status, i.order_id, i.position, encode(sha256(i.body), 'hex')"
+        " FROM colink.inbox i"
         " JOIN unnest(%s::text[], %s::text[]) AS named (source, delivery_id) USING (source, delivery_id)",
         [source for source, _ in keys],
         [delivery_id for _, delivery_id in keys],
@@ -125,7 +126,11 @@ def _compare(reader: WindowReader, result: PassResult, chunk: Sequence[_Led]) ->
                 f"the delivery {led.inbox_id} that led to event {led.position} is not in the inbox",
             )
             continue
-        status, order_id, digest = row
+        status, order_id, position, digest = row
+        if position is None:  # where it names one, `_check_named_events` says whether that is right
+            result.find(
+                Kind.CHANGED, led.position, led.inbox_id, f"{led.inbox_id} led to event {led.position} and names none"
+            )
         if (status, order_id) != ("accepted", led.order_id):
             result.find(
                 Kind.CHANGED,

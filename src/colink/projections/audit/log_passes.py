@@ -11,7 +11,7 @@ import msgspec
 from colink.domain.aggregates import declared_events
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.projections.audit.part import Part
-from colink.projections.audit.reading import Window, moment_of
+from colink.projections.audit.reading import LogRow, Window, moment_of
 from colink.projections.audit.rows import each_row
 from colink.projections.engine import Connection
 
@@ -21,10 +21,11 @@ _Answer = tuple[int, str, str]  # position, the id it names, subject
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRange:
-    """Positions `first` to `last` of the log in `table`, whose head is `head`. `label` tells its positions from those
-    of the other log."""
+    """Positions `first` to `last` of the log in `table`, whose head is `head`, as `head_table` says. `label` tells
+    its positions from those of the other log."""
 
     table: LiteralString
+    head_table: LiteralString
     first: int
     last: int
     head: int
@@ -58,7 +59,7 @@ class PositionCheck:
                     recorded=moment_of(recorded_at),
                     derived=f"not before {moment_of(self._recorded_before)}",
                 )
-            if row.schema_version > self._newest.get(row.topic, 0):
+            if not 1 <= row.schema_version <= self._newest.get(row.topic, 0):
                 self._result.find(
                     Kind.UNREADABLE,
                     position,
@@ -78,9 +79,9 @@ class PositionCheck:
 
 
 class StreamCheck:
-    """The pass `streams`: versions of each stream count from 1 without a gap, in order of position. Streams of which
-    that is not true are carried out: `find_irregular` says what is wrong with them. `first`: where the verification
-    begins."""
+    """The pass `streams`: versions of each stream count from 1 without a gap, in order of position, and all of its
+    events are of one thing (what their topics begin with). Streams whose versions are wrong are carried out:
+    `find_irregular` says what is wrong with them. `first`: where the verification begins."""
 
     def __init__(self, part: Part, *, first: int) -> None:
         self._part = part
@@ -97,10 +98,24 @@ class StreamCheck:
                 if row.version != version:
                     self._part.irregular_streams.add(stream_id)
                     break
+            if earlier or len(rows) > 1:
+                self._find_foreign(stream_id, (earlier or rows)[0].topic, rows)
+
+    def _find_foreign(self, stream_id: str, first_topic: str, rows: Sequence[LogRow]) -> None:
+        """Events that no pass over orders or payouts would look at, where those after them build on the stream."""
+        thing = first_topic.partition(".")[0] + "."
+        for row in rows:
+            if not row.topic.startswith(thing):
+                self._result.find(
+                    Kind.EXTRA,
+                    row.position,
+                    stream_id,
+                    f"{stream_id} began with {first_topic}: no {row.topic} belongs to it",
+                )
 
 
 async def find_beyond(conn: Connection, result: PassResult, log: LogRange) -> None:
-    """Events behind the head."""
+    """Events behind the head, and a head of another time than its event: the next event would be recorded then."""
     beyond = await conn.execute(f"SELECT min(position) FROM {log.table} WHERE position > %s", (log.head,))
     found = await beyond.fetchone()
     if found and found[0] is not None:
@@ -111,6 +126,19 @@ async def find_beyond(conn: Connection, result: PassResult, log: LogRange) -> No
             f"there are {log.label}events beyond the head {log.head}",
             recorded=log.head,
             derived=found[0],
+        )
+    cursor = await conn.execute(
+        f"SELECT h.recorded_at, e.recorded_at FROM {log.head_table} h JOIN {log.table} e ON e.position = h.position"
+        " WHERE h.recorded_at <> e.recorded_at"
+    )
+    for recorded, derived in await cursor.fetchall():
+        result.find(
+            Kind.HEAD_DIFFERS,
+            log.head,
+            f"{log.label}log_head",
+            f"the {log.label}head has another time than its event {log.head}",
+            recorded=recorded,
+            derived=derived,
         )
 
 

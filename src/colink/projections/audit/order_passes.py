@@ -143,4 +143,4 @@ def _order_state(events: list[tuple[int, Event]]) -> _OrderState | None:
 
 
 async def check_extra_orders(conn: Connection, result: PassResult) -> None:
-    await find_extra_rows(conn, result, "orders", "order_id")
+    await find_extra_rows(conn, result, "orders", "order_id", ORDER_TOPICS)

@@ -148,4 +148,4 @@ def check_held(result: PassResult, held: Sequence[Held], balances: BalanceBook) 
 
 
 async def check_extra_payouts(conn: Connection, result: PassResult) -> None:
-    await find_extra_rows(conn, result, "payouts", "payout_id")
+    await find_extra_rows(conn, result, "payouts", "payout_id", PAYOUT_TOPICS)

@@ -22,13 +22,18 @@ from colink.projections.audit.part import Part
 from colink.projections.audit.reading import LogRow, Window
 from colink.projections.audit.rows import each_row
 from colink.projections.credited_orders import PARTS, Change, OrderState, fold
-from colink.projections.engine import Connection
+from colink.projections.engine import Connection, head
 from colink.projections.leaderboard import Leaderboard, Metric, score_changes, score_clicks
 from colink.projections.logs import Decoder, Log, LogEvent
 from colink.projections.versions import Projection, find_live_version, table
 
 _READ = {event.TOPIC: (event.class_version, msgspec.json.Decoder(part).decode, part) for event, part in PARTS.items()}
 _TOUCHES_A_CHUNK = 2_000
+_KINDS: tuple[tuple[type[Projection], str], ...] = (
+    (AttributionReport, "attribution_orders"),
+    (Leaderboard, "leaderboard_orders"),
+)
+"""The projections that are read, with their tables of contributions."""
 _STATE = ", ".join(OrderState.__struct_fields__)
 _QUARTER: LiteralString = (
     "CASE WHEN isfinite(quarter) THEN to_char(quarter AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"+00:00\"')"
@@ -50,14 +55,12 @@ class Followed:
 async def followed_reports(conn: Connection) -> list[Followed]:
     """Those whose tables are read now; one that is being built shows nothing yet."""
     found = []
-    kinds: tuple[tuple[type[Projection], str], ...] = (
-        (AttributionReport, "attribution_orders"),
-        (Leaderboard, "leaderboard_orders"),
-    )
-    for projection, orders in kinds:
+    for projection, orders in _KINDS:
         version = await find_live_version(conn, projection)
         if version is None:
             continue
+        for name in projection.tables:  # a rebuild retires them meanwhile: nobody drops what is locked
+            await conn.execute(f"LOCK TABLE {table(name, version)} IN ACCESS SHARE MODE")
         cursor = await conn.execute(
             "SELECT log, position FROM colink.projection_checkpoints WHERE projection = %s AND version = %s",
             (projection.name, version),
@@ -158,8 +161,9 @@ async def check_sums(
 ) -> None:
     """The sums of each projection, both ways, and contributions of orders that the log knows nothing of."""
     archived = await _is_archived(conn)
-    if archived and reports:
-        result.reason = "without what touches add: months of the tracking log are archived"
+    said = ["without what touches add: months of the tracking log are archived"] if archived and reports else []
+    said += await _check_positions(conn, result, reports)
+    result.reason = "; ".join(said) or None
     for followed in reports:
         await _find_extra_orders(conn, result, followed)
         touches = _nothing() if archived else _touches(conn, followed, decode)
@@ -201,6 +205,28 @@ async def check_sums(
         )
 
 
+async def _check_positions(conn: Connection, result: PassResult, reports: Sequence[Followed]) -> list[str]:
+    """Which reports are behind their logs, or not readable at all: what is verified of them is that much less. None
+    can be ahead; one that says so would pass over events to come."""
+    followed = {each.name for each in reports}
+    said = [f"no version of {kind.name} is in use" for kind, _ in _KINDS if kind.name not in followed]
+    commerce, tracking = await head(conn, Log.COMMERCE), await head(conn, Log.TRACKING)
+    for each in reports:
+        for log, position, end in ((Log.COMMERCE, each.commerce, commerce), (Log.TRACKING, each.tracking, tracking)):
+            if position < end:
+                said.append(f"{each.name} has come to {position} of {end} in the {log} log")
+            elif position > end:
+                result.find(
+                    Kind.HEAD_DIFFERS,
+                    end if log is Log.COMMERCE else 0,
+                    each.name,
+                    f"{each.name} says that it has come to {position} in the {log} log, which ends at {end}",
+                    recorded=position,
+                    derived=end,
+                )
+    return said
+
+
 async def _compare_sums(
     conn: Connection,
     result: PassResult,
@@ -236,9 +262,9 @@ async def _find_extra_orders(conn: Connection, result: PassResult, followed: Fol
     rows = each_row(
         conn,
         f"SELECT t.order_id FROM {followed.orders} t"
-        " WHERE NOT EXISTS (SELECT FROM colink.events e WHERE e.stream_id = t.order_id AND e.position <= %s)"
-        " ORDER BY 1",
-        (followed.commerce,),
+        " WHERE NOT EXISTS (SELECT FROM colink.events e WHERE e.stream_id = t.order_id AND e.position <= %s"
+        " AND e.topic = ANY(%s)) ORDER BY 1",
+        (followed.commerce, list(ORDER_TOPICS)),
     )
     async for (order_id,) in rows:
         result.find(Kind.EXTRA, 0, order_id, f"{order_id} adds to {followed.name} and has no events")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import fields
 from itertools import count
 from typing import Any, LiteralString
@@ -47,15 +47,19 @@ def compare_rows(
                 )
 
 
-async def find_extra_rows(conn: Connection, result: PassResult, table: LiteralString, key: LiteralString) -> None:
-    """Rows of keys that the log knows nothing of."""
+async def find_extra_rows(
+    conn: Connection, result: PassResult, table: LiteralString, key: LiteralString, topics: Collection[str]
+) -> None:
+    """Rows of keys of which the log has no events of these topics: another thing's stream explains no row."""
     rows = each_row(
         conn,
         f"SELECT t.position, t.{key} FROM colink.{table} t"
-        f" WHERE NOT EXISTS (SELECT FROM colink.events e WHERE e.stream_id = t.{key}) ORDER BY 1",
+        f" WHERE NOT EXISTS (SELECT FROM colink.events e WHERE e.stream_id = t.{key}"
+        " AND e.topic = ANY(%s)) ORDER BY 1",
+        (list(topics),),
     )
     async for position, id_ in rows:
-        result.find(Kind.EXTRA, position, id_, f"{id_} in {table} has no events")
+        result.find(Kind.EXTRA, position, id_, f"{id_} in {table} follows from no event")
 
 
 async def each_row(conn: Connection, query: LiteralString, values: Sequence[object] = ()) -> AsyncIterator[TupleRow]:

@@ -76,6 +76,7 @@ class SealsCheck:
             self._compare_root(head)
             head = await anext(heads, None)
         await self._find_extra_nodes()
+        await self._find_lost_seals()
 
     async def _leaves(self) -> AsyncIterator[list[bytes]]:
         """In order, up to the first that is missing."""
@@ -133,6 +134,19 @@ class SealsCheck:
             first = (index << level) + 1
             self._result.find(
                 Kind.EXTRA, first, f"merkle_nodes {level} {index}", f"no 2^{level} leaves are sealed from {first} on"
+            )
+
+    async def _find_lost_seals(self) -> None:
+        """A key says how much was sealed when it was made: the first one comes after the first seal."""
+        sealed = self._tree.size
+        cursor = await self._conn.execute("SELECT max(tree_size) FROM colink.checkpoint_keys")
+        [(size,)] = await cursor.fetchall()
+        if size is not None and size > sealed:
+            self._result.find(
+                Kind.MISSING,
+                sealed + 1,
+                "checkpoint_keys",
+                f"{size} events were sealed when a key was made, but the log's seals end at {sealed}",
             )
 
     def _compare_root(self, head: _Head) -> None:

@@ -27,7 +27,14 @@ async def check_tracking(conn: Connection, result: PassResult, decode: Decoder) 
     cursor = await conn.execute("SELECT position FROM colink.tracking_head")
     head = (await cursor.fetchone() or (0,))[0]
     first = await _check_archives(conn, result) + 1
-    log = LogRange(table="colink.tracking_events", first=first, last=head, head=head, label="tracking ")
+    log = LogRange(
+        table="colink.tracking_events",
+        head_table="colink.tracking_head",
+        first=first,
+        last=head,
+        head=head,
+        label="tracking ",
+    )
     result.checked = await check_sequence(conn, result, log)
     await find_irregular(conn, result, log)
     chunk: dict[str, tuple[int, TouchRow]] = {}

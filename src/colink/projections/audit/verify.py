@@ -103,7 +103,7 @@ async def verify(
             await _keep_months(conn)
         end = await head(conn, Log.COMMERCE)
         last = end if to_position is None else min(to_position, end)
-        log = LogRange(table="colink.events", first=from_position, last=last, head=end)
+        log = LogRange(table="colink.events", head_table="colink.log_head", first=from_position, last=last, head=end)
         run = _Run(conn, decode, log, only=frozenset(only), outside=outside, progress=progress, effort=effort)
         total = await run.verify()
     return Report(
