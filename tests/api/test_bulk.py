@@ -220,6 +220,7 @@ class TestIdempotencyKeys:
         body = {"store_id": store["id"], "orders": [an_order("2")]}
         problem = await shop.refused("POST", "/v1/orders/bulk", body, status=409, headers=headers)
         assert problem["type"] == "urn:colink:problem:idempotency-key-reused"
+        assert problem["detail"] == "the idempotency key 'b-1' was used with another request"
         assert await head(shop) == before
 
     async def test_two_requests_at_once_with_one_key_never_both_go_through(self, shop: Shop) -> None:

@@ -81,10 +81,10 @@ async def record_orders(
     some orders could not be recorded now; the same request again records those.
     """
     if idempotency is not None:
+        await bus.submit(KeepAnswer(caller=caller, idempotency=idempotency, answer={}))
         kept = await first_answer(_of_answer(idempotency))
         if kept is not None:
             return Recorded(answer=kept, replayed=True)
-        await bus.submit(KeepAnswer(caller=caller, idempotency=idempotency, answer={}))
     outcomes = await _record_all(snapshots, store=store, caller=caller, bus=bus)
     results = [_result(index, outcome, snapshots[index]) for index, outcome in enumerate(outcomes)]
     counts = {
