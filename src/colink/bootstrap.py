@@ -446,6 +446,7 @@ def build_asgi(colink: Colink) -> ASGIApp:
         clock=colink.clock,
         rejections=PostgresRejectionCounter(colink.pool),
         delivered=metrics.delivered,
+        patience=_WEBHOOK_PATIENCE,
     )
     callbacks = PayoutCallbacks(bus=commerce, rails=colink.rails)
     bare = (

@@ -224,6 +224,20 @@ class TestSignedDeliveries:
         assert outside.commands == []
         assert post(route, sent).json()["status"] == "accepted"
 
+    def test_who_a_delivery_is_for_cannot_be_read_in_time(
+        self, route: Webhooks, outside: Outside, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The store was forgotten since, and the database does not answer: the platform hangs up after 5 seconds."""
+
+        async def never(_: str) -> StoreAccess | None:
+            return await asyncio.get_running_loop().create_future()
+
+        monkeypatch.setattr(outside, "store", never)
+        answer = post(replace(route, patience=0.05), signed("orders/paid", an_order()))
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json()["detail"] == "the database cannot be reached; nothing was recorded"
+        assert outside.commands == []
+
     def test_without_an_id_the_delivery_is_what_it_says(self, route: Webhooks, outside: Outside) -> None:
         sent = signed("orders/paid", an_order())
         for webhook_id in ("", "two words", "w" * 129):

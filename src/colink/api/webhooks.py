@@ -7,6 +7,7 @@ webhooks that fail, so whatever was kept is answered with 200 (contract), but fo
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Mapping
@@ -50,7 +51,8 @@ class _Disconnected(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Webhooks:
-    """The route. `connectors` holds the platforms that can be taken; `delivered` counts what became of deliveries."""
+    """The route. `connectors` holds the platforms that can be taken; `delivered` counts what became of deliveries.
+    `patience`: seconds that reading a store may take; `bus` has its own."""
 
     bus: CommandBus
     stores: CachedStores
@@ -59,6 +61,7 @@ class Webhooks:
     rejections: RejectionCounter
     delivered: Callable[[str], None] = _uncounted
     max_body: int = MAX_BODY
+    patience: float = 4.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -67,7 +70,7 @@ class Webhooks:
             return
         except (ConcurrentUpdate, Unavailable) as error:
             answer = self._not_now(error.detail)
-        except (OperationalError, PoolTimeout):
+        except (OperationalError, PoolTimeout, TimeoutError):
             answer = self._not_now("the database cannot be reached; nothing was recorded")
         except ColinkError as error:
             answer = problem_answer(error)
@@ -113,7 +116,8 @@ class Webhooks:
         return json_answer(answer)
 
     async def _addressed(self, platform: str, store_id: str) -> tuple[StoreAccess, StoreConnector]:
-        access = await self.stores.store(store_id) if _STORE_ID.fullmatch(store_id) else None
+        async with asyncio.timeout(self.patience):
+            access = await self.stores.store(store_id) if _STORE_ID.fullmatch(store_id) else None
         connector = None if access is None else self.connectors.get(access.details.platform)
         if access is None or connector is None or access.details.platform != platform:
             msg = "no store takes deliveries at this address"
