@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psycopg
 import structlog
 from starlette.types import ASGIApp
 
@@ -29,6 +28,7 @@ from colink.adapters.postgres.append import TRACKING
 from colink.adapters.postgres.binaries import ServerError
 from colink.adapters.postgres.committer import Committer
 from colink.adapters.postgres.inbox import PostgresInbox, PostgresRejectionCounter, PostgresStoreDirectory
+from colink.adapters.postgres.installation import Installation, read_installation
 from colink.adapters.postgres.lookups import PostgresLookups
 from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.orders import PostgresOrders
@@ -80,16 +80,6 @@ _CODE_LENGTH = 9
 
 def log_progress(message: str) -> None:
     _log.info(message)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Installation:
-    """What makes a database this installation: made with its schema, never changed. `demo`: its clock may move."""
-
-    pepper: bytes
-    cookie_key: bytes
-    log_id: str
-    demo: bool
 
 
 @dataclass(kw_only=True)
@@ -328,18 +318,6 @@ def in_words() -> Iterator[None]:
         yield
     except (ServerError, schema.MigrationError) as error:
         raise DatabaseNotUsable(str(error)) from error
-
-
-def read_installation(dsn: str) -> Installation:
-    with psycopg.connect(dsn) as connection:
-        values: dict[str, str] = dict(connection.execute("select name, value from colink.installation").fetchall())
-        demo = schema.is_demo_database(connection)
-    return Installation(
-        pepper=bytes.fromhex(values["pepper"]),
-        cookie_key=bytes.fromhex(values["cookie_key"]),
-        log_id=values["log_id"],
-        demo=demo,
-    )
 
 
 def checked_offset(settings: Settings, installation: Installation) -> timedelta:

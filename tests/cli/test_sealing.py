@@ -19,6 +19,8 @@ def test_from_the_log_to_a_proof_that_is_checked_elsewhere(shop: Shop, tmp_path:
 
     proof, note, grown = (tmp_path / name for name in ("proof.json", "note", "grown.json"))
     assert "written to" in colink.run("audit", "proof", "5", "-o", str(proof)).stdout
+    nowhere = str(tmp_path / "none" / "proof.json")
+    assert "cannot be written" in colink.run("audit", "proof", "5", "-o", nowhere, code=2).stderr
     note.write_text(checkpoint["checkpoint"])
     colink.run("audit", "consistency", "3", "-o", str(grown))
 

@@ -161,7 +161,7 @@ def _show_report(console: Console, report: Report) -> None:
     table.add_column("status")
     for result in report.passes:
         status = f"[{_STYLES[result.status]}]{result.status.value.replace('_', ' ')}[/]"
-        reason = f" {escape(result.reason)}" if result.reason else ""
+        reason = f": {escape(result.reason)}" if result.reason else ""
         found = len(result.findings) + result.more
         table.add_row(result.audit_pass, f"{result.checked:,}", f"{found:,}" if found else "-", status + reason)
     console.print(table)

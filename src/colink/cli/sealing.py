@@ -56,7 +56,7 @@ def add_to(audit: typer.Typer, wiring: Wiring) -> None:
     def proof_(
         position: Annotated[int, typer.Argument(metavar="POSITION", min=1, help="Of the event in the log.")],
         tree_size: Annotated[
-            int | None, typer.Option("--tree-size", metavar="N", min=1, help="Of that tree, not the newest.")
+            int | None, typer.Option("--tree-size", metavar="N", min=1, help="In the tree of the first N events.")
         ] = None,
         output: Output = None,
         json: Json = False,
@@ -91,8 +91,9 @@ def add_to(audit: typer.Typer, wiring: Wiring) -> None:
     ) -> None:
         """Check a proof, with nothing but the log's public key or a checkpoint you trust. Needs no database.
 
-        On the machine that seals the log its own key is taken where neither is given. Exits 1, and says why,
-        where the proof does not verify.
+        On the machine that seals the log its own key is taken where neither is given.
+
+        Exits 1, and says why, where the proof does not verify.
         """
         key = VerifierKey.parse(public_key) if public_key is not None else None
         try:
@@ -188,7 +189,10 @@ def _hand_out(proof: Inclusion | Consistency, output: Path | None, *, as_json: b
     if output is None:
         sys.stdout.write(document)
         return
-    output.write_text(document)
+    try:
+        output.write_text(document)
+    except OSError as error:
+        raise InvalidInput(f"the proof cannot be written: {error}", field="output") from error
     tell(
         {"file": str(output)},
         as_json=as_json,

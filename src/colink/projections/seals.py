@@ -67,7 +67,6 @@ class SealState:
     lag: int
     lag_seconds: float
     checkpoint: int
-    checkpoint_at: datetime | None
     verifier_key: str | None
     alarm: str | None
     alarm_at: datetime | None
@@ -76,7 +75,7 @@ class SealState:
 async def seal_state(conn: Connection, *, now: datetime) -> SealState:
     """`now` is the clock that events are recorded by."""
     cursor = await conn.execute(
-        "SELECT h.position, coalesce(s.position, 0), c.tree_size, c.signed_at, k.verifier_key, a.reason, a.raised_at,"
+        "SELECT h.position, coalesce(s.position, 0), c.tree_size, k.verifier_key, a.reason, a.raised_at,"
         " (SELECT e.recorded_at FROM colink.events e WHERE e.position = coalesce(s.position, 0) + 1)"
         " FROM colink.log_head h"
         " LEFT JOIN (SELECT position FROM colink.seals ORDER BY position DESC LIMIT 1) s ON true"
@@ -88,14 +87,13 @@ async def seal_state(conn: Connection, *, now: datetime) -> SealState:
     row = await cursor.fetchone()
     if row is None:
         raise NotFound("the log has no head: the database was damaged")
-    head, sealed, size, signed_at, verifier_key, alarm, alarm_at, waiting_since = row
+    head, sealed, size, verifier_key, alarm, alarm_at, waiting_since = row
     return SealState(
         head=head,
         sealed=sealed,
         lag=max(head - sealed, 0),
         lag_seconds=max((now - waiting_since).total_seconds(), 0.0) if waiting_since is not None else 0.0,
         checkpoint=size or 0,
-        checkpoint_at=signed_at,
         verifier_key=verifier_key,
         alarm=alarm,
         alarm_at=alarm_at,

@@ -278,3 +278,9 @@ def test_a_proof_is_checked_where_there_is_no_database_and_no_server(tmp_path: P
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "not verified: the event at position 77 is not leaf 4\n"
+
+    proof.write_bytes(msgspec.json.encode(proven()))
+    for wrong, why in (((str(proof),), "give the log's public key"), ((str(tmp_path / "none"),), "No such file")):
+        done = subprocess.run([*command[:3], *wrong], capture_output=True, text=True, check=False)
+        assert done.returncode == 2, "not the answer of a proof that does not verify"
+        assert why in done.stderr

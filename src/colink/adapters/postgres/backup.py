@@ -34,9 +34,14 @@ def back_up(database: Database, data_dir: Path, destination: Path) -> None:
     not at all. Raises ServerError."""
     if destination.exists():
         raise ServerError(f"{destination} exists already: a backup is made in a folder of its own")
+    if destination.resolve().is_relative_to(data_dir.resolve()):  # it would hold itself, and be lost with the data
+        raise ServerError(f"{destination} is in the data folder: a backup is made outside of {data_dir}")
     unfinished = destination.with_name(f"{destination.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(mode=0o700, parents=True)
+    try:
+        unfinished.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise ServerError(f"{destination} cannot be made: {error}") from error
     shutil.copytree(data_dir, unfinished / _FILES, ignore=_COPIED_OTHERWISE)
     _run(database.owner_dsn, "pg_dump", "--format=custom", "--schema=colink*", f"--file={unfinished / _DUMP}")
     if (data_dir / _ARCHIVE).is_dir():
