@@ -1,4 +1,5 @@
-# make demo | test | gaps | crash | soak | lint | bench | golden | docs | lock | clean. The first one that needs it installs what is locked into .venv.
+# make demo | test | lint | bench | gaps | crash | soak | golden | docs | lock | clean
+# The first one that needs it installs what is locked into .venv.
 
 SHELL := /bin/bash
 PYTHON_IN_VENV := .venv/bin/python
@@ -31,7 +32,7 @@ lint: .venv/.dev
 	.venv/bin/lint-imports
 
 bench: .venv/.runtime
-	@if [ -f bench/__main__.py ]; then $(PYTHON_IN_VENV) -m bench; else echo "There are no benchmarks yet."; fi
+	$(PYTHON_IN_VENV) -m bench
 
 # Files for new versions of events (docs/evolution.md).
 golden: .venv/.runtime

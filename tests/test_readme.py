@@ -32,10 +32,10 @@ def folder() -> Iterator[Path]:
 
 def test_tour_runs_as_it_is_written(folder: Path) -> None:
     blocks = _TOUR.findall(README.read_text())
-    assert len(blocks) == 9
+    assert len(blocks) == 10
     said = run_as_one(blocks, folder)
 
-    start, shop, click, order, refund, dashboards, finance, auditors = said[:8]
+    start, shop, click, order, refund, dashboards, finance, auditors, operators = said[:9]
     assert '"status":"ok"' in start
     assert '"sku":"SARONG-RED"' in shop
     assert "https://batik-house.myshopify.com/products/sarong" in click
@@ -52,6 +52,10 @@ def test_tour_runs_as_it_is_written(folder: Path) -> None:
     assert '"kind": "clearing"' in auditors
     assert "delivery-3" in auditors
     assert "at position 3 is among the" in auditors
+    assert '"accepted":1' in operators
+    assert '"type":"order.placed"' in operators
+    assert "leaderboard: readers use version 2 now" in operators
+    assert 'colink_seal_lag_seconds{log="commerce"}' in operators
 
 
 def run_as_one(blocks: list[str], folder: Path) -> list[str]:
