@@ -13,7 +13,7 @@ SHORTER_BY = 4
 
 def cut_short(shop: Shop) -> int:
     """With all rights on the database; where the log ends now."""
-    tables = ("events", "seals", "merkle_nodes", "checkpoints")
+    tables = ("events", "seals", "merkle_nodes", "checkpoints", "checkpoint_keys")
     with psycopg.connect(shop.database.superuser_dsn) as connection:
         for table in tables:
             connection.execute(f"alter table colink.{table} disable trigger append_only".encode())
@@ -22,6 +22,7 @@ def cut_short(shop: Shop) -> int:
         )
         for table, column in (("events", "position"), ("seals", "position"), ("checkpoints", "tree_size")):
             connection.execute(f"delete from colink.{table} where {column} > %s".encode(), [end])
+        connection.execute("update colink.checkpoint_keys set tree_size = least(tree_size, %s)", [end])
         for table in tables:
             connection.execute(f"alter table colink.{table} enable always trigger append_only".encode())
     return int(end)
@@ -38,6 +39,14 @@ def test_a_checkpoint_kept_elsewhere(shop: Shop, tmp_path: Path) -> None:
     assert [result["pass"] for result in report["passes"]] == ["chain", "seals"]
     refused = colink.run("audit", "verify", "--checkpoint", str(note), "--to", "5", code=2).stderr
     assert "a checkpoint is about the whole log" in refused
+
+    with psycopg.connect(shop.database.superuser_dsn) as connection:
+        connection.execute("alter table colink.events disable trigger append_only")
+        connection.execute("update colink.events set actor = actor || '?' where position = 3")
+    told = colink.run("audit", "verify", "--only", "seals", "--checkpoint", str(note), code=1).stdout
+    assert "position 3 chain: event 3 is not what was sealed" in told, "what was signed over begins with the events"
+    with psycopg.connect(shop.database.superuser_dsn) as connection:
+        connection.execute("update colink.events set actor = left(actor, -1) where position = 3")
 
     end = cut_short(shop)
     in_folder = colink.json(*chain, code=1)["findings"]

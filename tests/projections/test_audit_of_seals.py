@@ -3,6 +3,8 @@ was done; what was kept outside the database convicts even who rewrote everythin
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from pathlib import Path
 
 import psycopg
@@ -11,11 +13,17 @@ from tests.conftest import FreshDatabase, TestDatabase
 from tests.projections.test_audit import a_few_orders, found, verified
 from tests.projections.world import AINA, World
 
+from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.sealer import Sealer
 from colink.adapters.sealing_keys import KeyFolder
+from colink.domain.aggregates import Event
 from colink.domain.audit.report import Kind, Pass, Report, Status
+from colink.domain.audit.terms import TermsBook
 from colink.domain.sealing.encoding import origin_of
 from colink.projections.audit import Outside, verify
+from colink.projections.audit.processes import verify_segments
+from colink.projections.audit.reading import Source
+from colink.projections.audit.segment import Segment, Setting
 from colink.projections.audit.verify import Effort
 
 pytestmark = pytest.mark.anyio
@@ -301,6 +309,34 @@ async def test_seals_that_cannot_be_read_are_incomplete(sealed: World) -> None:
     statuses = {result.audit_pass: result.status for result in report.passes}
     assert {each for each, status in statuses.items() if status is Status.INCOMPLETE} == {Pass.CHAIN, Pass.SEALS}
     assert not report.clean
+
+
+def dies(stream_id: str, version: int, topic: str, payload: str) -> Event:
+    """Stands for whatever kills a process, and reads the terms in the one that asks."""
+    if multiprocessing.parent_process() is not None:
+        os._exit(9)
+    return EventMapper().event(stream_id, version, topic, payload)
+
+
+async def test_a_process_that_dies_leaves_nothing_but_incomplete_passes(sealed: World) -> None:
+    """Nothing is found where a part of the log is not known."""
+    async with sealed.pool.connection() as conn:
+        report = await verify(conn, dies, effort=Effort(processes=2, events_a_segment=12, events_a_window=6))
+    assert {finding.audit_pass for finding in report.findings} == set()
+    assert {report.result(each).status for each in (Pass.ENTRIES, Pass.BALANCES)} == {Status.INCOMPLETE}
+    assert not report.clean
+
+
+async def test_what_was_posted_before_the_range_cannot_be_read() -> None:
+    """Only what builds on it is incomplete, and is that for certain."""
+    source = Source(dsn="host=/nowhere", snapshot="", decode=dies)
+    setting = Setting(
+        source=source, first=9, last=20, sealed=20, origin="", book=TermsBook(), whole_log=False, reports=(),
+        events_a_window=8,
+    )  # fmt: skip
+    before = Segment(first=1, last=8, passes=frozenset(), needed_by=frozenset({Pass.ENTRIES}))
+    [part] = await verify_segments(setting, [before], processes=1, finished=lambda _: None)
+    assert {each: result.status for each, result in part.results.items()} == {Pass.ENTRIES: Status.INCOMPLETE}
 
 
 async def test_processes_say_what_one_says(sealed: World) -> None:

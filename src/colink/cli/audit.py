@@ -67,7 +67,8 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         kept = checkpoints or []
         if kept and (from_ > 1 or to is not None):
             raise InvalidInput("a checkpoint is about the whole log: leave out --from and --to", field="checkpoint")
-        passes = frozenset(only or Pass) | ({Pass.SEALS} if kept else set())
+        # The seals begin with what was signed (`seals`), and the events are what was sealed (`chain`).
+        passes = frozenset(only or Pass) | ({Pass.CHAIN, Pass.SEALS} if kept else set())
         notes = {str(path): path.read_text(errors="replace") for path in kept}
         report = asyncio.run(_verify(wiring, first=from_, last=to, only=passes, notes=notes))
         tell(_report_document(report), as_json=json, people=lambda console: _show_report(console, report))

@@ -98,7 +98,7 @@ class PassResult:
         recorded: object = None,
         derived: object = None,
     ) -> None:
-        self.status = Status.FAILED
+        self.status = max(self.status, Status.FAILED, key=_GRAVITY.index)
         if len(self.findings) >= MAX_FINDINGS:
             self.more += 1
             return

@@ -44,7 +44,7 @@ class Part:
     unsealed: events behind the last seal
     """
 
-    results: Mapping[Pass, PassResult]
+    results: dict[Pass, PassResult]
     balances: BalanceBook = field(default_factory=BalanceBook)
     assumed_lines: dict[BalanceKey, int] = field(default_factory=dict)
     unexplained: dict[str, int] = field(default_factory=dict)
@@ -71,6 +71,11 @@ class Part:
             self.sales[credit] = [*(a + b for a, b in zip(known[:3], added[:3], strict=True)), added[3]]
         self.add_scores(later.scores)
         self.unsealed += later.unsealed
+
+    def could_not_run(self, passes: Collection[Pass], reason: str) -> None:
+        """None of these passes says anything of this part, whether they look at it or only build on it."""
+        for audit_pass in passes:
+            self.results.setdefault(audit_pass, PassResult(audit_pass=audit_pass)).could_not_run(reason)
 
     def add_scores(self, later: Mapping[ScoreKey, Score]) -> None:
         for key, (value, position) in later.items():

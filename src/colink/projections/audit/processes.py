@@ -33,8 +33,7 @@ async def verify_segments(
                 return await loop.run_in_executor(executor, work, segment)
             except Exception as error:  # noqa: BLE001 - a process that was killed, or could not connect
                 part = new_part(segment.passes)
-                for result in part.results.values():
-                    result.could_not_run(f"{type(error).__name__}: {error}")
+                part.could_not_run(segment.passes | segment.needed_by, f"{type(error).__name__}: {error}")
                 return part
             finally:
                 finished(segment)

@@ -51,11 +51,13 @@ class Setting:
 @dataclass(frozen=True, kw_only=True)
 class Segment:
     """Positions `first` to `last`, and what is verified of them; nothing: only what later ones need to know of them
-    is read. `lines`: how long the payees' lines of cleared credits are before it, where that is known."""
+    is read, for the passes it is `needed_by`. `lines`: how long the payees' lines of cleared credits are before it,
+    where that is known."""
 
     first: int
     last: int
     passes: frozenset[Pass]
+    needed_by: frozenset[Pass] = frozenset()
     lines: dict[BalanceKey, int] | None = None
 
 
@@ -70,8 +72,8 @@ def verify_segment(setting: Setting, segment: Segment) -> Part:
                 try:
                     check.check(window)
                 except Exception as error:  # noqa: BLE001 - whatever stops a check makes its passes incomplete
-                    for audit_pass in passes & segment.passes:
-                        part.results[audit_pass].could_not_run(f"{type(error).__name__}: {error}")
+                    stopped = passes & (segment.passes | segment.needed_by)
+                    part.could_not_run(stopped, f"{type(error).__name__}: {error}")
                     del checks[number]
                     if isinstance(error, psycopg.Error):
                         reader.begin_again()

@@ -218,7 +218,8 @@ class _Run:
 
         verify_all = partial(verify_segments, setting, processes=self._effort.at_once, finished=finished)
         parts = await verify_all(segments)
-        if Pass.ENTRIES not in self._asked:
+        results = [part.results[Pass.ENTRIES] for part in parts if Pass.ENTRIES in part.results]
+        if any(result.status is Status.INCOMPLETE for result in results) or Pass.ENTRIES not in self._asked:
             return parts
         before = new_part(())
         for number, (segment, part) in enumerate(zip(segments, parts, strict=True)):
@@ -235,7 +236,8 @@ class _Run:
         segments = []
         # What was posted before the range is only read where something in the range builds on it.
         if first > 1 and self._asked & _NEED_HISTORY:
-            segments += self._cut(1, first - 1, frozenset())
+            needed_by = self._asked & _NEED_HISTORY
+            segments += [replace(each, needed_by=needed_by) for each in self._cut(1, first - 1, frozenset())]
         segments += self._cut(first, last, self._asked)
         if segments:
             segments[0] = replace(segments[0], lines={})
@@ -298,8 +300,9 @@ class _Run:
         return all(result.status is not Status.INCOMPLETE for result in results)
 
     async def _check(self, audit_pass: Pass, check: Callable[[], Awaitable[None]]) -> None:
-        """Run the last part of a pass, where it was asked for."""
-        if audit_pass not in self._asked:
+        """Run the last part of a pass, where it was asked for; not where some of the log is missing, from which
+        anything might follow."""
+        if audit_pass not in self._asked or not self._complete(audit_pass):
             return
         self._progress(audit_pass.value, 0, 1)
         try:
