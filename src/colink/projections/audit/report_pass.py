@@ -262,9 +262,9 @@ async def _find_extra_orders(conn: Connection, result: PassResult, followed: Fol
     rows = each_row(
         conn,
         f"SELECT t.order_id FROM {followed.orders} t"
-        " WHERE NOT EXISTS (SELECT FROM colink.events e WHERE e.stream_id = t.order_id AND e.position <= %s"
-        " AND e.topic = ANY(%s)) ORDER BY 1",
-        (followed.commerce, list(ORDER_TOPICS)),
+        " WHERE NOT EXISTS (SELECT FROM colink.events e WHERE e.stream_id = t.order_id AND e.position <= %s)"
+        " ORDER BY 1",
+        (followed.commerce,),
     )
     async for (order_id,) in rows:
         result.find(Kind.EXTRA, 0, order_id, f"{order_id} adds to {followed.name} and has no events")
