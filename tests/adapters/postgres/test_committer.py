@@ -118,6 +118,8 @@ def test_what_the_database_refuses_fails_its_command_alone(store: Store) -> None
     huge = 2**63
     too_large = Post(journal_id="jrn_big", legs=((AVAILABLE, huge), ("platform:revenue", -huge)))
 
+    too_long_for_an_index = "".join(chr(0x20000 + n * 7919 % 0xA000) for n in range(3_000))
+
     def creator(id_: str) -> Decide:
         registered = Creator.register(CreatorDetails(id=id_, handle="aina", display_name="Aina"), at=NOON)
         events = our_events(registered)
@@ -131,15 +133,16 @@ def test_what_the_database_refuses_fails_its_command_alone(store: Store) -> None
             bus.submit(with_text("a\x00")),
             bus.submit(with_text("a\ud800")),
             bus.submit(too_large),
+            bus.submit(Post(journal_id=too_long_for_an_index)),
             bus.submit(creator("cre_1")),
             bus.submit(creator("cre_2")),
             bus.submit(Post(journal_id="jrn_2")),
             return_exceptions=True,
         )
         kinds = [type(result) for result in results]
-        assert kinds == [Recorded, *[InvalidInput] * 5, Recorded, Conflict, Recorded]
+        assert kinds == [Recorded, *[InvalidInput] * 6, Recorded, Conflict, Recorded]
         fields = [result.field for result in results if isinstance(result, ColinkError)]
-        assert fields == ["account", "account", "postings.0.account", "postings.0.account", None, "handle"]
+        assert fields == ["account", "account", "postings.0.account", "postings.0.account", None, None, "handle"]
 
     store.run(story)
     assert store.value("select count(*) from colink.events") == 3

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from tests.adapters.postgres.commands import (
     NOON,
     Decide,
@@ -268,22 +269,19 @@ def test_connections_that_break_all_the_time_lose_nothing_and_double_nothing(sto
         assert await terminator > 0
         assert sorted(result.position or 0 for result in results) == list(range(1, 1501))
 
-    store.run(story, in_flight=2, batch_size=32)
+    store.run(story, in_flight=2, batch_size=32, patience=120.0)
     store.assert_sound()
 
 
-def test_when_the_database_stays_away_all_who_wait_are_told_together(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_when_the_database_stays_away_all_who_wait_are_told_together(store: Store) -> None:
     """Not batch after batch, each of which would be patient for as long as the first: the last of a full queue would
     wait for minutes."""
-    monkeypatch.setattr("colink.adapters.postgres.committer.PATIENCE", 0.5)
 
     async def story() -> None:
         pool = create_pool("host=/nowhere", timeout=0.2, for_commands=True)
         await pool.open()
         try:
-            async with Committer(pool, store.clock, batch_size=1) as bus:
+            async with Committer(pool, store.clock, batch_size=1, patience=0.5) as bus:
                 results = await asyncio.gather(
                     *(bus.submit(Post(journal_id=f"jrn_{n}")) for n in range(50)), return_exceptions=True
                 )
@@ -296,3 +294,26 @@ def test_when_the_database_stays_away_all_who_wait_are_told_together(
             await pool.close()
 
     asyncio.run(story())
+
+
+def test_when_appends_keep_breaking_off_all_who_wait_are_told(store: Store) -> None:
+    """Reads go on, as with a disk that is full; here another holds the log's head for longer than appends may wait.
+    The next command is recorded."""
+
+    async def story() -> None:
+        dsn = make_conninfo(store.app_dsn, options="-c lock_timeout=50")
+        async with (
+            create_pool(dsn, for_commands=True) as pool,
+            Committer(pool, store.clock, batch_size=1, patience=0.5) as bus,
+            asyncio.timeout(60),
+        ):
+            async with await psycopg.AsyncConnection.connect(store.owner_dsn) as holding:
+                await holding.execute("select from colink.log_head for update")
+                results = await asyncio.gather(
+                    *(bus.submit(Post(journal_id=f"jrn_{n}")) for n in range(20)), return_exceptions=True
+                )
+            assert {type(result) for result in results} == {Unavailable}
+            assert (await bus.submit(Post(journal_id="jrn_after"))).position == 1
+
+    asyncio.run(story())
+    store.assert_sound()

@@ -57,13 +57,15 @@ _WORTH_A_BATCH: Final = 16  # commands: fewer are not shared out, since each bat
 _PAUSE: Final = 0.1  # seconds between tries then
 # What happens around a connection, not because of what was sent: worth another try.
 _PASSING = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError)
+# Filed as such all the same: what was sent is larger than the server takes.
+_TOO_LARGE = psycopg.errors.ProgramLimitExceeded
 
 
 @dataclass(eq=False, slots=True)
 class _Pending:
     """A command on its way. `shared` are keys that commands of one batch may have in common. `unsure`: appends whose
     outcome is not known, because the connection was lost. `leans`: it was decided by what its batch records.
-    `submitted`: at this time of the loop."""
+    `submitted`, `broken_since`: at this time of the loop, and since its first try broke off."""
 
     command: Command
     needs: Needs
@@ -73,6 +75,7 @@ class _Pending:
     attempts: int = 0
     leans: bool = False
     submitted: float = 0.0
+    broken_since: float | None = None
     unsure: list[Prepared] = field(default_factory=list)
 
     def resolve(self, recorded: Recorded) -> None:
@@ -120,10 +123,12 @@ class Committer(CommandQueue):
         in_flight: int = 1,
         batch_size: int = 256,
         queue_size: int = 4096,
+        patience: float = PATIENCE,
         observer: CommitObserver | None = None,
     ) -> None:
         """`pool` was made for commands and has a connection for each of `in_flight` batches. At most `batch_size`
-        commands are appended together, and at most `queue_size` wait before the next are refused as Unavailable."""
+        commands are appended together, and at most `queue_size` wait before the next are refused as Unavailable.
+        `patience`: seconds a command waits for a database that is away or breaks off."""
         self._pool = pool
         self._clock = clock
         self._log = log
@@ -132,6 +137,7 @@ class Committer(CommandQueue):
         self._in_flight = in_flight
         self._batch_size = batch_size
         self._queue_size = queue_size
+        self._patience = patience
         self._observer = observer
         self._waiting: deque[_Pending] = deque()
         self._busy: set[Hashable] = set()
@@ -258,9 +264,10 @@ class Committer(CommandQueue):
                 facts = await self._load(connection, batch)
                 # After the read, so that what it did not see and is not found here collides in the append.
                 open_ = await self._recognise(connection, zip(batch, facts, strict=True))
-                self._away_since = None
                 decided, again = _arranged(self._decide(open_))
-                return again + await self._append(connection, decided)
+                again += await self._append(connection, decided)
+                self._away_since = None
+                return again
         except (*_PASSING, PoolClosed) as error:
             return await self._wait_for_database(batch, error)
         except _Unreadable as error:
@@ -281,13 +288,18 @@ class Committer(CommandQueue):
             raise _Unreadable(error) from error
 
     async def _wait_for_database(self, batch: Sequence[_Pending], error: Exception) -> list[_Pending]:
-        """Returns those of the batch that wait on. Each has `PATIENCE` since the database went away, or since it was
-        submitted, if that was later; so those that wait for a batch are told, too."""
+        """Returns those of the batch that wait on. Each may wait since the database went away, or since it was
+        submitted, if that was later; so those that wait for a batch are told, too. And none waits longer since its
+        first try broke off: what itself makes the database break off, while others are recorded, is not tried for
+        ever."""
         _log.warning("the database cannot be reached or broke off", log=self._log.name, error=str(error))
         now = asyncio.get_running_loop().time()
         away_since = self._away_since = now if self._away_since is None else self._away_since
+        for pending in batch:
+            pending.broken_since = now if pending.broken_since is None else pending.broken_since
         for pending in (*batch, *self._waiting):
-            if now - max(pending.submitted, away_since) > PATIENCE:
+            since = max(pending.submitted, away_since)
+            if now - (since if pending.broken_since is None else min(since, pending.broken_since)) > self._patience:
                 known = "its outcome is not known" if pending.unsure else "nothing was recorded"
                 pending.fail(Unavailable(f"the database cannot be reached; {known}, and it is safe to repeat"))
         await asyncio.sleep(_PAUSE)
@@ -355,11 +367,11 @@ class Committer(CommandQueue):
                 parameters = self._log.parameters(prepared, self._clock.now())
                 cursor = await connection.execute(self._log.append, parameters)
                 rows = await cursor.fetchall()
-            except _PASSING:
-                for pending, lost in decided:
-                    pending.unsure.append(lost)
-                raise
-            except (psycopg.Error, InvalidInput, ValueError) as error:
+            except (psycopg.Error, InvalidInput, ValueError, OSError) as error:
+                if isinstance(error, _PASSING) and not isinstance(error, _TOO_LARGE):
+                    for pending, lost in decided:
+                        pending.unsure.append(lost)
+                    raise
                 return again + await self._append_one_by_one(connection, decided, error)
             failed = {command: reason for command, reason, _, _ in rows if reason is not None}
             if not failed:
@@ -466,6 +478,6 @@ def _translated(error: Exception) -> Exception:
         return Conflict(f"it is recorded already ({error.diag.constraint_name})")
     if isinstance(error, psycopg.errors.NumericValueOutOfRange):
         return InvalidInput("a number is too large to be stored")
-    if isinstance(error, (psycopg.DataError, UnicodeEncodeError)):
+    if isinstance(error, (psycopg.DataError, UnicodeEncodeError, _TOO_LARGE)):
         return InvalidInput(f"a value cannot be stored: {error}")
     return error
