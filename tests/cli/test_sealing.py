@@ -38,6 +38,11 @@ def test_from_the_log_to_a_proof_that_is_checked_elsewhere(shop: Shop, tmp_path:
     proof.write_text(proof.read_text().replace('"leaf_index": 4', '"leaf_index": 5'))
     refusal = elsewhere.json("audit", "verify-proof", str(proof), "--public-key", key, code=1)
     assert refusal == {"verified": False, "reason": "the event at position 5 is not leaf 5"}
+
+    # A new key signs what comes next; what is shown until then is the old one's.
+    made = colink.json("audit", "new-key", "--yes")["public_key"]
+    told = colink.run("audit", "checkpoint").stdout
+    assert f"verify with the public key\n{key}\nthe next one will be signed with a new key\n{made}\n" in told
     note.write_bytes(b"\xff")
     refusal = elsewhere.json("audit", "verify-proof", str(grown), *given, code=1)
     assert refusal == {"verified": False, "reason": "the checkpoint given is no text"}

@@ -199,6 +199,7 @@ def _show_outcome(console: Console, report: Report) -> None:
     if report.findings:
         if count > _SHOWN:
             console.print(f"the first {min(_SHOWN, len(report.findings))} are shown; --json gives more")
-        traceable = [f.position for f in report.findings if f.position and f.audit_pass is not Pass.TRACKING]
+        in_log = (f for f in report.findings if f.position and f.position <= report.head)
+        traceable = [f.position for f in in_log if f.audit_pass is not Pass.TRACKING]
         if traceable:
             console.print(f"what belongs to the first: colink audit trace {traceable[0]}")

@@ -47,7 +47,7 @@ def add_to(audit: typer.Typer, wiring: Wiring) -> None:
         tell(
             _checkpoint_document(newest, keys, state),
             as_json=json,
-            people=lambda console: _show_checkpoint(console, newest, state),
+            people=lambda console: _show_checkpoint(console, newest, keys, state),
         )
         if state.alarm is not None:
             raise typer.Exit(FOUND_SOMETHING)
@@ -170,17 +170,27 @@ def _checkpoint_document(newest: PublishedCheckpoint | None, keys: list[str], st
     }
 
 
-def _show_checkpoint(console: Console, newest: PublishedCheckpoint | None, state: SealState) -> None:
+def _show_checkpoint(console: Console, newest: PublishedCheckpoint | None, keys: list[str], state: SealState) -> None:
     if newest is None:
         console.print("nothing is signed yet: the worker does it (colink worker --once)")
     else:
         console.print(newest.note, end="", soft_wrap=True, markup=False)
         console.print(f"\nsigned {newest.signed_at:%Y-%m-%d %H:%M:%S} UTC; verify with the public key")
-        console.print(state.verifier_key, soft_wrap=True, markup=False)
+        signer = _signer(newest.note, keys)
+        console.print(signer, soft_wrap=True, markup=False)
+        if signer != state.verifier_key:
+            console.print("the next one will be signed with a new key")
+            console.print(state.verifier_key, soft_wrap=True, markup=False)
     behind = f"{state.lag} not sealed yet, for {state.lag_seconds:,.0f} s" if state.lag else "all of them sealed"
     console.print(f"{state.head} events in the log, {behind}")
     if state.alarm is not None:
         console.print(f"[bold red]sealing was refused[/] {escape(state.alarm)}", soft_wrap=True)
+
+
+def _signer(note: str, keys: list[str]) -> str | None:
+    """The one of these keys that signed a checkpoint: after `new-key` not the newest, until there are events."""
+    key_ids = {signature.key_id for signature in parse_note(note).signatures}
+    return next((key for key in keys if VerifierKey.parse(key).key_id in key_ids), None)
 
 
 def _hand_out(proof: Inclusion | Consistency, output: Path | None, *, as_json: bool) -> None:

@@ -28,7 +28,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         json: Json = False,
         with_parent: WithParent = False,
     ) -> None:
-        """Do background work: reports, clearing, payouts. Stops on Ctrl-C or SIGTERM.
+        """Do background work: reports, clearing, payouts, sealing. Stops on Ctrl-C or SIGTERM.
 
         With --once it waits for sandbox payouts to be final, 30 seconds at most. Exits 1 where a job failed.
         """
