@@ -80,6 +80,27 @@ def assert_each_is_there_once(database: TestDatabase, recorded: list[Recorded]) 
     assert rows(database, "select amount from colink.balances where account = 'platform:revenue'") == [(-10,)]
 
 
+async def test_the_answer_of_an_append_is_lost(database: TestDatabase, folder: Path) -> None:
+    async with committing(database, folder) as (bus, cutter):
+        cutter.cut_answer_to(APPEND)
+        recorded = await asyncio.gather(*(bus.submit(command) for command in commands()))
+    assert cutter.cuts == 1
+    assert_each_is_there_once(database, recorded)
+
+
+async def test_the_connection_is_lost_while_the_append_runs_on(database: TestDatabase, folder: Path) -> None:
+    """The head is locked, so that the append goes on waiting on the server after its client lost sight of it; the
+    second try waits behind it."""
+    async with committing(database, folder) as (bus, cutter), head_locked(database) as release:
+        cutter.cut_after(APPEND)
+        submitted = asyncio.gather(*(bus.submit(command) for command in commands()))
+        await waiting_appends(database, 2)
+        await release()
+        recorded = await submitted
+    assert cutter.cuts == 1
+    assert_each_is_there_once(database, recorded)
+
+
 @asynccontextmanager
 async def serving(
     database: TestDatabase, folder: Path
