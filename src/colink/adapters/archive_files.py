@@ -49,10 +49,13 @@ class ArchiveFiles:
     def write(self, file: str, chunks: Iterable[Sequence[ArchivedEvent]], *, expected: int, previous: bytes) -> bytes:
         """Write a file of `expected` events and make it durable; the same events give the same bytes. Returns the
         chain after `previous` and these events. Raises ValueError for another number of events: they may be in a file
-        of that name already, and that one stays. Who dies on the way leaves nothing under that name either."""
+        of that name already, and that one stays. Who dies on the way leaves nothing under that name either. One
+        writer of a name at a time."""
         path = self._folder / file
         made = [folder for folder in path.parents if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for left in path.parent.glob(f".{path.name}.*"):  # by one who was killed: as large as a month
+            left.unlink(missing_ok=True)
         handle, beside = mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as raw:

@@ -97,3 +97,9 @@ def test_a_file_is_durable_with_every_folder_that_was_made_for_it(
     synced.clear()
     files.write("tracking/february", [[]], expected=0, previous=bytes(32))
     assert synced[1:] == [tmp_path / "archive" / "tracking"]
+
+
+def test_what_a_killed_writer_left_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / ".january.abc").write_bytes(b"half of it")
+    ArchiveFiles(tmp_path).write("january", [[]], expected=0, previous=bytes(32))
+    assert [path.name for path in tmp_path.iterdir()] == ["january"]
