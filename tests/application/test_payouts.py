@@ -29,6 +29,7 @@ from tests.application.treasury import (
 from colink.adapters.payments.sandbox import SandboxRail
 from colink.adapters.payments.sandbox_process import SandboxProcess
 from colink.adapters.postgres.committer import Committer
+from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.pool import create_pool
 from colink.application.payout_attempts import RecordPayoutResult
 from colink.application.payout_jobs import confirm_callback
@@ -43,6 +44,7 @@ from colink.application.ports import Recorded
 from colink.domain.errors import InsufficientFunds, InvalidInput, NotFound, PayoutStateError
 from colink.domain.money import Money
 from colink.domain.payouts import BelowMinimum, NoPayoutAccount, ProviderOutcome, ProviderReport, SelfApproval
+from colink.projections.audit import verify
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,12 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProces
 
 
 Story = Callable[[Treasury], Awaitable[None]]
+
+
+async def verify_from(treasury: Treasury, first: int) -> None:
+    async with treasury.pool.connection() as connection:
+        report = await verify(connection, EventMapper().event, from_position=first)
+    assert (report.findings, report.clean) == ([], True)
 
 
 @pytest.fixture
@@ -75,6 +83,7 @@ def told(database: Any, provider: SandboxProcess) -> Callable[[Story], None]:
         async def main() -> None:
             async with open_treasury() as treasury:
                 await story(treasury)
+                await verify_from(treasury, 1)
 
         asyncio.run(main())
 
@@ -253,6 +262,9 @@ def test_a_payout_the_bank_returns_reopens_the_money(told: Callable[[Story], Non
             "platform:expense": -15,
         }
         assert await treasury.held() == []
+        [(head,)] = await treasury.rows("select position from colink.log_head")
+        for first in range(2, head + 1):  # between an event and its journals too
+            await verify_from(treasury, first)
 
     told(story)
 

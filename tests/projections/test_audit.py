@@ -403,3 +403,22 @@ async def test_an_event_of_a_shape_that_never_was(world: World) -> None:
         f"UPDATE colink.log_head SET position = {head + 1}",
     )
     assert found(await verified(world)) == {(Pass.POSITIONS, Kind.UNREADABLE, head + 1)}
+
+
+async def test_a_range_may_begin_anywhere(world: World) -> None:
+    """Between an event and its journals too; those are derived from it all the same."""
+    await a_few_orders(world)
+    [(head,)] = await world.rows("SELECT position FROM colink.log_head")
+    for first in range(1, head + 1):
+        async with world.pool.connection() as conn:
+            report = await verify(conn, world.mapper.event, from_position=first, effort=FINELY)
+        assert report.findings == []
+    position = await position_of(world, "journal.posted")
+    change = "replace(replace(payload, ':1000,', ':1001,'), ':-10000,', ':-10001,')"
+    assert world.tamper_with_log(f"UPDATE colink.events SET payload = {change} WHERE position = {position}") == [1]
+    changed = await verified(world, from_position=position, only=[Pass.DERIVATION])
+    assert found(changed) == {(Pass.DERIVATION, Kind.DERIVED_DIFFERENTLY, position)}
+    forged = "UPDATE colink.events SET stream_id = stream_id || '7' WHERE position = "
+    assert world.tamper_with_log(f"{forged}{position}") == [1]
+    smuggled = await verified(world, from_position=position, only=[Pass.DERIVATION])
+    assert (Pass.DERIVATION, Kind.EXTRA, position) in found(smuggled)

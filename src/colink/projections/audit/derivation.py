@@ -7,6 +7,7 @@ in the end where no other part explains them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -17,8 +18,10 @@ from colink.domain.ledger import JournalPosted, Posting
 from colink.projections.audit.journals import JournalRead, journal_of, matches, read_journal
 from colink.projections.audit.part import Part
 from colink.projections.audit.reading import Window
+from colink.projections.engine import Connection
 
 _Posted = tuple[int, JournalRead]
+_OF_ORDER = re.compile(r"(.+)\.([0-9]{1,9})\.[0-9]+")
 
 
 class DerivationCheck:
@@ -84,6 +87,28 @@ class DerivationCheck:
             if journal is not None:
                 posted[row.stream_id] = (row.position, journal)
         return posted
+
+
+async def first_leading_event(conn: Connection, part: Part, *, before: int) -> int | None:
+    """The first position below `before` of an event that an unexplained journal may follow from: a range that begins
+    between an event and its journals. None where there is none."""
+    led = [_led_by(journal_id) for journal_id in part.unexplained.keys() - part.explained]
+    cursor = await conn.execute(
+        "SELECT min(e.position) FROM unnest(%s::text[], %s::integer[]) AS led (stream_id, version)"
+        " CROSS JOIN LATERAL (SELECT max(position) AS position FROM colink.events e WHERE e.stream_id = led.stream_id"
+        " AND e.version = coalesce(led.version, e.version) AND e.position < %s) e",
+        ([stream_id for stream_id, _ in led], [version for _, version in led], before),
+    )
+    [(position,)] = await cursor.fetchall()
+    return None if position is None else int(position)
+
+
+def _led_by(journal_id: str) -> tuple[str, int | None]:
+    """The stream a journal is named after and, where it names one, the version: `jrn_ord_sto_1.4507.3.0` after the
+    third event of an order, `jrn_pyt_1.paid` after a step of a payout."""
+    name = journal_id.removeprefix("jrn_")
+    match = _OF_ORDER.fullmatch(name)
+    return (match[1], int(match[2])) if match else (name.rpartition(".")[0], None)
 
 
 def find_unexplained(part: Part) -> None:

@@ -22,7 +22,7 @@ from colink.domain.audit.terms import TermsBook
 from colink.domain.errors import InvalidInput
 from colink.domain.sealing.encoding import origin_of
 from colink.projections.audit.chain_pass import check_seals_outside, last_seal
-from colink.projections.audit.derivation import find_unexplained
+from colink.projections.audit.derivation import find_unexplained, first_leading_event
 from colink.projections.audit.document_pass import check_other_documents, check_terms_heads
 from colink.projections.audit.inbox_pass import check_named
 from colink.projections.audit.ledger_passes import check_balances, check_entries_outside
@@ -158,6 +158,9 @@ class _Run:
         for part in await self._parts(setting):
             self._total.join(part)
         await self._compare_with_all()
+        await self._check(Pass.DERIVATION, lambda: self._explain_by_what_was_before(setting))
+        if Pass.DERIVATION in self._asked and self._complete(Pass.DERIVATION, Pass.SPLITS):
+            find_unexplained(self._total)
         return self._total
 
     async def _setting(self) -> Setting:
@@ -286,8 +289,16 @@ class _Run:
             Pass.REPORTS, lambda: check_sums(conn, result(Pass.REPORTS), self._reports, total, self._decode)
         )
         await self._check(Pass.REFERENCES, lambda: check_references(conn, result(Pass.REFERENCES), log))
-        if Pass.DERIVATION in self._asked and self._complete(Pass.DERIVATION, Pass.SPLITS):
-            find_unexplained(total)
+
+    async def _explain_by_what_was_before(self, setting: Setting) -> None:
+        """A range may begin between an event and the journals that follow from it: those are derived from it too."""
+        log, total = self._log, self._total
+        start = await first_leading_event(self._conn, total, before=log.first)
+        if start is not None:
+            led = Segment(first=start, last=log.first - 1, passes=frozenset({Pass.DERIVATION}))
+            [part] = await verify_segments(setting, [led], processes=1, finished=lambda _: None)
+            total.results[Pass.DERIVATION].add(part.results[Pass.DERIVATION])
+            total.explained |= part.explained
 
     async def _check_payouts(self) -> None:
         result = self._total.results[Pass.PAYOUTS]
