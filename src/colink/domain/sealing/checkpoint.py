@@ -32,7 +32,7 @@ SIGNATURE_BYTES = 64
 
 _DASH = "\u2014"
 _MOST_SIGNATURES = 64  # a reader must take 16; far more than a log and its witnesses have is no note of ours
-_LONGEST = 1 << 16
+_LONGEST = 1 << 19  # characters: that many signatures of the post-quantum kinds, nearly 5 kB each, fit
 _LARGEST_SIZE = 2**63 - 1
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _KEY_ID = re.compile(r"[0-9a-f]{8}")
