@@ -42,6 +42,7 @@ async def list_deliveries(
 ) -> list[FiledDelivery]:
     """Deliveries that fit everything given, by arrival; `after` is the `seq` of the last one seen."""
     where = Where()
+    where.add("seq > 0")  # as the index of these lists says, so that nothing else uses it
     where.equals(source=source, status=status, order_id=order_id)
     if after is not None:
         where.add("seq > %(after)s", after=after)

@@ -328,3 +328,8 @@ drop index colink.entries_payee;
 
 -- What a seller reads and follows of the log.
 create index events_organization on colink.events (organization_id, position) where organization_id is not null;
+
+-- A plan made while the inbox was empty found deliveries by this index, too, as it begins with the source, and then read
+-- all of a store's deliveries for each new one. With a condition that only lists name, nothing else can use it.
+drop index colink.inbox_status;
+create index inbox_status on colink.inbox (source, status, seq) where seq > 0;
