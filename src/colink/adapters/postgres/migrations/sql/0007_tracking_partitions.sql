@@ -187,13 +187,13 @@ begin
                       string_to_array(streams[3], sep))
                with ordinality as s (command, stream_id, version, n)
          where s.n <= counts[2]
-           and (exists (select from tracking_events e
-                         where e.stream_id = s.stream_id and e.recorded_at >= streams_since
-                           and e.version >= s.version::integer)
-                or (s.version::integer > 1
-                    and not exists (select from tracking_events e
-                                     where e.stream_id = s.stream_id and e.recorded_at >= streams_since
-                                       and e.version = s.version::integer - 1)))
+           and coalesce((select true from tracking_events e
+                          where e.stream_id = s.stream_id and e.recorded_at >= streams_since
+                            and e.version >= s.version::integer limit 1),
+                        s.version::integer > 1
+                        and (select true from tracking_events e
+                              where e.stream_id = s.stream_id and e.recorded_at >= streams_since
+                                and e.version = s.version::integer - 1 limit 1) is null)
         union all
         select f.command::integer, 'repeat', null::bigint, null::timestamptz
           from unnest(string_to_array(firsts[1], sep), string_to_array(firsts[2], sep),
