@@ -1,6 +1,6 @@
 """`python -m bench [CLAIM ...]`: every claim, or those named, each on a database of its own in an embedded PostgreSQL
-with default durability; a table that says which goals were met, and `bench/results/local.json`, which git ignores.
-With `--keep` the numbers go into `bench/results/latest.json` instead, to be committed on purpose."""
+with default durability; a table that says which goals were met, and `bench/results/latest.json`. What was measured of
+some claims only goes into `bench/results/local.json`, which git ignores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLAIMS = ("order_command", "webhook", "bulk", "tracking", "projection_fold", "la
 RESULTS = Path(__file__).parent / "results"
 
 
-def main(claims: Sequence[str], *, to_keep: bool) -> None:
+def main(claims: Sequence[str]) -> None:
     measured: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="colink-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o711)
@@ -35,7 +35,7 @@ def main(claims: Sequence[str], *, to_keep: bool) -> None:
                 claim = importlib.import_module(f"bench.{name}")
                 measured += claim.run(server, provision(server, f"bench_{name}"))
     show(measured)
-    results = RESULTS / ("latest.json" if to_keep else "local.json")
+    results = RESULTS / ("latest.json" if claims == CLAIMS else "local.json")
     results.parent.mkdir(exist_ok=True)
     report = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -64,8 +64,7 @@ def show(measured: list[Measured]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure what the README claims.")
     parser.add_argument("claims", nargs="*", help=f"of {', '.join(CLAIMS)} (default: all)")
-    parser.add_argument("--keep", action="store_true", help="write the results where git sees them")
     asked = parser.parse_args()
     if unknown := sorted(set(asked.claims) - set(CLAIMS)):
         parser.error(f"no claim is called {', '.join(unknown)}: there are {', '.join(CLAIMS)}")
-    main(asked.claims or CLAIMS, to_keep=asked.keep)
+    main(tuple(asked.claims) or CLAIMS)

@@ -1,7 +1,7 @@
 """The promise: what an order reads does not grow with the log.
 
-Plans of the statements that write are made once a connection, while the tables are empty in a new installation, and are
-kept. One that finds its rows by the wrong index is quick that day and slow ever after; only what it reads tells.
+Plans of the statements that write are made once a connection, while the tables are empty in a new installation, and
+are kept. One that finds its rows by the wrong index is quick that day and slow ever after; only what it reads tells.
 """
 
 from __future__ import annotations
