@@ -238,7 +238,7 @@ class World:
 async def open_world(database: TestDatabase) -> AsyncIterator[World]:
     """The shop on a fresh, migrated database: everything set up, nothing sold yet."""
     clock = SetClock()
-    pool = create_pool(database.app_dsn, max_size=8)
+    pool = create_pool(database.app_dsn, max_size=12)  # as many as two projections need when both are built
     await pool.open()
     try:
         async with Committer(pool, clock) as commerce, Committer(pool, clock, log=TRACKING) as tracking:

@@ -83,6 +83,7 @@ ODD: list[bytes] = [
     written(ORDER | {"refunds": [a_refund()]}),
     written(ORDER | {"total_price": "1.005", "total_price_set": None}),
     written(ORDER | {"total_price": "-1.00", "total_price_set": None}),
+    written(ORDER | {"total_outstanding": "", "total_outstanding_set": None}),  # no amount is not nothing outstanding
     written(ORDER | {"total_price": 12.5, "total_price_set": None}),
     written(ORDER | {"currency": "SGD"}),
     written(ORDER | {"created_at": "2026-03-01T12:00:00"}),

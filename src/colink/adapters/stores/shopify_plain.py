@@ -162,7 +162,9 @@ def _snapshot(order: _Order, body: bytes, pepper: bytes, references: References)
         taxes_included=included,
         lines=lines,
         total_price=amounts.of(order.total_price, order.total_price_set),
-        total_outstanding=amounts.of(order.total_outstanding or "0", order.total_outstanding_set),
+        total_outstanding=amounts.of(
+            "0" if order.total_outstanding is None else order.total_outstanding, order.total_outstanding_set
+        ),
         keys=OrderKeys(
             click_ids=references(attributes, landing_site, "colink_ref"),
             visitor_ids=references(attributes, landing_site, "colink_vid"),
@@ -227,7 +229,7 @@ def _line(line: _Line, amounts: _Minor, *, included: bool) -> OrderLine:
 def _coupons(codes: list[_Code], amounts: _Minor) -> tuple[CouponUse, ...]:
     uses = []
     for ordinal, discount in enumerate(codes):
-        amount = amounts.of(discount.amount or "0", discount.amount_set)
+        amount = amounts.of("0" if discount.amount is None else discount.amount, discount.amount_set)
         if discount.code:
             uses.append(CouponUse(code=_text(discount.code), discount=amount, ordinal=ordinal))
     return tuple(uses)
