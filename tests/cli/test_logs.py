@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
+import subprocess
+import sys
 
-import pytest
-import structlog
 
+PROCESS = """
+import logging, structlog
 from colink.cli import logs
 
+logs.configure()
+with structlog.contextvars.bound_contextvars(correlation_id="r-1"):
+    structlog.get_logger().info("request", status=200)
+    structlog.get_logger().debug("too much")
+    logging.getLogger("psycopg.pool").warning("discarding %s", "a connection")
+    logging.getLogger("psycopg.pool").info("too much")
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        structlog.get_logger().exception("broken", secret_free=True)
+"""
 
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    before, root = structlog.get_config(), logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    structlog.configure(**before)
-    root.handlers[:], root.level = handlers, level
 
-
-def test_lines_of_ours_and_of_libraries_are_json_with_the_correlation_id(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure()
-    with structlog.contextvars.bound_contextvars(correlation_id="r-1"):
-        structlog.get_logger().info("request", status=200)
-        structlog.get_logger().debug("too much")
-        logging.getLogger("psycopg.pool").warning("discarding %s", "a connection")
-        logging.getLogger("psycopg.pool").info("too much")
-        try:
-            1 / 0  # noqa: B018 - it is what must fail
-        except ZeroDivisionError:
-            structlog.get_logger().exception("broken", secret_free=True)
-    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+def test_lines_of_ours_and_of_libraries_are_json_with_the_correlation_id() -> None:
+    done = subprocess.run([sys.executable, "-c", PROCESS], check=True, capture_output=True, text=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert {line["correlation_id"] for line in lines} == {"r-1"}
     assert [(line["event"], line["level"]) for line in lines] == [
         ("request", "info"),
