@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 
-
 PROCESS = """
 import logging, structlog
 from colink.cli import logs
