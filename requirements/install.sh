@@ -34,10 +34,10 @@ make_venv() {
     "$python" -m venv --clear .venv
 }
 
-# The README's tour, which a test runs, uses these.
+# The README's tour, which a test runs, uses the first two; hledger checks what we export.
 need_programs() {
     local missing=()
-    for program in curl openssl; do
+    for program in curl openssl hledger; do
         command -v "$program" >/dev/null || missing+=("$program")
     done
     [ ${#missing[@]} -eq 0 ] && return

@@ -29,7 +29,7 @@ BODY = 4_500  # bytes of padding: a body of 7 kB
 
 @dataclass(frozen=True, kw_only=True)
 class Soaked:
-    """`first`, `last`: resident bytes by process, after a third and after all `orders`."""
+    """`first`, `last`: resident bytes by process, before and after `orders`."""
 
     orders: int
     seconds: float
@@ -41,8 +41,8 @@ class Soaked:
         return all(self.growth(name) < MOST for name in self.first)
 
     def growth(self, name: str) -> int:
-        """Bytes an order, over the last two thirds of them."""
-        return (self.last[name] - self.first[name]) * 3 // (self.orders * 2)
+        """Bytes an order."""
+        return (self.last[name] - self.first[name]) // self.orders
 
     def __str__(self) -> str:
         grown = (
@@ -52,25 +52,40 @@ class Soaked:
         return f"{self.orders:,} orders in {self.seconds:,.0f} s: {'; '.join(grown)}"
 
 
-async def soak(on: Machine, *, orders: int, report: bool = False) -> Soaked:
+async def soak(on: Machine, *, orders: int, rounds: int = 1, report: bool = False) -> Soaked:
+    """Warm up with a third of `orders`, then measure over the rest. What an allocator keeps once it does not take
+    again, a leak does: what was not flat is measured again, over as many orders, in `rounds` rounds at most. Returns
+    the last of them."""
     on.start_all()
     processes = {name: psutil.Process(on.pid(name)) for name in ("serve", "worker")}
+    done = 0
 
     def resident() -> dict[str, int]:
         return {name: process.memory_info().rss for name, process in processes.items()}
 
-    began = time.monotonic()
     async with open_shop(on.url) as shop:
-        parts = 30 if report else 3
-        seen = []
-        for part in range(parts):
-            await _work(on, shop, range(part * orders // parts + 1, (part + 1) * orders // parts + 1))
-            await asyncio.to_thread(settle, on)
-            seen.append(resident())
-            if report:
-                told = ", ".join(f"{name} {rss / 2**20:.1f} MB" for name, rss in seen[-1].items())
-                print(f"{(part + 1) * orders // parts:>8,} orders: {told}", flush=True)
-    return Soaked(orders=orders, seconds=time.monotonic() - began, first=seen[len(seen) // 3 - 1], last=seen[-1])
+
+        async def work(count: int) -> dict[str, int]:
+            nonlocal done
+            parts = 10 if report else 1
+            for part in range(parts):
+                await _work(on, shop, range(done + part * count // parts + 1, done + (part + 1) * count // parts + 1))
+                await asyncio.to_thread(settle, on)
+                if report:
+                    told = ", ".join(f"{name} {rss / 2**20:.1f} MB" for name, rss in resident().items())
+                    print(f"{done + (part + 1) * count // parts:>8,} orders: {told}", flush=True)
+            done += count
+            return resident()
+
+        last = await work(orders // 3)
+        for _ in range(rounds):
+            began, first = time.monotonic(), last
+            measured = orders - orders // 3
+            last = await work(measured)
+            found = Soaked(orders=measured, seconds=time.monotonic() - began, first=first, last=last)
+            if found.is_flat:
+                break
+    return found
 
 
 async def _work(on: Machine, shop: Shop, orders: range) -> None:

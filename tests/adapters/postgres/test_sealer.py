@@ -153,11 +153,12 @@ async def test_what_is_appended_meanwhile_is_sealed_in_its_order(log: SealedLog)
         Committer(commands, log.clock, in_flight=2) as other,
         create_pool(log.database.app_dsn) as pool,
     ):
-        writing = True
+        writing, begun = True, asyncio.Event()
 
         async def follow(sealer: Sealer) -> None:
             while writing or await sealer.run():
-                await sealer.run()
+                if await sealer.run():
+                    begun.set()
                 await asyncio.sleep(0)
 
         sealers = [asyncio.create_task(follow(log.sealer(pool, batch_size=5))) for _ in range(2)]
@@ -165,6 +166,7 @@ async def test_what_is_appended_meanwhile_is_sealed_in_its_order(log: SealedLog)
             await asyncio.gather(
                 *(bus.submit(Post(journal_id=f"jrn_{portion}_{n}")) for n, bus in enumerate([one, other] * 10))
             )
+            await begun.wait()
         writing = False
         await asyncio.gather(*sealers)
     await log.seal()

@@ -1,0 +1,2 @@
+-- Closed periods, and balances that cannot overflow.
+select 1;

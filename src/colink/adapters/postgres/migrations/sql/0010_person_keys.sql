@@ -1,0 +1,2 @@
+-- Personal data is encrypted per person.
+select 1;

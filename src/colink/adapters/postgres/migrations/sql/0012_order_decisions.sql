@@ -1,0 +1,2 @@
+-- What people decide about orders: holds, releases, settlements.
+select 1;

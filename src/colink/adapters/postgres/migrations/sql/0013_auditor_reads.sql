@@ -1,0 +1,2 @@
+-- What auditors read is logged.
+select 1;

@@ -1,0 +1,2 @@
+-- Money between us and the outside.
+select 1;
