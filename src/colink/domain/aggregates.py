@@ -26,6 +26,8 @@ class Event(CanMutateAggregate[str]):
 
     TOPIC: ClassVar[str]
     class_version: ClassVar[int] = 1
+    omitted_when_none: ClassVar[tuple[str, ...]] = ()
+    """The last fields of the class, where they have None as default and are not stored when all of them are None."""
 
     originator_id: str
     originator_version: int

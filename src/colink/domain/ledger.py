@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from colink.domain.accounts import account_kind
 from colink.domain.aggregates import Aggregate, Created
 from colink.domain.errors import ColinkError
 from colink.domain.value import value
@@ -36,6 +37,14 @@ class Purpose(StrEnum):
     RECEIVABLE = "receivable"
     CASH = "cash"
     PAYOUT = "payout"
+    DISPUTE_FEE = "dispute_fee"
+    SETTLEMENT = "settlement"
+    SELLER_PAYMENT = "seller_payment"
+    TRUE_UP = "true_up"
+    MANUAL = "manual"
+    WRITE_OFF = "write_off"
+    FX = "fx"
+    TAX = "tax"
 
 
 class JournalKind(StrEnum):
@@ -49,10 +58,21 @@ class JournalKind(StrEnum):
     PAYOUT_PAID = "payout_paid"
     PAYOUT_FEE = "payout_fee"
     PAYOUT_RETURNED = "payout_returned"
+    DISPUTE = "dispute"
+    DISPUTE_FEE = "dispute_fee"
+    SETTLEMENT = "settlement"
+    SELLER_PAYMENT = "seller_payment"
+    TRUE_UP = "true_up"
+    MANUAL = "manual"
+    WRITE_OFF = "write_off"
+    FX = "fx"
+    TAX_WITHHELD = "tax_withheld"
+    TAX_REMITTED = "tax_remitted"
 
 
 PLATFORM_REVENUE = "platform:revenue"
 PLATFORM_EXPENSE = "platform:expense"
+PLATFORM_LOSS = "platform:loss"
 
 
 def store_clearing(store_id: str) -> str:
@@ -83,6 +103,14 @@ def payee_in_transit(payee_id: str) -> str:
     return f"payee:{payee_id}:in_transit"
 
 
+def tax_withheld(authority: str) -> str:
+    return f"tax:{authority}:withheld"
+
+
+def fx_liquidity(currency: str) -> str:
+    return f"fx:{currency}:liquidity"
+
+
 def payee_accounts(payee_id: str) -> tuple[str, ...]:
     """All accounts that a payee has."""
     return payee_pending(payee_id), payee_available(payee_id), payee_in_transit(payee_id)
@@ -107,15 +135,29 @@ class Posting:
 
 @dataclass(frozen=True, kw_only=True)
 class JournalPosted(Created):
-    """`causes`: stream ids of what caused it (an order, a payout). `organization_id`: whose business it is."""
+    """`organization_id`: whose business it is. Its cause is an order, a payout, or the stream `cause_id`.
+
+    occurred_at: its own time, where a closed period moved `effective_at` (semantics section 9); corrects: the journal
+    it corrects; reason: of whoever made it by hand. Most journals have none of these, so they are not stored then.
+    """
 
     TOPIC: ClassVar[str] = "journal.posted"
+    class_version: ClassVar[int] = 2
+    omitted_when_none: ClassVar[tuple[str, ...]] = ("cause_id", "occurred_at", "corrects", "reason")
     kind: JournalKind
     effective_at: datetime
     postings: tuple[Posting, ...]
     organization_id: str | None = None
     order_id: str | None = None
     payout_id: str | None = None
+    cause_id: str | None = None
+    occurred_at: datetime | None = None
+    corrects: str | None = None
+    reason: str | None = None
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """What version 1 had no fields for did not happen to it: they are None."""
 
 
 class Journal(Aggregate):
@@ -138,8 +180,13 @@ class Journal(Aggregate):
         organization_id: str | None = None,
         order_id: str | None = None,
         payout_id: str | None = None,
+        cause_id: str | None = None,
+        occurred_at: datetime | None = None,
+        corrects: str | None = None,
+        reason: str | None = None,
     ) -> Journal:
-        """Raises UnbalancedJournal unless the postings sum to zero in each currency."""
+        """Raises UnbalancedJournal unless the postings sum to zero in each currency, InvalidInput for an account that
+        is not in the chart (domain.accounts)."""
         check_postings_balance(postings)
         return cls._create(
             JournalPosted,
@@ -151,12 +198,17 @@ class Journal(Aggregate):
             organization_id=organization_id,
             order_id=order_id,
             payout_id=payout_id,
+            cause_id=cause_id,
+            occurred_at=occurred_at,
+            corrects=corrects,
+            reason=reason,
         )
 
 
 def check_postings_balance(postings: Sequence[Posting]) -> None:
     sums: dict[str, int] = defaultdict(int)
     for posting in postings:
+        account_kind(posting.account)
         sums[posting.currency] += posting.amount
     for currency, total in sums.items():
         if total:

@@ -16,6 +16,7 @@ from colink.adapters.postgres.mapper import EventMapper, JsonTranscoder, encode
 from colink.domain.aggregates import Event
 from colink.domain.errors import InvalidInput
 from colink.domain.money import Money
+from colink.domain.organizations import Organization, OrganizationDetails
 
 AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -57,7 +58,11 @@ def old(state: dict[str, Any]) -> StoredEvent:
 
 def test_an_event_comes_back_as_it_was() -> None:
     mapper = EventMapper()
-    for event in (priced(), priced(note="ü \\u0000 \n \x1f"), journal("jrn_1", ("a:b:c", 5), ("d", -5))):
+    for event in (
+        priced(),
+        priced(note="ü \\u0000 \n \x1f"),
+        journal("jrn_1", ("payee:a:b:pending", 5), ("platform:loss", -5)),
+    ):
         assert mapper.to_domain_event(mapper.to_stored_event(event)) == event
 
 
@@ -73,11 +78,15 @@ def test_the_payload_holds_neither_id_nor_version() -> None:
     assert (stored.originator_id, stored.originator_version, stored.topic) == ('s_"1"', 7, "test.priced")
 
 
-def test_a_first_shape_names_its_topic_and_no_version() -> None:
-    stored = EventMapper().to_stored_event(journal("jrn_1", ("a", 5), ("b", -5)))
-    payload = json.loads(stored.state)
-    assert payload["originator_topic"] == "journal"
-    assert "class_version" not in payload
+def test_a_payload_names_its_topic_and_the_version_of_its_shape_unless_it_is_the_first() -> None:
+    posted = journal("jrn_1", ("payee:cre_1:available", 5), ("platform:revenue", -5))
+    payload = json.loads(EventMapper().to_stored_event(posted).state)
+    assert (payload["originator_topic"], payload["class_version"]) == ("journal", 2)
+    registered = Organization.register(
+        OrganizationDetails(id="org_1", name="Kedai", platform_fee_bps=500), at=posted.timestamp
+    )
+    (event,) = registered.new_events()
+    assert "class_version" not in json.loads(EventMapper().to_stored_event(event).state)
 
 
 @pytest.mark.parametrize(

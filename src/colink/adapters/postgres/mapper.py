@@ -58,6 +58,9 @@ class EventMapper(Mapper[str]):
         # The fields that are columns come first, and inside a JSON text this mark cannot stand: there its quotes are
         # escaped.
         payload = "{" + text[text.index(_FIRST_OF_PAYLOAD) :]
+        absent = _absent(cls.omitted_when_none)
+        if absent and payload.endswith(absent):
+            payload = payload[: -len(absent)] + "}"
         if version > 1:
             payload = f'{payload[:-1]},"class_version":{version}}}'
         return StampedEvent(event.originator_id, event.originator_version, cls.TOPIC, payload, version)
@@ -97,6 +100,13 @@ class EventMapper(Mapper[str]):
         """A payload of any known shape in the newest one, for those who read only parts of it. Raises LookupError for
         an unknown topic, ValueError for a shape that a newer program wrote."""
         return _up_to_date(event_class(topic), payload)
+
+
+@cache
+def _absent(names: tuple[str, ...]) -> str:
+    """How a payload ends whose last fields, of these names, are all None; "" for no names."""
+    absent = "".join(f',"{name}":null' for name in names)
+    return absent and absent + "}"
 
 
 def schema_version(event_class: type[Any]) -> int:

@@ -31,14 +31,19 @@ class JournalRead(msgspec.Struct, gc=False, frozen=True):
     organization_id: str | None = None
     order_id: str | None = None
     payout_id: str | None = None
+    cause_id: str | None = None
+    occurred_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    corrects: str | None = None
+    reason: str | None = None
 
 
+_READABLE = range(1, JournalPosted.class_version + 1)  # version 2 only has fields more, which are None where missing
 _decode = msgspec.json.Decoder(JournalRead).decode
 
 
 def read_journal(schema_version: int, payload: str) -> JournalRead | None:
     """The journal of a stored text; None where it cannot be read this way, so that the whole event has to be."""
-    if schema_version != JournalPosted.class_version:
+    if schema_version not in _READABLE:
         return None
     try:
         return _decode(payload)
