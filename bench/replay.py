@@ -44,7 +44,7 @@ from colink.projections.audit.verify import Effort
 
 EVENTS = 100_000
 STOCK_EVENTS = 10_000
-LEDGER = frozenset({Pass.POSITIONS, Pass.CHAIN, Pass.JOURNALS, Pass.BALANCES})
+LEDGER = frozenset({Pass.ORDER, Pass.CHAIN, Pass.JOURNALS, Pass.BALANCES})
 DEPTHS = (
     ("chain, journals, balances", LEDGER, 250_000.0),
     ("with every attribution, split and journal derived again", LEDGER | DECISIONS, 120_000.0),

@@ -30,20 +30,20 @@ def cut_short(shop: Shop) -> int:
 
 def test_a_checkpoint_kept_elsewhere(shop: Shop, tmp_path: Path) -> None:
     colink = shop.colink
-    chain = ("audit", "verify", "--only", "chain", "--only", "seals")
+    chain = ("audit", "verify", "--only", "chain", "--only", "seal")
     colink.run("worker", "--once")
     note = tmp_path / "note"
     note.write_text(colink.json("audit", "checkpoint")["checkpoint"])
     report = colink.json(*chain, "--checkpoint", str(note))
     assert (report["clean"], report["unsealed"]) == (True, 0)
-    assert [result["pass"] for result in report["passes"]] == ["chain", "seals"]
+    assert [result["pass"] for result in report["passes"]] == ["chain", "seal"]
     refused = colink.run("audit", "verify", "--checkpoint", str(note), "--to", "5", code=2).stderr
     assert "a checkpoint is about the whole log" in refused
 
     with psycopg.connect(shop.database.superuser_dsn) as connection:
         connection.execute("alter table colink.events disable trigger append_only")
         connection.execute("update colink.events set actor = actor || '?' where position = 3")
-    told = colink.run("audit", "verify", "--only", "seals", "--checkpoint", str(note), code=1).stdout
+    told = colink.run("audit", "verify", "--only", "seal", "--checkpoint", str(note), code=1).stdout
     assert "position 3 chain: event 3 is not what was sealed" in told, "what was signed over begins with the events"
     with psycopg.connect(shop.database.superuser_dsn) as connection:
         connection.execute("update colink.events set actor = left(actor, -1) where position = 3")
@@ -55,4 +55,4 @@ def test_a_checkpoint_kept_elsewhere(shop: Shop, tmp_path: Path) -> None:
     shutil.rmtree(colink.data_dir / "keys")
     assert colink.json(*chain)["clean"], "nothing is left that knows better"
     told = colink.run(*chain, "--checkpoint", str(note), code=1).stdout
-    assert f"position {end + 1} seals: the checkpoint in {note} has {end + SHORTER_BY} events" in told
+    assert f"position {end + 1} seal: the checkpoint in {note} has {end + SHORTER_BY} events" in told

@@ -165,7 +165,7 @@ async def test_the_inbox_gone(world: World) -> None:
     world.tamper("ALTER TABLE colink.inbox RENAME TO inbox_gone")
     report = await verified(world)
     assert report.result(Pass.INBOX).status is Status.INCOMPLETE
-    assert report.result(Pass.SPLITS).status is Status.PASSED
+    assert report.result(Pass.SPLIT).status is Status.PASSED
     assert not report.clean
 
 
@@ -256,6 +256,6 @@ async def test_changed_answers_of_idempotent_commands(world: World) -> None:
         "UPDATE colink.idempotency_keys SET answer = '{' WHERE key = 'k1'",
     )
     assert found(await verified(world)) == {
-        (Pass.REFERENCES, Kind.DANGLING, first),
-        (Pass.REFERENCES, Kind.UNREADABLE, first + 1),
+        (Pass.IDEMPOTENCY, Kind.DANGLING, first),
+        (Pass.IDEMPOTENCY, Kind.UNREADABLE, first + 1),
     }

@@ -40,7 +40,7 @@ async def last_split(world: World, order_id: str) -> int:
 async def test_reports_as_they_were_folded(told: World) -> None:
     report = await verified(told)
     assert report.findings == []
-    result = report.result(Pass.REPORTS)
+    result = report.result(Pass.PROJECTIONS)
     assert result.status is Status.PASSED
     rows = await told.rows(
         f"SELECT (SELECT count(*) FROM {ORDERS}), (SELECT count(*) FROM {SALES}), (SELECT count(*) FROM {TOUCHES}),"
@@ -57,7 +57,7 @@ async def test_a_projection_that_is_behind(told: World) -> None:
     await told.touch(BUDI)
     report = await verified(told)
     assert report.findings == []
-    reason = report.result(Pass.REPORTS).reason or ""
+    reason = report.result(Pass.PROJECTIONS).reason or ""
     assert f"leaderboard has come to {come} of {report.head} in the commerce log" in reason
 
 
@@ -70,10 +70,10 @@ async def test_a_report_that_was_emptied_says_how_far_it_is(told: World) -> None
     report = await verified(told)
     assert report.findings == []
     assert f"attribution_report has come to 0 of {report.head} in the commerce log" in (
-        report.result(Pass.REPORTS).reason or ""
+        report.result(Pass.PROJECTIONS).reason or ""
     )
     told.tamper("UPDATE colink.projections SET live_version = NULL WHERE name = 'attribution_report'")
-    assert (await verified(told)).result(Pass.REPORTS).reason == "no version of attribution_report is in use"
+    assert (await verified(told)).result(Pass.PROJECTIONS).reason == "no version of attribution_report is in use"
 
 
 async def test_a_projection_that_is_ahead(told: World) -> None:
@@ -81,7 +81,7 @@ async def test_a_projection_that_is_ahead(told: World) -> None:
     [(head,)] = await told.rows("SELECT position FROM colink.log_head")
     ahead = "UPDATE colink.projection_checkpoints SET position = position + 5 WHERE projection = 'leaderboard'"
     assert told.tamper(ahead) == [2]
-    assert await of_reports(told) == {(Pass.REPORTS, Kind.HEAD_DIFFERS, position) for position in (0, head)}
+    assert await of_reports(told) == {(Pass.PROJECTIONS, Kind.HEAD_DIFFERS, position) for position in (0, head)}
 
 
 async def test_tables_stay_while_they_are_verified(told: World) -> None:
@@ -97,7 +97,9 @@ async def test_tables_stay_while_they_are_verified(told: World) -> None:
 
 async def test_reports_before_the_first_worker(world: World) -> None:
     await world.order(1, 10_000)
-    assert (await verified(world)).result(Pass.REPORTS).status is Status.PASSED
+    result = (await verified(world)).result(Pass.PROJECTIONS)
+    assert result.status is Status.PARTIAL
+    assert "no version of leaderboard is in use" in (result.reason or "")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ async def test_reports_before_the_first_worker(world: World) -> None:
 )
 async def test_what_orders_add(told: World, change: str, kind: Kind) -> None:
     assert told.tamper(change) == [1]
-    assert await of_reports(told) == {(Pass.REPORTS, kind, await last_split(told, ORDER))}
+    assert await of_reports(told) == {(Pass.PROJECTIONS, kind, await last_split(told, ORDER))}
 
 
 @pytest.mark.parametrize(
@@ -157,4 +159,4 @@ async def test_what_orders_add(told: World, change: str, kind: Kind) -> None:
 )
 async def test_what_names_no_position_of_the_log(told: World, change: str, kind: Kind) -> None:
     assert told.tamper(change) == [1]
-    assert await of_reports(told) == {(Pass.REPORTS, kind, 0)}
+    assert await of_reports(told) == {(Pass.PROJECTIONS, kind, 0)}

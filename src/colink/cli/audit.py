@@ -32,6 +32,7 @@ FOUND_SOMETHING = 1
 _SHOWN = 50  # findings shown to people; --json gives all that are kept
 _STYLES = {
     Status.PASSED: "green",
+    Status.PARTIAL: "yellow",
     Status.FAILED: "bold red",
     Status.INCOMPLETE: "bold red",
     Status.NOT_IN_RANGE: "dim",
@@ -68,7 +69,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         if kept and (from_ > 1 or to is not None):
             raise InvalidInput("a checkpoint is about the whole log: leave out --from and --to", field="checkpoint")
         # The seals begin with what was signed (`seals`), and the events are what was sealed (`chain`).
-        passes = frozenset(only or Pass) | ({Pass.CHAIN, Pass.SEALS} if kept else set())
+        passes = frozenset(only or Pass) | ({Pass.CHAIN, Pass.SEAL} if kept else set())
         notes = {str(path): path.read_text(errors="replace") for path in kept}
         report = asyncio.run(_verify(wiring, first=from_, last=to, only=passes, notes=notes))
         tell(_report_document(report), as_json=json, people=lambda console: _show_report(console, report))
@@ -133,6 +134,7 @@ def _watched() -> Iterator[Watched]:
 def _report_document(report: Report) -> dict[str, object]:
     return {
         "clean": report.clean,
+        "complete": report.complete,
         "from": report.from_position,
         "to": report.to_position,
         "head": report.head,

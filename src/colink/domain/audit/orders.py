@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from colink.domain.aggregates import Event
 from colink.domain.attribution import rederive
 from colink.domain.audit.report import Kind, Pass, PassResult
+from colink.domain.audit.splits import compare_splits
 from colink.domain.audit.terms import TermsBook
 from colink.domain.orders import Order, OrderAttributed, OrderCleared, OrderSplit
 from colink.domain.postings import Draft, journals_between
@@ -75,7 +76,7 @@ class OrderReplay:
         ]
 
     def _check_attribution(self, position: int, order: Order, event: OrderAttributed) -> None:
-        result = self._results[Pass.ATTRIBUTIONS]
+        result = self._results[Pass.ATTRIBUTION]
         result.checked += 1
         recorded, first = event.attribution, order.attribution
         terms = self._book.of(order.organization_id)
@@ -104,24 +105,17 @@ class OrderReplay:
         drafts = journals_between(
             order.split, event.split, accounts=order.accounts(event.terms), times=order.change_times()
         )
-        result = self._results[Pass.SPLITS]
-        result.checked += 1
-        for what, recorded, derived in (
-            ("terms", event.terms, order.pinned_terms(terms)),
-            ("split", event.split, order.next_split(terms)),
-        ):
-            if recorded != derived:
-                result.find(
-                    Kind.DERIVED_DIFFERENTLY,
-                    position,
-                    order.id,
-                    f"not the {what} of {order.id} that follows from its deliveries and the terms it had to pin",
-                    **_differing(recorded, derived),
-                )
+        compare_splits(
+            self._results,
+            position,
+            order.id,
+            recorded=(event.terms, event.split),
+            derived=(order.pinned_terms(terms), order.next_split(terms)),
+        )
         self._expect(position, event, drafts)
 
     def _check_clearing(self, position: int, order: Order, event: OrderCleared) -> None:
-        result = self._results[Pass.CLEARINGS]
+        result = self._results[Pass.CLEARING]
         clearing = order.next_clearing()
         if clearing is None:
             result.find(Kind.DERIVED_DIFFERENTLY, position, order.id, f"{order.id} was cleared with nothing due")

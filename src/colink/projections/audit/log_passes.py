@@ -33,11 +33,11 @@ class LogRange:
 
 
 class PositionCheck:
-    """The pass `positions`: gapless, recorded times never going back, each event of a topic and a shape that this
-    program knows. `end`: where the part ends."""
+    """The part of the pass `order` about positions: gapless, recorded times never going back, each event of a topic
+    and a shape that this program knows. `end`: where the part ends."""
 
     def __init__(self, part: Part, *, first: int, end: int) -> None:
-        self._result = part.results[Pass.POSITIONS]
+        self._result = part.results[Pass.ORDER]
         self._before, self._end = first - 1, end
         self._newest = {topic: event.class_version for topic, event in declared_events().items()}
         self._recorded_before: int | None = None
@@ -79,19 +79,17 @@ class PositionCheck:
 
 
 class StreamCheck:
-    """The pass `streams`: versions of each stream count from 1 without a gap, in order of position, and all of its
-    events are of one thing (what their topics begin with). Streams whose versions are wrong are carried out:
-    `find_irregular` says what is wrong with them. `first`: where the verification begins."""
+    """The part of the pass `order` about streams: versions of each count from 1 without a gap, in order of position,
+    and all of its events are of one thing (what their topics begin with). Streams whose versions are wrong are
+    carried out: `find_irregular` says what is wrong with them."""
 
-    def __init__(self, part: Part, *, first: int) -> None:
+    def __init__(self, part: Part) -> None:
         self._part = part
-        self._result = part.results[Pass.STREAMS]
-        self._first = first
+        self._result = part.results[Pass.ORDER]
 
     def check(self, window: Window) -> None:
         for stream_id, rows in window.streams.items():
             earlier = window.earlier.get(stream_id, ())
-            self._result.checked += not earlier or earlier[-1].position < self._first
             version = earlier[-1].version if earlier else 0
             for row in rows:
                 version += 1

@@ -54,7 +54,8 @@ def order_streams(window: Window, result: PassResult) -> Iterator[tuple[str, lis
 
 
 class OrderCheck:
-    """The passes `attributions`, `splits`, `clearings`; `derivation` is told the journals that must follow."""
+    """The passes `attribution`, `commission`, `split`, `refunds`, `clearing`; `derivation` is told the journals that
+    must follow."""
 
     def __init__(self, part: Part, book: TermsBook, derivation: DerivationCheck | None) -> None:
         self._results = new_results() | dict(part.results)  # what nobody asked for is found in vain
@@ -62,7 +63,7 @@ class OrderCheck:
         self._derivation = derivation
 
     def check(self, window: Window) -> None:
-        for stream_id, events in order_streams(window, self._results[Pass.SPLITS]):
+        for stream_id, events in order_streams(window, self._results[Pass.SPLIT]):
             replay = OrderReplay(self._book, self._results)
             try:
                 for _, event in window.earlier_events(stream_id):
@@ -78,7 +79,7 @@ class OrderCheck:
             try:
                 replay.feed(position, event)
             except Exception as error:  # noqa: BLE001 - what a damaged event provokes is what there is to report
-                self._results[Pass.SPLITS].find(
+                self._results[Pass.SPLIT].find(
                     Kind.UNREADABLE,
                     position,
                     stream_id,

@@ -1,4 +1,4 @@
-"""The pass `reports`: the tables of the attribution report and the leaderboard are what a fresh fold of the log
+"""The pass `projections`: the tables of the attribution report and the leaderboard are what a fresh fold of the log
 gives, as far as each projection has come.
 
 Orders are folded in the windows their events lie in, from their own events and never from the tables; what the parts
@@ -83,7 +83,7 @@ class ReportCheck:
 
     def __init__(self, part: Part, followed: Followed) -> None:
         self._part = part
-        self._result = part.results[Pass.REPORTS]
+        self._result = part.results[Pass.PROJECTIONS]
         self._followed = followed
 
     def check(self, window: Window) -> None:
@@ -163,7 +163,8 @@ async def check_sums(
     archived = await _is_archived(conn)
     said = ["without what touches add: months of the tracking log are archived"] if archived and reports else []
     said += await _check_positions(conn, result, reports)
-    result.reason = "; ".join(said) or None
+    for what in said:
+        result.leaves_out(what)
     for followed in reports:
         await _find_extra_orders(conn, result, followed)
         touches = _nothing() if archived else _touches(conn, followed, decode)

@@ -1,4 +1,4 @@
-"""The pass `seals`: the Merkle tree over the sealed leaves is the one that was signed, with a key of this log.
+"""The pass `seal`: the Merkle tree over the sealed leaves is the one that was signed, with a key of this log.
 
 Nodes and roots are computed again from the leaves, which the pass `chain` compares with the events. Every published
 checkpoint is checked, and every one that was kept outside the database: whoever cuts a log short, or writes it anew,

@@ -27,7 +27,7 @@ from colink.projections.audit.payout_passes import PayoutCheck
 from colink.projections.audit.reading import Source, WindowCheck, WindowReader
 from colink.projections.audit.report_pass import Followed, ReportCheck
 
-DECISIONS = frozenset({Pass.ATTRIBUTIONS, Pass.SPLITS, Pass.CLEARINGS, Pass.DERIVATION})
+DECISIONS = frozenset({Pass.ATTRIBUTION, Pass.COMMISSION, Pass.SPLIT, Pass.REFUNDS, Pass.CLEARING, Pass.DERIVATION})
 _WINDOWS_A_COLLECTION = 16
 
 
@@ -90,9 +90,9 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
     derivation = DerivationCheck(part) if Pass.DERIVATION in asked else None
     money = frozenset({Pass.JOURNALS, Pass.ENTRIES, Pass.BALANCES, Pass.PAYOUTS})
     offered: list[tuple[frozenset[Pass], Callable[[], WindowCheck]]] = [
-        (frozenset({Pass.POSITIONS}), lambda: PositionCheck(part, first=segment.first, end=segment.last)),
+        (frozenset({Pass.ORDER}), lambda: PositionCheck(part, first=segment.first, end=segment.last)),
         (frozenset({Pass.CHAIN}), lambda: ChainCheck(part, sealed=setting.sealed, origin=setting.origin)),
-        (frozenset({Pass.STREAMS}), lambda: StreamCheck(part, first=setting.first)),
+        (frozenset({Pass.ORDER}), lambda: StreamCheck(part)),
         (frozenset({Pass.ENTRIES}), lambda: EntryCheck(part, lines=segment.lines)),
         (DECISIONS, lambda: OrderCheck(part, setting.book, derivation)),
         (frozenset({Pass.ORDER_ROWS}), lambda: OrderRowCheck(part)),
@@ -100,8 +100,8 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
         (frozenset({Pass.INBOX}), lambda: InboxCheck(part)),
     ]
     checks = [(make(), passes) for passes, make in offered if passes & asked]
-    if Pass.REPORTS in asked:
-        checks += [(ReportCheck(part, each), frozenset({Pass.REPORTS})) for each in setting.reports]
+    if Pass.PROJECTIONS in asked:
+        checks += [(ReportCheck(part, each), frozenset({Pass.PROJECTIONS})) for each in setting.reports]
     if not asked or asked & money:
         checks.append((JournalCheck(part), money))
     if not asked or asked & {Pass.PAYOUTS, Pass.DERIVATION}:

@@ -45,10 +45,10 @@ Progress = Callable[[str, int, int], None]
 _SMALLEST_SEGMENT, _LARGEST_SEGMENT = 8 * EVENTS_A_WINDOW, 32 * EVENTS_A_WINDOW
 _SEGMENTS_A_PROCESS = 8
 _OF_WHOLE_LOG = frozenset(
-    {Pass.BALANCES, Pass.ORDER_ROWS, Pass.DOCUMENTS, Pass.TERMS_HEADS, Pass.TRACKING, Pass.REPORTS, Pass.SEALS}
+    {Pass.BALANCES, Pass.ORDER_ROWS, Pass.DOCUMENTS, Pass.TERMS_HEADS, Pass.TRACKING, Pass.PROJECTIONS, Pass.SEAL}
 )
 _NEED_HISTORY = frozenset({Pass.ENTRIES, Pass.PAYOUTS})
-_OF_TRACKING = frozenset({Pass.TRACKING, Pass.REPORTS})
+_OF_TRACKING = frozenset({Pass.TRACKING, Pass.PROJECTIONS})
 
 
 def _no_progress(what: str, done: int, total: int) -> None:
@@ -149,17 +149,19 @@ class _Run:
     async def verify(self) -> Part:
         for audit_pass in self._left_out:
             self._total.results[audit_pass].needs_whole_log()
-        if self._asked & {Pass.CHAIN, Pass.SEALS}:
-            await self._check(Pass.CHAIN if Pass.CHAIN in self._asked else Pass.SEALS, self._find_seals)
+        if self._asked & {Pass.CHAIN, Pass.SEAL}:
+            await self._check(Pass.CHAIN if Pass.CHAIN in self._asked else Pass.SEAL, self._find_seals)
         if not self._complete(Pass.CHAIN):
             self._asked -= {Pass.CHAIN}
-        await self._check(Pass.REPORTS, self._find_reports)
+        await self._check(Pass.PROJECTIONS, self._find_reports)
         setting = await self._setting()
         for part in await self._parts(setting):
             self._total.join(part)
         await self._compare_with_all()
         await self._check(Pass.DERIVATION, lambda: self._explain_by_what_was_before(setting))
-        if Pass.DERIVATION in self._asked and self._complete(Pass.DERIVATION, Pass.SPLITS):
+        if total_unsealed := self._total.unsealed * (Pass.CHAIN in self._asked):
+            self._total.results[Pass.CHAIN].leaves_out(f"{total_unsealed:,} events are not sealed yet")
+        if Pass.DERIVATION in self._asked and self._complete(Pass.DERIVATION, Pass.SPLIT):
             find_unexplained(self._total)
         return self._total
 
@@ -193,7 +195,7 @@ class _Run:
         book = TermsBook()
         if not self._asked & DECISIONS:
             return book
-        result = self._total.results.get(Pass.ATTRIBUTIONS) or PassResult(audit_pass=Pass.ATTRIBUTIONS)
+        result = self._total.results.get(Pass.ATTRIBUTION) or PassResult(audit_pass=Pass.ATTRIBUTION)
         rows = each_row(
             self._conn,
             "SELECT position, stream_id, version, topic, payload FROM colink.events"
@@ -257,17 +259,17 @@ class _Run:
         conn, log, total = self._conn, self._log, self._total
         result = total.results.__getitem__
         whole = self._whole_log
-        await self._check(Pass.POSITIONS, lambda: find_beyond(conn, result(Pass.POSITIONS), log))
+        await self._check(Pass.ORDER, lambda: find_beyond(conn, result(Pass.ORDER), log))
         if total.irregular_streams:
             await self._check(
-                Pass.STREAMS, lambda: find_irregular(conn, result(Pass.STREAMS), log, total.irregular_streams)
+                Pass.ORDER, lambda: find_irregular(conn, result(Pass.ORDER), log, total.irregular_streams)
             )
         await self._check(
             Pass.CHAIN, lambda: check_seals_outside(conn, result(Pass.CHAIN), head=log.head, whole_log=whole)
         )
         await self._check(
-            Pass.SEALS,
-            lambda: SealsCheck(conn, result(Pass.SEALS), origin=self._origin, outside=self._outside).check(),
+            Pass.SEAL,
+            lambda: SealsCheck(conn, result(Pass.SEAL), origin=self._origin, outside=self._outside).check(),
         )
         await self._check(
             Pass.ENTRIES, lambda: check_entries_outside(conn, result(Pass.ENTRIES), head=log.head, whole_log=whole)
@@ -286,9 +288,9 @@ class _Run:
         )
         await self._check(Pass.TRACKING, lambda: check_tracking(conn, result(Pass.TRACKING), self._decode))
         await self._check(
-            Pass.REPORTS, lambda: check_sums(conn, result(Pass.REPORTS), self._reports, total, self._decode)
+            Pass.PROJECTIONS, lambda: check_sums(conn, result(Pass.PROJECTIONS), self._reports, total, self._decode)
         )
-        await self._check(Pass.REFERENCES, lambda: check_references(conn, result(Pass.REFERENCES), log))
+        await self._check(Pass.IDEMPOTENCY, lambda: check_references(conn, result(Pass.IDEMPOTENCY), log))
 
     async def _explain_by_what_was_before(self, setting: Setting) -> None:
         """A range may begin between an event and the journals that follow from it: those are derived from it too."""
