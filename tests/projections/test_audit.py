@@ -247,6 +247,35 @@ async def test_terms_that_an_order_could_not_have_read(world: World) -> None:
     assert (Pass.COMMISSION, Kind.DERIVED_DIFFERENTLY, first) in found(await verified(world))
 
 
+async def test_postings_to_no_account_of_the_chart(world: World) -> None:
+    await a_few_orders(world)
+    position = await position_of(world, "journal.posted")
+    change = "replace(payload, 'platform:revenue', 'platform:petty_cash')"
+    assert world.tamper_with_log(f"UPDATE colink.events SET payload = {change} WHERE position = {position}") == [1]
+    assert (Pass.ACCOUNTS, Kind.UNKNOWN_ACCOUNT, position) in found(await verified(world))
+    assert found(await verified(world, only=[Pass.ACCOUNTS], from_position=position + 1)) == set()
+
+
+async def test_an_account_below_zero_is_named_where_it_began(world: World) -> None:
+    """What is pending may not be negative: two clearings of one sale, though the sums of the books are right."""
+    await a_few_orders(world)
+    [(head,)] = await world.rows("SELECT position FROM colink.log_head")
+    clearing = await position_of(world, "journal.posted", nth=6)
+    columns = "schema_version, payload, organization_id, recorded_at, actor, correlation_id, causation_id"
+    world.tamper_with_log(
+        *(
+            f"INSERT INTO colink.events (position, stream_id, version, topic, {columns}) SELECT {head + n},"
+            f" stream_id || '{n}', version, topic, {columns} FROM colink.events WHERE position = {clearing}"
+            for n in (1, 2)
+        ),
+        f"UPDATE colink.log_head SET position = {head + 2}",
+    )
+    assert found(await verified(world, only=[Pass.ACCOUNTS])) == {(Pass.ACCOUNTS, Kind.OVERDRAWN, head + 1)}
+    assert found(await verified(world, only=[Pass.ACCOUNTS], from_position=head + 2)) == {
+        (Pass.ACCOUNTS, Kind.OVERDRAWN, head + 1)
+    }
+
+
 async def test_a_journal_nothing_led_to(world: World) -> None:
     """A balanced journal smuggled into the log with its rows: only the derivation from the order sees it."""
     await a_few_orders(world)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from colink.domain.ledger import payee_available, payee_of
 from colink.domain.payouts import Stretch
@@ -82,6 +82,17 @@ class BalanceBook:
             balance.credited += part.credited
             balance.entries += part.entries
             balance.position = part.position
+
+
+class Course(NamedTuple):
+    """Of one account: what a part of the log adds to it, and how low it was after any journal of that part. As shown
+    on the account's normal side, in minor units, from 0."""
+
+    total: int = 0
+    lowest: int = 0
+
+    def then(self, later: Course) -> Course:
+        return Course(self.total + later.total, min(self.lowest, self.total + later.lowest))
 
 
 def _has_line(account: str) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from colink.domain.audit.balances import BalanceBook, BalanceKey
+from colink.domain.audit.balances import BalanceBook, BalanceKey, Course
 from colink.domain.audit.report import Pass, PassResult
 from colink.domain.payouts import Stretch
 from colink.projections.credited_orders import Credit
@@ -32,6 +32,7 @@ class Part:
     """`results`: of the passes that were asked for.
 
     balances: what the part posted
+    courses: of the accounts that may not be below zero
     assumed_lines: by account and currency, the length of a payee's line of cleared credits before the part, as its
         first entry says; the journals before it must say the same
     unexplained: journals of orders and payouts, with their positions, that no event of the part led to
@@ -46,6 +47,7 @@ class Part:
 
     results: dict[Pass, PassResult]
     balances: BalanceBook = field(default_factory=BalanceBook)
+    courses: dict[BalanceKey, Course] = field(default_factory=dict)
     assumed_lines: dict[BalanceKey, int] = field(default_factory=dict)
     unexplained: dict[str, int] = field(default_factory=dict)
     explained: set[str] = field(default_factory=set)
@@ -61,6 +63,8 @@ class Part:
         for audit_pass, result in later.results.items():
             self.results[audit_pass].add(result)
         self.balances.join(later.balances.balances)
+        for key, course in later.courses.items():
+            self.courses[key] = self.courses.get(key, Course()).then(course)
         self.unexplained |= later.unexplained
         self.explained |= later.explained
         self.irregular_streams |= later.irregular_streams

@@ -15,6 +15,7 @@ import psycopg
 from colink.domain.audit.balances import BalanceKey
 from colink.domain.audit.report import Pass
 from colink.domain.audit.terms import TermsBook
+from colink.projections.audit.account_pass import AccountCheck
 from colink.projections.audit.chain_pass import ChainCheck
 from colink.projections.audit.derivation import DerivationCheck
 from colink.projections.audit.document_pass import DocumentCheck
@@ -104,6 +105,8 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
         checks += [(ReportCheck(part, each), frozenset({Pass.PROJECTIONS})) for each in setting.reports]
     if not asked or asked & money:
         checks.append((JournalCheck(part), money))
+    if not asked or Pass.ACCOUNTS in asked:
+        checks.append((AccountCheck(part), frozenset({Pass.ACCOUNTS})))
     if not asked or asked & {Pass.PAYOUTS, Pass.DERIVATION}:
         rows = Pass.PAYOUTS in asked and setting.whole_log
         checks.append((PayoutCheck(part, derivation, rows=rows), frozenset({Pass.PAYOUTS, Pass.DERIVATION})))

@@ -21,6 +21,7 @@ from colink.domain.audit.report import Kind, Pass, PassResult, Report, Status
 from colink.domain.audit.terms import TermsBook
 from colink.domain.errors import InvalidInput
 from colink.domain.sealing.encoding import origin_of
+from colink.projections.audit.account_pass import find_overdrawn
 from colink.projections.audit.chain_pass import check_seals_outside, last_seal
 from colink.projections.audit.derivation import find_unexplained, first_leading_event
 from colink.projections.audit.document_pass import check_other_documents, check_terms_heads
@@ -47,7 +48,7 @@ _SEGMENTS_A_PROCESS = 8
 _OF_WHOLE_LOG = frozenset(
     {Pass.BALANCES, Pass.ORDER_ROWS, Pass.DOCUMENTS, Pass.TERMS_HEADS, Pass.TRACKING, Pass.PROJECTIONS, Pass.SEAL}
 )
-_NEED_HISTORY = frozenset({Pass.ENTRIES, Pass.PAYOUTS})
+_NEED_HISTORY = frozenset({Pass.ACCOUNTS, Pass.ENTRIES, Pass.PAYOUTS})
 _OF_TRACKING = frozenset({Pass.TRACKING, Pass.PROJECTIONS})
 
 
@@ -274,6 +275,7 @@ class _Run:
         await self._check(
             Pass.ENTRIES, lambda: check_entries_outside(conn, result(Pass.ENTRIES), head=log.head, whole_log=whole)
         )
+        await self._check(Pass.ACCOUNTS, lambda: find_overdrawn(conn, total, last=log.last))
         await self._check(Pass.BALANCES, lambda: check_balances(conn, result(Pass.BALANCES), total.balances))
         await self._check(Pass.PAYOUTS, self._check_payouts)
         if whole:
