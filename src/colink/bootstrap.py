@@ -60,6 +60,7 @@ from colink.domain.sealing.checkpoint import VerifierKey
 from colink.domain.sealing.encoding import origin_of
 from colink.projections.attribution_report import AttributionReport
 from colink.projections.audit import Outside
+from colink.projections.balances_in_time import BalancesInTime
 from colink.projections.documents import document_by_key
 from colink.projections.engine import Decoder, ProjectionEngine
 from colink.projections.leaderboard import Leaderboard
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 _WEBHOOK_PATIENCE = 4.0  # seconds: platforms hang up after 5 (Shopify) and switch off webhooks that fail often
 _BATCHES_IN_FLIGHT = 2  # of the commerce log (architecture section 4)
-_CONNECTIONS_OF_PROJECTIONS = 12  # two a log that each one follows, two more while it is rebuilt; none while idle
+_CONNECTIONS_OF_PROJECTIONS = 16  # two a log that each one follows, two more while it is rebuilt; none while idle
 _CODE_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is misread aloud
 _CODE_LENGTH = 9
 
@@ -276,7 +277,7 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
             connectors={Platform.SHOPIFY: ShopifyConnector(pepper=installation.pepper)},
             engine=ProjectionEngine(
                 reports,
-                [AttributionReport(), Leaderboard()],
+                [AttributionReport(), Leaderboard(), BalancesInTime()],
                 mapper.newest,
                 open_archive=lambda: ArchivedEvents(archive_files(settings)),
             ),

@@ -25,5 +25,9 @@ def test_from_nothing(data_dir: Path) -> None:
     verified = colink.run("audit", "verify")
     assert "verified positions 1 to 1 of 1: nothing found" in verified.stdout
     projections = colink.json("projections", "list")["items"]
-    assert {item["projection"] for item in projections} == {"attribution_report", "leaderboard"}
+    assert {item["projection"] for item in projections} == {
+        "attribution_report",
+        "balances_in_time",
+        "leaderboard",
+    }
     assert {item["lag"] for item in projections} == {0}

@@ -196,10 +196,11 @@ async def test_lag_is_told_in_events_and_in_the_age_of_the_oldest(world: World) 
         await world.touch()
         await world.touch()
         behind = {(each.projection, each.log): each for each in await lag(conn)}
+    both = (Log.COMMERCE, Log.TRACKING)
     assert caught_up == [
         Lag(projection=name, log=log, events=0, seconds=0.0)
-        for name in ("attribution_report", "leaderboard")
-        for log in (Log.COMMERCE, Log.TRACKING)
+        for name, logs in (("attribution_report", both), ("balances_in_time", both[:1]), ("leaderboard", both))
+        for log in logs
     ]
     touches = behind["leaderboard", Log.TRACKING]
     assert touches.events == 2

@@ -16,12 +16,13 @@ from colink.domain.campaigns import Campaign, CampaignDetails
 from colink.domain.catalog import Product, ProductDetails, Sku
 from colink.domain.creators import Creator, CreatorDetails
 from colink.domain.money import Money
+from colink.projections.balances_in_time import list_balances
 from colink.projections.documents import (
     document_by_id,
     document_by_key,
     list_documents,
 )
-from colink.projections.entries import list_balances, list_credits, list_entries
+from colink.projections.entries import list_credits, list_entries
 from colink.projections.inbox import delivery as delivery_of
 from colink.projections.inbox import list_deliveries
 

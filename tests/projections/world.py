@@ -42,6 +42,7 @@ from colink.domain.snapshots import (
 )
 from colink.domain.tracking import Coupon, CouponDetails, Touch, TouchDetails, TouchKind
 from colink.projections.attribution_report import AttributionReport
+from colink.projections.balances_in_time import BalancesInTime
 from colink.projections.engine import Projection, ProjectionEngine
 from colink.projections.leaderboard import Leaderboard
 
@@ -207,7 +208,7 @@ class World:
         await self.tracking.submit(Record(caller=CALLER, events=events))
 
     def projections(self) -> list[Projection]:
-        return [AttributionReport(), Leaderboard()]
+        return [AttributionReport(), Leaderboard(), BalancesInTime()]
 
     def engine(self, *, batch_size: int = 5_000, projections: Sequence[Projection] | None = None) -> ProjectionEngine:
         return ProjectionEngine(
@@ -238,7 +239,7 @@ class World:
 async def open_world(database: TestDatabase) -> AsyncIterator[World]:
     """The shop on a fresh, migrated database: everything set up, nothing sold yet."""
     clock = SetClock()
-    pool = create_pool(database.app_dsn, max_size=12)  # as many as two projections need when both are built
+    pool = create_pool(database.app_dsn, max_size=16)  # as many as three projections need when all are built
     await pool.open()
     try:
         async with Committer(pool, clock) as commerce, Committer(pool, clock, log=TRACKING) as tracking:

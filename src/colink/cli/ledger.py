@@ -15,8 +15,8 @@ from colink.cli.amounts import money_text
 from colink.cli.output import Json, tell
 from colink.cli.wiring import Wiring
 from colink.domain.errors import InvalidInput
+from colink.projections.balances_in_time import Balance, list_balances
 from colink.projections.engine import Log, head
-from colink.projections.entries import Balance, list_balances
 
 
 def moment(text: str) -> datetime:

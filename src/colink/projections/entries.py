@@ -1,4 +1,4 @@
-"""Ledger entries and balances: inline rows of every journal, and how they are asked for.
+"""Ledger entries: inline rows of every journal, and how they are asked for. Balances: `balances_in_time.py`.
 
 Amounts are signed minor units, credit above zero. An entry's status is not stored: it is derived when read
 (semantics section 6), by whoever has the order's claims and the payouts.
@@ -60,13 +60,6 @@ class Entry:
     @property
     def cursor(self) -> Cursor:
         return self.position, self.ordinal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Balance:
-    account: str
-    currency: str
-    amount: int
 
 
 IN_ORDERS = (
@@ -141,43 +134,4 @@ async def list_credits(
                 "limit": limit,
             },
         )
-        return await cursor.fetchall()
-
-
-async def list_balances(
-    connection: AsyncConnection[TupleRow],
-    *,
-    account: str | None = None,
-    prefix: str | None = None,
-    payee_id: str | None = None,
-    as_of: datetime | None = None,
-    at_position: int | None = None,
-) -> list[Balance]:
-    """Balances by account and currency; of one account, of those that start with `prefix`, of a payee's accounts.
-
-    as_of: by effective time, that time included; at_position: as recorded up to that log position. Without either,
-    the newest. Zero balances are listed once something was posted.
-    """
-    where = Where()
-    where.equals(account=account)
-    if prefix is not None:
-        where.add("starts_with(account, %(prefix)s)", prefix=prefix)
-    if payee_id is not None:
-        where.add(
-            "account = any(%(accounts)s)",
-            accounts=list(payee_accounts(payee_id)),
-        )
-    if as_of is None and at_position is None:
-        query = f"select account, currency, amount from colink.balances{where} order by account, currency"
-    else:
-        if as_of is not None:
-            where.add("effective_at <= %(as_of)s", as_of=as_of)
-        if at_position is not None:
-            where.add("position <= %(at_position)s", at_position=at_position)
-        query = (
-            f"select account, currency, sum(amount)::bigint as amount from colink.entries{where} "
-            "group by account, currency order by account, currency"
-        )
-    async with connection.cursor(row_factory=class_row(Balance)) as cursor:
-        await cursor.execute(query, where.values)
         return await cursor.fetchall()

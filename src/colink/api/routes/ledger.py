@@ -16,9 +16,10 @@ from colink.api.session import Session, may
 from colink.domain import ledger
 from colink.domain.errors import NotFound
 from colink.domain.organizations import StoreDetails
+from colink.projections.balances_in_time import Balance, list_balances
 from colink.projections.documents import list_documents
 from colink.projections.engine import Connection
-from colink.projections.entries import Balance, Entry, list_balances, list_entries
+from colink.projections.entries import Entry, list_entries
 from colink.projections.orders import orders_by_ids
 from colink.projections.statuses import Statuses, statuses_of
 
