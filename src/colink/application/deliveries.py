@@ -25,7 +25,7 @@ from colink.application.ports import (
     Request,
 )
 from colink.application.problems import problem_document
-from colink.application.record_order import RecordOrder, StandaloneRefund, order_of
+from colink.application.record_order import News, RecordOrder, order_of
 from colink.application.store_directory import StoreDirectory
 from colink.domain.errors import (
     ColinkError,
@@ -37,7 +37,6 @@ from colink.domain.errors import (
 )
 from colink.domain.ids import natural_id, natural_parts
 from colink.domain.organizations import Platform, StoreDetails
-from colink.domain.snapshots import OrderSnapshot
 
 _NOT_THE_DELIVERYS_FAULT = (Unavailable, ConcurrentUpdate, IdempotencyConflict)
 
@@ -49,7 +48,7 @@ class Ignored:
     reason: str
 
 
-Translated = OrderSnapshot | StandaloneRefund | Ignored
+Translated = News | Ignored
 
 
 @dataclass(frozen=True, kw_only=True)

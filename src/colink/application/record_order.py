@@ -13,6 +13,7 @@ from datetime import datetime
 from colink.application.ports import Decision, Delivery, Facts, Needs, Request, TermsUnchanged
 from colink.domain.aggregates import Event
 from colink.domain.attribution import decide_attribution, no_touch_from, touches_seen
+from colink.domain.facts import OrderFacts
 from colink.domain.ids import order_id
 from colink.domain.ledger import Journal
 from colink.domain.orders import Order
@@ -30,9 +31,20 @@ class StandaloneRefund:
     refund: Refund
 
 
-def order_of(store: StoreDetails, news: OrderSnapshot | StandaloneRefund) -> str:
+@dataclass(frozen=True, kw_only=True)
+class StandaloneFacts:
+    """Facts that came in a delivery or statement of their own, with the platform's id of their order."""
+
+    order_external_id: str
+    facts: OrderFacts
+
+
+News = OrderSnapshot | StandaloneRefund | StandaloneFacts
+
+
+def order_of(store: StoreDetails, news: News) -> str:
     """The id of the order that a store tells of."""
-    return order_id(store.id, news.order_external_id if isinstance(news, StandaloneRefund) else news.external_id)
+    return order_id(store.id, news.external_id if isinstance(news, OrderSnapshot) else news.order_external_id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +52,7 @@ class RecordOrder(Request):
     """`news` is what the delivery tells; `delivery` its raw form, kept in the inbox by the same append."""
 
     store: StoreDetails
-    news: OrderSnapshot | StandaloneRefund
+    news: News
     delivery: Delivery | None = None
 
     @property
@@ -76,33 +88,7 @@ class RecordOrder(Request):
         )
 
     def _receive(self, facts: Facts) -> Order:
-        news, store, at = self.news, self.store, facts.now
-        stream_id = self.order_id
-        order = facts.aggregate(Order, stream_id)
-        if isinstance(news, StandaloneRefund):
-            if order is None:
-                return Order.park_refund(
-                    news.refund,
-                    order_id=stream_id,
-                    organization_id=store.organization_id,
-                    store_id=store.id,
-                    platform=store.platform,
-                    external_id=news.order_external_id,
-                    at=at,
-                )
-            order.receive_refund(news.refund, at=at)
-        elif order is None:
-            return Order.place(
-                news,
-                order_id=stream_id,
-                organization_id=store.organization_id,
-                store_id=store.id,
-                platform=store.platform,
-                at=at,
-            )
-        else:
-            order.receive_snapshot(news, at=at)
-        return order
+        return receive(self.news, facts.aggregate(Order, self.order_id), store=self.store, at=facts.now)
 
     def _attribute(self, order: Order, facts: Facts, terms: Terms) -> None:
         """Decide with what was known when the order was first decided: later touches and coupons do not count."""
@@ -129,6 +115,31 @@ class RecordOrder(Request):
             ),
             at=facts.now,
         )
+
+
+def receive(news: News, order: Order | None, *, store: StoreDetails, at: datetime) -> Order:
+    """The order with the news merged in; a new one where there is none."""
+    if order is not None:
+        match news:
+            case StandaloneRefund():
+                order.receive_refund(news.refund, at=at)
+            case StandaloneFacts():
+                order.receive_facts(news.facts, at=at)
+            case _:
+                order.receive_snapshot(news, at=at)
+        return order
+    identity = {
+        "order_id": order_of(store, news),
+        "organization_id": store.organization_id,
+        "store_id": store.id,
+    }
+    match news:
+        case StandaloneRefund(order_external_id=external_id, refund=refund):
+            return Order.park_refund(refund, external_id=external_id, platform=store.platform, at=at, **identity)
+        case StandaloneFacts(order_external_id=external_id, facts=facts):
+            return Order.park_facts(facts, external_id=external_id, platform=store.platform, at=at, **identity)
+        case _:
+            return Order.place(news, platform=store.platform, at=at, **identity)
 
 
 def order_events(order: Order, drafts: Sequence[Draft], *, at: datetime) -> list[Event]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from colink.domain.basis import Basis
+from colink.domain.merge import Known
 from colink.domain.organizations import Settlement
 from colink.domain.split import ChangeTimes, Claim, ClaimKey, Split, Tranche
 from colink.domain.value import replace
@@ -97,13 +98,14 @@ class ClaimHistory:
         self.tranches: dict[ClaimKey, list[Tranche]] = {}
         self.nets: dict[ClaimKey, int] = {}
         self.owed_to_buyer = 0
+        self.held_by_dispute = False
 
-    def follow(self, split: Split, *, at: datetime, everything_reversed: bool) -> None:
+    def follow(self, split: Split, known: Known) -> None:
         """The next time of the history and what the order amounted to then."""
         basis, followed, tranches = self._basis, self._followed, self.tranches
         nets = net_claims(split, basis.organization_id, settlement=basis.pinned.settlement)
-        owed = max(_owed_to_buyer(split, nets, basis, everything_reversed=everything_reversed), 0)
-        due_at = at + self.hold
+        owed = max(_owed_to_buyer(split, nets, basis, everything_reversed=known.everything_reversed), 0)
+        due_at = known.at + self.hold
         for key in {**followed, **nets}:
             amount = nets.get(key, 0)
             if owed and key == basis.pass_through:
@@ -116,7 +118,7 @@ class ClaimHistory:
             else:
                 continue
             followed[key] = amount
-        self.nets, self.owed_to_buyer = nets, owed
+        self.nets, self.owed_to_buyer, self.held_by_dispute = nets, owed, known.held_by_dispute
 
 
 def _eat_last(tranches: list[Tranche], amount: int) -> None:
@@ -150,7 +152,7 @@ def claims_now(
         if net == 0 and was is _NO_CLAIM:
             continue
         held = history.owed_to_buyer if line_id is None and key == pass_through else 0
-        if payee_id == held_of:
+        if payee_id == held_of or history.held_by_dispute:
             held = max(net, 0)
         maturing = tuple(tranches[key]) if key in tranches else ()
         rise = (net - held) - (was.net - was.held)

@@ -1,8 +1,8 @@
 """The merge: an order's state is the join of everything ever delivered about it. Semantics section 2.
 
-`merge_snapshot` and `merge_refund` are commutative, associative and idempotent: each field of `MergedOrder` is a
-union. So any order and number of the same deliveries ends in the same state, and the money (`refunds.py`,
-`revenue.py`), with the times at which it comes due, is a pure function of that state.
+`merge_snapshot`, `merge_refund` and `merge_facts` are commutative, associative and idempotent: each field of
+`MergedOrder` is a union. So any order and number of the same deliveries ends in the same state, and the money
+(`refunds.py`, `revenue.py`), with the times at which it comes due, is a pure function of that state.
 """
 
 from __future__ import annotations
@@ -16,6 +16,16 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from colink.domain.attribution import OrderKeys, merge_keys
+from colink.domain.facts import (
+    NO_FACTS,
+    DisputeState,
+    OrderFacts,
+    Stage,
+    StatedFee,
+    dispute_steps,
+    gift_card_tender,
+    join_facts,
+)
 from colink.domain.snapshots import FinancialStatus, OrderSnapshot, Refund, RefundTransaction, TransactionStatus
 from colink.domain.value import replace, value
 
@@ -27,11 +37,13 @@ _AS_GOOD_AS_CANCELLED = frozenset({FinancialStatus.VOIDED, FinancialStatus.EXPIR
 
 @value
 class MergedOrder:
-    """snapshots: each one delivered, oldest first; keys: the union; refunds: by id. All else follows from these."""
+    """snapshots: each one delivered, oldest first; keys: the union; refunds: by id; facts: what is told beside them.
+    All else follows from these."""
 
     snapshots: tuple[OrderSnapshot, ...] = ()
     keys: OrderKeys = field(default_factory=OrderKeys)
     refunds: Mapping[str, Refund] = field(default_factory=dict)
+    facts: OrderFacts = NO_FACTS
 
     @property
     def newest(self) -> OrderSnapshot | None:
@@ -92,7 +104,8 @@ def merge_snapshot(state: MergedOrder, snapshot: OrderSnapshot) -> MergedOrder:
     place = bisect_left(snapshots, version, key=snapshot_version)
     if place == len(snapshots) or snapshot_version(snapshots[place]) != version:
         snapshots = (*snapshots[:place], snapshot, *snapshots[place:])
-    merged = MergedOrder(snapshots=snapshots, keys=merge_keys(state.keys, snapshot.keys), refunds=refunds)
+    keys = merge_keys(state.keys, snapshot.keys)
+    merged = MergedOrder(snapshots=snapshots, keys=keys, refunds=refunds, facts=state.facts)
     return state if merged == state else merged
 
 
@@ -103,11 +116,21 @@ def merge_refund(state: MergedOrder, refund: Refund) -> MergedOrder:
     return state if refunds == state.refunds else replace(state, refunds=refunds)
 
 
+def merge_facts(state: MergedOrder, facts: OrderFacts) -> MergedOrder:
+    """`state` itself where the facts tell nothing new."""
+    joined = join_facts(state.facts, facts)
+    return state if joined is state.facts else replace(state, facts=joined)
+
+
+_NO_DISPUTES: Mapping[str, DisputeState] = {}
+
+
 class Known(NamedTuple):
     """What was known of a paid order at one time: all that its money follows from.
 
     money: the newest snapshot that implies full payment; it gives the lines. collected: the largest total price of
-    any such snapshot, in minor units. everything_reversed: all remaining bases are, as it was cancelled or refunded.
+    any such snapshot less what gift cards paid, in minor units. everything_reversed: all remaining bases are, as it
+    was cancelled or refunded. disputes: by id, as they stood. fees: those that statements showed.
     """
 
     at: datetime
@@ -115,6 +138,13 @@ class Known(NamedTuple):
     collected: int
     everything_reversed: bool
     refunds: Mapping[str, Refund]
+    disputes: Mapping[str, DisputeState] = _NO_DISPUTES
+    fees: tuple[StatedFee, ...] = ()
+
+    @property
+    def held_by_dispute(self) -> bool:
+        """A dispute is open and has taken no money yet: it may take all of it."""
+        return any(dispute.stage is Stage.HOLDS for dispute in self.disputes.values())
 
     def says_the_same_as(self, other: Known) -> bool:
         mine, others = self.money, other.money
@@ -125,6 +155,8 @@ class Known(NamedTuple):
             and mine.payment_fee == others.payment_fee
             and mine.lines == others.lines
             and self.refunds == other.refunds
+            and self.disputes == other.disputes
+            and self.fees == other.fees
         )
 
 
@@ -132,24 +164,35 @@ def history(order: MergedOrder) -> list[Known]:
     """What was known of a paid order, time by time, had everything been delivered when it happened; oldest first.
 
     It does not depend on when or in which order it was delivered. One state a time: what platforms tell of one second
-    happened together. A refund happened no later than a snapshot that lists it. Times before the first payment are
-    left out, as are snapshots that say the same of the money as the one before.
+    happened together. A refund happened no later than a snapshot that lists it; what a gift card paid was no money
+    from the first. Times before the first payment are left out, as are those that say the same of the money as the
+    one before.
     """
     states: list[Known] = []
     money: OrderSnapshot | None = None
     collected, cancelled = 0, False
     refunds: Mapping[str, Refund] = {}
+    disputes = _NO_DISPUTES
+    fees: tuple[StatedFee, ...] = ()
     news = _news(order)
     for number, (at, told) in enumerate(news, 1):
-        if isinstance(told, Refund):
-            refunds = {**refunds, told.refund_id: told}
-        else:
+        if isinstance(told, OrderSnapshot):
             cancelled = is_cancelled(told)
             if implies_full_payment(told):
                 money, collected = told, max(collected, told.total_price)
+        elif isinstance(told, Refund):
+            refunds = {**refunds, told.refund_id: told}
+        elif isinstance(told, DisputeState):
+            disputes = {**disputes, told.dispute_id: told}
+        else:
+            fees = (*fees, told)
         if money is None or (number < len(news) and news[number][0] == at):
             continue
-        state = Known(at, money, collected, cancelled or money.status is FinancialStatus.REFUNDED, refunds)
+        paid_in_money = collected
+        if order.facts.tenders:
+            paid_in_money = max(collected - gift_card_tender(order.facts, money.currency), 0)
+        reversed_ = cancelled or money.status is FinancialStatus.REFUNDED
+        state = Known(at, money, paid_in_money, reversed_, refunds, disputes, fees)
         if not states or not state.says_the_same_as(states[-1]):
             states.append(state)
     return states
@@ -167,9 +210,13 @@ def same_money(a: MergedOrder, b: MergedOrder) -> bool:
     )
 
 
-def _news(order: MergedOrder) -> list[tuple[datetime, OrderSnapshot | Refund]]:
-    """All that was told, with the time at which it happened, oldest first; of one time, snapshots before refunds."""
-    news: list[tuple[datetime, OrderSnapshot | Refund]] = [(each.updated_at, each) for each in order.snapshots]
+_News = OrderSnapshot | Refund | DisputeState | StatedFee
+
+
+def _news(order: MergedOrder) -> list[tuple[datetime, _News]]:
+    """All that was told, with the time at which it happened, oldest first; of one time, snapshots before refunds
+    before facts."""
+    news: list[tuple[datetime, _News]] = [(each.updated_at, each) for each in order.snapshots]
     if order.refunds:
         listed: dict[str, datetime] = {}
         for snapshot in order.snapshots:
@@ -177,6 +224,10 @@ def _news(order: MergedOrder) -> list[tuple[datetime, OrderSnapshot | Refund]]:
                 listed.setdefault(refund.refund_id, snapshot.updated_at)
         for refund_id, refund in order.refunds.items():
             news.append((min(refund.processed_at, listed.get(refund_id, refund.processed_at)), refund))
+    if order.facts is not NO_FACTS:
+        news += dispute_steps(order.facts.disputes)
+        news += [(fee.at, fee) for fee in order.facts.fees]
+    if len(news) > len(order.snapshots):
         news.sort(key=itemgetter(0))
     return news
 

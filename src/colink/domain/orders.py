@@ -1,9 +1,9 @@
 """Orders: the aggregate. It receives deliveries, is attributed, split and cleared. Semantics sections 2 to 6.
 
-    receive_snapshot / receive_refund -> the merge (merge.py)
-    attribute                         -> who is credited (attribution.py)
-    resplit                           -> the money (revenue.py), and the journals that lead to it (postings.py)
-    clear                             -> what came due
+    receive_snapshot / _refund / _facts -> the merge (merge.py)
+    attribute                           -> who is credited (attribution.py)
+    resplit                             -> the money (revenue.py), and the journals that lead to it (postings.py)
+    clear                               -> what came due
 
 Every method records an event only when something changed, so the same delivery again leaves no trace.
 """
@@ -13,14 +13,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from colink.domain.aggregates import Aggregate, Created, Event
 from colink.domain.attribution import Attribution
 from colink.domain.basis import Basis, clears_by_time, pin_terms
 from colink.domain.claims import clear_claim, next_clearing
 from colink.domain.errors import InvalidInput
-from colink.domain.merge import MergedOrder, merge_refund, merge_snapshot, same_money
+from colink.domain.facts import OrderFacts, latest_time
+from colink.domain.merge import MergedOrder, merge_facts, merge_refund, merge_snapshot, same_money
+from colink.domain.order_facts import OrderFactsParked, OrderFactsRecorded
 from colink.domain.organizations import Platform
 from colink.domain.postings import Draft, OrderAccounts, clearing_journal, journals_between
 from colink.domain.revenue import split_order
@@ -103,8 +105,13 @@ class OrderSplit(Event):
     """The order's money changed, or when it is due: the whole new split. The split before is what was posted."""
 
     TOPIC: ClassVar[str] = "order.split"
+    class_version: ClassVar[int] = 2
     terms: PinnedTerms
     split: Split
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        state["split"]["dispute_fee"] = 0  # disputes were not known yet
 
     def apply(self, aggregate: Order) -> None:
         aggregate.terms = self.terms
@@ -144,8 +151,8 @@ class Order(Aggregate):
 
     split_from: the deliveries that the split follows from, None where it was attributed anew since.
 
-    Effective times come from told_at and refunds_told_at: what the last delivery says of its own time, and the latest
-    processing time of the refunds it brought (None: it says none).
+    Effective times come from told_at and refunds_told_at: what the last delivery says of its own time (of facts: the
+    latest of theirs), and the latest processing time of the refunds it brought (None: it says none).
     """
 
     TOPIC: ClassVar[str] = "order"
@@ -208,6 +215,29 @@ class Order(Aggregate):
             refund=refund,
         )
 
+    @classmethod
+    def park_facts(
+        cls,
+        facts: OrderFacts,
+        *,
+        order_id: str,
+        organization_id: str,
+        store_id: str,
+        platform: Platform,
+        external_id: str,
+        at: datetime,
+    ) -> Order:
+        return cls._create(
+            OrderFactsParked,
+            id=order_id,
+            timestamp=at,
+            organization_id=organization_id,
+            store_id=store_id,
+            platform=platform,
+            external_id=external_id,
+            facts=facts,
+        )
+
     def receive_snapshot(self, snapshot: OrderSnapshot, *, at: datetime) -> None:
         self._check_currency_stays(snapshot)
         if merge_snapshot(self.merged, snapshot) is not self.merged:
@@ -216,6 +246,15 @@ class Order(Aggregate):
     def receive_refund(self, refund: Refund, *, at: datetime) -> None:
         if merge_refund(self.merged, refund) is not self.merged:
             self.trigger_event(OrderRefundRecorded, refund=refund, timestamp=at)
+
+    def receive_facts(self, facts: OrderFacts, *, at: datetime) -> None:
+        if merge_facts(self.merged, facts) is not self.merged:
+            self.trigger_event(OrderFactsRecorded, facts=facts, timestamp=at)
+
+    def learn(self, facts: OrderFacts) -> None:
+        """Take over facts (called by the events that tell them)."""
+        self.told_at, self.refunds_told_at = latest_time(facts, before=self.merged.facts), None
+        self.merged = merge_facts(self.merged, facts)
 
     def needs_attribution(self) -> bool:
         """Whether to decide (again): a first snapshot came, or before anything cleared one brought a new key or an
@@ -282,8 +321,10 @@ class Order(Aggregate):
             raise ValueError(msg)
         told_at = max(paid_at, self.told_at or paid_at)
         refunds_told_at = self.refunds_told_at
-        if self.split is None and self.merged.refunds:
-            refunds_told_at = max([refund.processed_at for refund in self.merged.refunds.values()])
+        if self.split is None and (self.merged.refunds or self.merged.facts.disputes):
+            told = [refund.processed_at for refund in self.merged.refunds.values()]
+            disputed_at = latest_time(OrderFacts(disputes=self.merged.facts.disputes))
+            refunds_told_at = max(told if disputed_at is None else [*told, disputed_at])
         refunded_at = max(paid_at, refunds_told_at) if refunds_told_at else told_at
         if refunded_at < told_at and self.merged.everything_reversed:
             refunded_at = told_at

@@ -1,6 +1,6 @@
 """From two splits to journals: target minus posted, one journal per component of the order (semantics section 6).
 
-Components are posted in the order sale, refund, cash, hold. A payee's leg is divided into `pending` and `available`
+Components are posted in the order sale, refund, cash, dispute fee, hold. A payee's leg is divided into `pending` and `available`
 by walking the claim (N, K) through the components, so that available always holds min(N, K).
 """
 
@@ -49,6 +49,7 @@ def journals_between(
         (JournalKind.SALE, _sale_legs, sale_claims, times.sale),
         (JournalKind.REFUND, _refund_legs, refund_claims, times.refund),
         (JournalKind.CASH_REFUND, _cash_legs, cash_claims, times.refund),
+        (JournalKind.DISPUTE_FEE, _dispute_fee_legs, _no_claims, times.refund),
     ):
         if _unchanged(kind, before, after):
             continue
@@ -73,6 +74,8 @@ def _unchanged(kind: JournalKind, before: Split | None, after: Split) -> bool:
         return not after.reversed_base and (before is None or not before.reversed_base)
     if kind is JournalKind.CASH_REFUND:
         return after.cash_refunded == (before.cash_refunded if before else 0)
+    if kind is JournalKind.DISPUTE_FEE:
+        return after.dispute_fee == (before.dispute_fee if before else 0)
     return before is not None and _sold(before) == _sold(after)
 
 
@@ -167,6 +170,18 @@ def _cash_legs(split: Split, accounts: OrderAccounts) -> dict[Leg, int]:
     if accounts.settlement is Settlement.SELLER_COLLECTED or not split.cash_refunded:
         return {}
     return {(ledger.store_clearing(accounts.store_id), None, Purpose.CASH): split.cash_refunded}
+
+
+def _dispute_fee_legs(split: Split, accounts: OrderAccounts) -> dict[Leg, int]:
+    """Straight from what the seller has available: no claim of the order pays for it."""
+    return {
+        (ledger.payee_available(accounts.organization_id), None, Purpose.DISPUTE_FEE): -split.dispute_fee,
+        (ledger.store_clearing(accounts.store_id), None, Purpose.DISPUTE_FEE): split.dispute_fee,
+    }
+
+
+def _no_claims(_split: Split, _organization_id: str, *, settlement: Settlement) -> dict[ClaimKey, int]:  # noqa: ARG001
+    return {}
 
 
 def _difference(before: dict[Leg, int], after: dict[Leg, int]) -> dict[Leg, int]:

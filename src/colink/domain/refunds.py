@@ -2,8 +2,8 @@
 
 Order of reversal: units that left without a refund line; then, refund by refund in order of (processed_at, id), each
 refund's own lines, what exceeds a line spilling to the other lines of that refund; then one pool of all that is left
-over and of the money given back without lines, over the remaining bases. Nothing here is booked: the caller posts
-target minus posted.
+over and of the money given back without lines, over the remaining bases; then each dispute that has taken money. Nothing
+here is booked: the caller posts target minus posted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from colink.domain.facts import DisputeState, Stage
 from colink.domain.merge import Known
 from colink.domain.money import allocate, minor_units, round_half_even
 from colink.domain.snapshots import OrderLine, Refund, TransactionStatus
@@ -20,7 +21,7 @@ from colink.domain.snapshots import OrderLine, Refund, TransactionStatus
 
 class Reversal(NamedTuple):
     """`by_line`: reversed base of each line, in the order of the lines given (minor units). `cash`: money that really
-    went back. `discrepancies`: what fits no line; it moves no money."""
+    went back, to the buyer or his bank. `discrepancies`: what fits no line; it moves no money."""
 
     by_line: Sequence[int]
     cash: int
@@ -43,8 +44,10 @@ def reverse(known: Known, lines: Sequence[OrderLine]) -> Reversal:
     discrepancies: list[str] = []
     refunds = _in_currency(currency, known.refunds.values(), discrepancies) if known.refunds else []
     cash = sum([_cash_of(refund, currency, discrepancies) for refund in refunds])
+    disputed = _disputed(currency, known.disputes.values(), discrepancies) if known.disputes else []
+    all_cash = cash + sum(disputed)
     if known.everything_reversed:
-        return Reversal([line.base for line in lines], cash, discrepancies)
+        return Reversal([line.base for line in lines], all_cash, discrepancies)
 
     remaining = {line.line_id: line.base for line in lines}
     for line in lines:
@@ -64,15 +67,23 @@ def reverse(known: Known, lines: Sequence[OrderLine]) -> Reversal:
             )
             if _amount_only_counts(refund):
                 pool += minor_units(refund.amount_only, currency)
-    if cash > known.collected:
-        discrepancies.append(f"more money went back than was collected: {cash} of {known.collected}")
+    if all_cash > known.collected:
+        discrepancies.append(f"more money went back than was collected: {all_cash} of {known.collected}")
     if pool:  # bases and refunds are never below zero
         possible = min(pool, sum(remaining.values()))
         if pool > possible:
             discrepancies.append(f"refunds exceed what was left of the order by {pool - possible}")
         for line, part in zip(lines, allocate(possible, [remaining[line.line_id] for line in lines]), strict=True):
             remaining[line.line_id] -= part
-    return Reversal([line.base - remaining[line.line_id] for line in lines], cash, discrepancies)
+    for amount in disputed:
+        left, left_of_cash = [remaining[line.line_id] for line in lines], known.collected - cash
+        share = sum(left)
+        if left_of_cash > 0:
+            share = min(round_half_even(amount * share, left_of_cash), share)
+        for line, part in zip(lines, allocate(share, left), strict=True):
+            remaining[line.line_id] -= part
+        cash += amount
+    return Reversal([line.base - remaining[line.line_id] for line in lines], all_cash, discrepancies)
 
 
 def _in_currency(currency: str, refunds: Iterable[Refund], discrepancies: list[str]) -> list[Refund]:
@@ -84,6 +95,19 @@ def _in_currency(currency: str, refunds: Iterable[Refund], discrepancies: list[s
         else:
             ours.append(refund)
     return ours
+
+
+def _disputed(currency: str, disputes: Iterable[DisputeState], discrepancies: list[str]) -> list[int]:
+    """What each dispute that counts has taken, in minor units, in order of (withdrawal, id)."""
+    amounts = []
+    for dispute in sorted(disputes, key=lambda dispute: (dispute.since, dispute.dispute_id)):
+        if dispute.stage is not Stage.COUNTS:
+            continue
+        if dispute.currency not in (None, currency):
+            discrepancies.append(f"dispute {dispute.dispute_id} is in {dispute.currency}, the order in {currency}")
+        else:
+            amounts.append(minor_units(dispute.amount, currency))
+    return amounts
 
 
 def _share_of_removed_units(line: OrderLine, current_quantity: int, refunds: Sequence[Refund]) -> int:

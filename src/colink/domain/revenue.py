@@ -16,10 +16,11 @@ from typing import NamedTuple
 from colink.domain.basis import Basis, clears_by_time
 from colink.domain.claims import ClaimHistory, claims_now, next_clearing
 from colink.domain.commission import RuleDetails, choose_rule
+from colink.domain.facts import FeeKind, StatedFee, stated_fee
 from colink.domain.ids import product_id, sku_id
 from colink.domain.merge import Known, MergedOrder, history
-from colink.domain.money import allocate, round_half_even, share_of
-from colink.domain.organizations import FeeSchedule
+from colink.domain.money import allocate, minor_units, round_half_even, share_of
+from colink.domain.organizations import FeeSchedule, Settlement
 from colink.domain.refunds import in_line_order, reverse
 from colink.domain.snapshots import OrderLine, OrderSnapshot
 from colink.domain.split import ChangeTimes, LineSplit, RuleRef, Split
@@ -32,7 +33,7 @@ def split_order(order: MergedOrder, basis: Basis, *, before: Split | None, times
     amounts, owed = _Amounts(basis), ClaimHistory(basis)
     for known in history(order):
         split = amounts.of(known)
-        owed.follow(split, at=known.at, everything_reversed=known.everything_reversed)
+        owed.follow(split, known)
     if split is None:
         return None
     claims = claims_now(owed, split, before=before, basis=basis, times=times)
@@ -65,7 +66,7 @@ class _Amounts:
     def __init__(self, basis: Basis) -> None:
         self._basis = basis
         self._services: dict[tuple[str | None, str | None], _Service] = {}
-        self._last_sale: tuple[OrderSnapshot, int, _Sale] | None = None
+        self._last_sale: tuple[OrderSnapshot, int, tuple[StatedFee, ...], _Sale] | None = None
 
     def of(self, known: Known) -> Split:
         """The split without claims."""
@@ -115,21 +116,34 @@ class _Amounts:
             claims=(),
             discrepancies=tuple(reversal.discrepancies),
             clears_at=None,
+            dispute_fee=self._dispute_fee(known) if known.disputes or known.fees else 0,
         )
 
+    def _dispute_fee(self, known: Known) -> int:
+        """What statements show, else what the disputes tell; only where we hold the money it is taken from."""
+        if self._basis.pinned.settlement is not Settlement.PLATFORM_COLLECTED:
+            return 0
+        currency = known.money.currency
+        stated = stated_fee(known.fees, FeeKind.DISPUTE, currency)
+        if stated is not None:
+            return stated
+        told = [each.fee for each in known.disputes.values() if each.currency in (None, currency)]
+        return sum([minor_units(fee, currency) for fee in told if fee is not None])
+
     def _sale(self, known: Known) -> _Sale:
-        money, collected = known.money, known.collected
-        if self._last_sale is not None and self._last_sale[0] is money and self._last_sale[1] == collected:
-            return self._last_sale[2]
+        money, collected, fees = known.money, known.collected, known.fees
+        if self._last_sale is not None and self._last_sale[0] is money and self._last_sale[1:3] == (collected, fees):
+            return self._last_sale[3]
         lines = in_line_order(money.lines)
         bases = [line.base for line in lines]
         platform_fees = allocate(share_of(sum(bases), rate_bps=self._basis.pinned.platform_fee_bps), bases)
         services = [self._service(line, money.currency) for line in lines]
-        payment_fee = _payment_fee(money, collected, self._basis.pinned.payment_fee)
+        stated = stated_fee(fees, FeeKind.PAYMENT, money.currency) if fees else None
+        payment_fee = _payment_fee(money, collected, self._basis.pinned.payment_fee) if stated is None else stated
         commissions = _commissions(lines, [service.rule for service in services], platform_fees)
         payment_fees = allocate(payment_fee, bases) if lines else []
         sale = _Sale(lines, services, platform_fees, commissions, payment_fee, payment_fees)
-        self._last_sale = (money, collected, sale)
+        self._last_sale = (money, collected, fees, sale)
         return sale
 
     def _service(self, line: OrderLine, currency: str) -> _Service:
@@ -201,7 +215,7 @@ def _commissions(
 
 
 def _payment_fee(money: OrderSnapshot, collected: int, schedule: FeeSchedule | None) -> int:
-    """The snapshot's, else the store's schedule applied once to the total collected."""
+    """Where no statement shows it: the snapshot's, else the store's schedule applied once to the total collected."""
     if money.payment_fee is not None:
         return money.payment_fee
     if schedule is None or collected == 0:

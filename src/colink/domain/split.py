@@ -114,7 +114,8 @@ class Split:
     """Everything an order's money amounts to. `collected` is G, `cash_refunded` M.
 
     `discrepancies`: what a platform reported that fits no line; recorded, moves no money. `clears_at`: the next time
-    a clearing would move something, None if never.
+    a clearing would move something, None if never. `dispute_fee`: what the provider charges the seller for disputes;
+    it is no part of the lines and claims, but taken from what is available.
     """
 
     currency: str
@@ -125,6 +126,7 @@ class Split:
     claims: tuple[Claim, ...]
     discrepancies: tuple[str, ...]
     clears_at: datetime | None
+    dispute_fee: int = 0
 
     @property
     def subtotal(self) -> int:
@@ -145,4 +147,5 @@ class Split:
             claims=claims,
             discrepancies=self.discrepancies,
             clears_at=clears_at,
+            dispute_fee=self.dispute_fee,
         )

@@ -13,6 +13,7 @@ import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
+from colink.domain.order_facts import OrderFactsParked
 from colink.domain.orders import (
     OrderAttributed,
     OrderCleared,
@@ -43,6 +44,15 @@ def order_placed(event: OrderPlaced) -> Sequence[OrderRow]:
 
 @projects(OrderRefundParked)
 def order_refund_parked(event: OrderRefundParked) -> Sequence[OrderRow]:
+    return _parked(event)
+
+
+@projects(OrderFactsParked)
+def order_facts_parked(event: OrderFactsParked) -> Sequence[OrderRow]:
+    return _parked(event)
+
+
+def _parked(event: OrderRefundParked | OrderFactsParked) -> list[OrderRow]:
     """An order nobody has told of yet: it has no time of its own."""
     return [
         OrderRow(

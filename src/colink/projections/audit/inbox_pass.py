@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from colink.application.deliveries import inbox_id
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.ids import natural_parts
+from colink.domain.order_facts import OrderFactsParked, OrderFactsRecorded
 from colink.domain.orders import (
     OrderAttributed,
     OrderPlaced,
@@ -28,9 +29,8 @@ from colink.projections.engine import Connection
 
 _SNAPSHOTS = (OrderPlaced, OrderUpdated)
 _SNAPSHOT_TOPICS = frozenset(event.TOPIC for event in _SNAPSHOTS)
-_TOPICS = frozenset(
-    event.TOPIC for event in (*_SNAPSHOTS, OrderRefundParked, OrderRefundRecorded, OrderAttributed, OrderSplit)
-)
+_BESIDE_SNAPSHOTS = (OrderRefundParked, OrderRefundRecorded, OrderFactsParked, OrderFactsRecorded)
+_TOPICS = frozenset(event.TOPIC for event in (*_SNAPSHOTS, *_BESIDE_SNAPSHOTS, OrderAttributed, OrderSplit))
 
 
 @dataclass(slots=True, kw_only=True)

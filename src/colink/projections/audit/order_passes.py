@@ -15,6 +15,7 @@ from colink.domain.aggregates import Event
 from colink.domain.audit.orders import OrderReplay
 from colink.domain.audit.report import Kind, Pass, PassResult, new_results
 from colink.domain.audit.terms import TermsBook
+from colink.domain.order_facts import OrderFactsParked, OrderFactsRecorded
 from colink.domain.orders import (
     OrderAttributed,
     OrderCleared,
@@ -39,6 +40,8 @@ ORDER_TOPICS = frozenset(
         OrderRefundParked,
         OrderUpdated,
         OrderRefundRecorded,
+        OrderFactsParked,
+        OrderFactsRecorded,
         OrderAttributed,
         OrderSplit,
         OrderCleared,
