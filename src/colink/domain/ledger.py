@@ -36,8 +36,6 @@ class Purpose(StrEnum):
     PASS_THROUGH = "pass_through"  # noqa: S105 - tax, shipping, tips: a purpose of money, no password
     RECEIVABLE = "receivable"
     CASH = "cash"
-    DISPUTE_FEE = "dispute_fee"
-    SETTLEMENT = "settlement"
     PAYOUT = "payout"
     DISPUTE_FEE = "dispute_fee"
     SETTLEMENT = "settlement"
@@ -53,8 +51,6 @@ class JournalKind(StrEnum):
     SALE = "sale"
     REFUND = "refund"
     CASH_REFUND = "cash_refund"
-    DISPUTE_FEE = "dispute_fee"
-    SETTLEMENT = "settlement"
     HOLD = "hold"
     CLEARING = "clearing"
     PAYOUT_RESERVED = "payout_reserved"
