@@ -1,7 +1,8 @@
 """Random order stories: what a shop may send about one order, in the order it happened. One seed, one story.
 
 A story has late payment, equal timestamps, edits that add and remove lines, line, amount-only and shipping refunds,
-refund transactions that fail or succeed later, prices with tax and without, late keys, and cancels.
+refund transactions that fail or succeed later, prices with tax and without, late keys, cancels, disputes that are
+opened, escalate and end either way, payments by gift card, and fees that statements correct.
 """
 
 from __future__ import annotations
@@ -13,8 +14,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
 
-from colink.application.record_order import StandaloneRefund
+from colink.application.record_order import News, StandaloneFacts, StandaloneRefund
 from colink.domain.attribution import CouponUse, OrderKeys
+from colink.domain.facts import (
+    Dispute,
+    DisputeKind,
+    DisputeStatus,
+    FeeKind,
+    OrderFacts,
+    StatedFee,
+    Tender,
+)
 from colink.domain.snapshots import (
     FinancialStatus,
     OrderLine,
@@ -26,7 +36,6 @@ from colink.domain.snapshots import (
 )
 
 PLACED_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-News = OrderSnapshot | StandaloneRefund
 
 
 @dataclass(frozen=True)
@@ -46,9 +55,9 @@ def story(seed: int, *, external_id: str = "1001", code: str = "AINA10") -> Stor
 
 def renamed(news: News, external_id: str) -> News:
     """The same delivery about another order."""
-    if isinstance(news, StandaloneRefund):
-        return replace(news, order_external_id=external_id)
-    return replace(news, external_id=external_id)
+    if isinstance(news, OrderSnapshot):
+        return replace(news, external_id=external_id)
+    return replace(news, order_external_id=external_id)
 
 
 def shuffled(deliveries: Sequence[News], random: Random) -> list[News]:
@@ -71,6 +80,8 @@ class _Teller:
         self.refunds: dict[str, Refund] = {}
         self.keys = OrderKeys()
         self.cancelled = False
+        self.disputes: dict[str, Dispute] = {}
+        self.fees = 0
 
     def line_ids(self, count: int) -> list[int]:
         return sorted(self.random.sample(range(1, 120), count))
@@ -96,9 +107,22 @@ class _Teller:
             self.edit()
         if random.random() < 0.1:
             self.tell(random.choice([FinancialStatus.VOIDED, FinancialStatus.EXPIRED]))
+        if random.random() < 0.15:
+            self.pay_by_gift_card()
         self.tell(FinancialStatus.PAID)
-        for _ in range(random.randint(0, 3)):
-            random.choice([self.edit, self.refund, self.refund, self.bring_key, self.settle_transactions])()
+        for _ in range(random.randint(0, 4)):
+            random.choice(
+                [
+                    self.edit,
+                    self.refund,
+                    self.refund,
+                    self.bring_key,
+                    self.settle_transactions,
+                    self.dispute,
+                    self.dispute,
+                    self.state_fee,
+                ]
+            )()
         if random.random() < 0.25:
             self.cancelled = True
             self.tell(random.choice([FinancialStatus.PAID, FinancialStatus.REFUNDED]))
@@ -218,3 +242,49 @@ class _Teller:
                 settled = replace(refund, transactions=transactions, digest=digest)
                 self.refunds[refund_id] = settled
                 self.deliveries.append(StandaloneRefund(order_external_id=self.external_id, refund=settled))
+
+    def tell_facts(self, facts: OrderFacts) -> None:
+        self.deliveries.append(StandaloneFacts(order_external_id=self.external_id, facts=facts))
+
+    def pay_by_gift_card(self) -> None:
+        """An authorization that may fail, told more than once."""
+        amount = Decimal(self.random.choice([0, 1, 700, 20_000])) / 100
+        last = self.random.choice([TransactionStatus.SUCCESS, TransactionStatus.SUCCESS, TransactionStatus.FAILURE])
+        for status in (TransactionStatus.PENDING, last):
+            tender = Tender(transaction_id="card", amount=amount, status=status, processed_at=self.now)
+            self.tell_facts(OrderFacts(tenders=(tender,)))
+
+    def dispute(self) -> None:
+        """Open a dispute, or bring the one that is there further: an inquiry escalates, a chargeback ends."""
+        random = self.random
+        self.wait()
+        if not self.disputes or random.random() < 0.15:
+            total = sum(line.base for line in self.lines.values()) + self.shipping
+            inquiry = random.random() < 0.5
+            told = Dispute(
+                dispute_id=f"d{len(self.disputes)}",
+                kind=DisputeKind.INQUIRY if inquiry else DisputeKind.CHARGEBACK,
+                status=DisputeStatus.NEEDS_RESPONSE,
+                amount=Decimal(random.choice([total, total, 1, random.randint(0, total + 5)])) / 100,
+                initiated_at=self.now,
+                withdrawn_at=None if inquiry else self.now,
+                fee=random.choice([None, Decimal(15)]),
+                currency=random.choice(["MYR", None]),
+            )
+        else:
+            told = self.disputes[random.choice(list(self.disputes))]
+            if told.kind is DisputeKind.INQUIRY and random.random() < 0.5:
+                told = replace(told, kind=DisputeKind.CHARGEBACK, withdrawn_at=self.now)
+            else:
+                ends = [status for status in DisputeStatus if status is not DisputeStatus.NEEDS_RESPONSE]
+                told = replace(told, status=random.choice(ends), closed_at=self.now)
+        self.disputes[told.dispute_id] = told
+        self.tell_facts(OrderFacts(disputes=(told,)))
+
+    def state_fee(self) -> None:
+        """A statement shows what the provider kept."""
+        self.wait()
+        self.fees += 1
+        kind, amount = self.random.choice([(FeeKind.PAYMENT, 31), (FeeKind.PAYMENT, 2000), (FeeKind.DISPUTE, 1500)])
+        fee = StatedFee(reference=f"stl_{self.fees}", kind=kind, amount=amount, currency="MYR", at=self.now)
+        self.tell_facts(OrderFacts(fees=(fee,)))

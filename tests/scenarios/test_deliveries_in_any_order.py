@@ -15,14 +15,14 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import psycopg
-from tests.scenarios.stories import PLACED_AT, News, renamed, shuffled, story
+from tests.scenarios.stories import PLACED_AT, renamed, shuffled, story
 
 from colink.adapters.postgres.committer import Committer
 from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.pool import create_pool
 from colink.application.clear_order import ClearOrder
 from colink.application.ports import Caller, Decision, Facts, Needs, Request
-from colink.application.record_order import RecordOrder
+from colink.application.record_order import News, RecordOrder
 from colink.domain.aggregates import Aggregate
 from colink.domain.attribution import CouponUse, OrderKeys
 from colink.domain.commission import CommissionRule, RuleDetails, Scope
@@ -200,8 +200,7 @@ def test_rules_are_those_known_when_the_split_was_first_posted(database) -> None
 
 
 def couponed(status: FinancialStatus, *, minutes: int = 0) -> OrderSnapshot:
-    (first, *_) = story(1).deliveries
-    assert isinstance(first, OrderSnapshot)
+    first = next(news for news in story(1).deliveries if isinstance(news, OrderSnapshot))
     return replace(
         first,
         status=status,

@@ -1,4 +1,4 @@
-"""Events of an order that tell facts beside its snapshots and refunds: disputes, gift-card tender, fees of statements.
+"""Events of an order that tell facts beside its snapshots and refunds: disputes, gift cards, fees of statements.
 
 What the facts mean is in `facts.py`; they are merged like all that is delivered (`merge.py`).
 """

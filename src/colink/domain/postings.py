@@ -1,7 +1,7 @@
 """From two splits to journals: target minus posted, one journal per component of the order (semantics section 6).
 
-Components are posted in the order sale, refund, cash, dispute fee, hold. A payee's leg is divided into `pending` and `available`
-by walking the claim (N, K) through the components, so that available always holds min(N, K).
+Components are posted in the order sale, refund, cash, dispute fee, hold. A payee's leg is divided into `pending` and
+`available` by walking the claim (N, K) through the components, so that available always holds min(N, K).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Order of reversal: units that left without a refund line; then, refund by refund in order of (processed_at, id), each
 refund's own lines, what exceeds a line spilling to the other lines of that refund; then one pool of all that is left
-over and of the money given back without lines, over the remaining bases; then each dispute that has taken money. Nothing
-here is booked: the caller posts target minus posted.
+over and of the money given back without lines, over the remaining bases; then each dispute that has taken money.
+Nothing here is booked: the caller posts target minus posted.
 """
 
 from __future__ import annotations
@@ -75,14 +75,8 @@ def reverse(known: Known, lines: Sequence[OrderLine]) -> Reversal:
             discrepancies.append(f"refunds exceed what was left of the order by {pool - possible}")
         for line, part in zip(lines, allocate(possible, [remaining[line.line_id] for line in lines]), strict=True):
             remaining[line.line_id] -= part
-    for amount in disputed:
-        left, left_of_cash = [remaining[line.line_id] for line in lines], known.collected - cash
-        share = sum(left)
-        if left_of_cash > 0:
-            share = min(round_half_even(amount * share, left_of_cash), share)
-        for line, part in zip(lines, allocate(share, left), strict=True):
-            remaining[line.line_id] -= part
-        cash += amount
+    if disputed:
+        _reverse_disputed(disputed, remaining, left_of_cash=known.collected - cash)
     return Reversal([line.base - remaining[line.line_id] for line in lines], all_cash, discrepancies)
 
 
@@ -108,6 +102,19 @@ def _disputed(currency: str, disputes: Iterable[DisputeState], discrepancies: li
         else:
             amounts.append(minor_units(dispute.amount, currency))
     return amounts
+
+
+def _reverse_disputed(amounts: Iterable[int], remaining: dict[str, int], *, left_of_cash: int) -> None:
+    """Take off `remaining` (in line order), dispute by dispute, the share of it that each has taken of the cash that
+    is left; all of it where no cash is."""
+    for amount in amounts:
+        left = list(remaining.values())
+        share = sum(left)
+        if left_of_cash > 0:
+            share = min(round_half_even(amount * share, left_of_cash), share)
+        for line_id, part in zip(remaining, allocate(share, left), strict=True):
+            remaining[line_id] -= part
+        left_of_cash -= amount
 
 
 def _share_of_removed_units(line: OrderLine, current_quantity: int, refunds: Sequence[Refund]) -> int:
