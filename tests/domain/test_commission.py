@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colink.domain.campaigns import CampaignDetails
-from colink.domain.commission import CommissionTooHigh, KnownRule, RuleDetails, Scope, check_rule, choose_rule
+from colink.domain.commission import KnownRule, RuleDetails, Scope, SoldLine, rule_for
 from colink.domain.errors import InvalidInput
 from colink.domain.money import Money
+from colink.domain.rule_checks import CommissionTooHigh, check_rule
 
 PLACED = datetime(2026, 3, 10, 12, 0, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -52,8 +53,7 @@ def rule(
 
 
 def chosen(*rules: KnownRule, campaign: CampaignDetails | None = CAMPAIGN, currency: str = "MYR") -> str | None:
-    details = choose_rule(
-        rules=rules,
+    line = SoldLine(
         placed_at=PLACED,
         currency=currency,
         campaign=campaign,
@@ -61,6 +61,7 @@ def chosen(*rules: KnownRule, campaign: CampaignDetails | None = CAMPAIGN, curre
         product_id="prd_1",
         sku_id="sku_1",
     )
+    details = rule_for(line, rules)
     return f"{details.id}.{details.version}" if details else None
 
 
@@ -108,15 +109,8 @@ def test_a_campaign_with_products_matches_those() -> None:
 
 
 def test_a_line_without_known_product_has_only_campaign_and_default_rules() -> None:
-    details = choose_rule(
-        rules=[rule("sku", Scope.SKU), rule("product", Scope.PRODUCT), rule("default", Scope.DEFAULT)],
-        placed_at=PLACED,
-        currency="MYR",
-        campaign=None,
-        creator_id="cre_1",
-        product_id=None,
-        sku_id=None,
-    )
+    line = SoldLine(placed_at=PLACED, currency="MYR", campaign=None, creator_id="cre_1", product_id=None, sku_id=None)
+    details = rule_for(line, [rule("sku", Scope.SKU), rule("product", Scope.PRODUCT), rule("default", Scope.DEFAULT)])
     assert details is not None
     assert details.id == "default"
 

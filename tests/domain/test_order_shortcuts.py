@@ -16,7 +16,7 @@ from tests.domain.test_order_money import AT, ORGANIZATION, SEEDS, STORE, Played
 from tests.scenarios.stories import PLACED_AT, shuffled, story
 
 from colink.domain.claims import cash_claims, net_claims, refund_claims, sale_claims
-from colink.domain.commission import KnownRule, Scope, choose_rule
+from colink.domain.commission import KnownRule, Scope, SoldLine, rule_for
 from colink.domain.ids import natural_id
 from colink.domain.merge import MergedOrder, history, merge_snapshot, same_money
 from colink.domain.money import Money, allocate, round_half_even
@@ -145,8 +145,7 @@ def test_rules_looked_up_by_what_they_are_for_are_those_that_win(rules, product_
     then = every.known_at(known_at)
 
     def chosen(among: object) -> object:
-        return choose_rule(
-            rules=among,
+        line = SoldLine(
             placed_at=PLACED_AT,
             currency="MYR",
             campaign=None,
@@ -154,6 +153,7 @@ def test_rules_looked_up_by_what_they_are_for_are_those_that_win(rules, product_
             product_id=product_id,
             sku_id=sku_id,
         )
+        return rule_for(line, among)
 
     found = then.rules_for(creator_id="crt_1", campaign_id=None, sku_id=sku_id, product_id=product_id)
     assert chosen(found) == chosen([known for known in every.rules if known.position <= known_at])

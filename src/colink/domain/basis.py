@@ -12,12 +12,15 @@ from colink.domain.attribution import Attribution
 from colink.domain.organizations import Settlement
 from colink.domain.split import ClaimKey, PinnedTerms
 from colink.domain.terms import Terms
+from colink.domain.tiers import CountedRevenue
 from colink.domain.value import value
 
 
 @value
 class Basis:
-    """Whose an order is, when it was placed, who is credited, and the terms known at the pinned position."""
+    """Whose an order is, when it was placed, who is credited, and the terms known at the pinned position.
+
+    `revenues`: those that the split so far rests on; what else was counted the terms know."""
 
     organization_id: str
     store_id: str
@@ -25,6 +28,7 @@ class Basis:
     attribution: Attribution
     pinned: PinnedTerms
     terms: Terms
+    revenues: tuple[CountedRevenue, ...] = ()
 
     @property
     def hold(self) -> timedelta:

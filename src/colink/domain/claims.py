@@ -87,7 +87,8 @@ def changes(before: Mapping[ClaimKey, int], after: Mapping[ClaimKey, int]) -> It
 class ClaimHistory:
     """N of each claim followed through an order's history, which tells what of it is due when: what was there from
     the first payment a holding period after it, each later increase a holding period after its own time; a decrease
-    eats what would be due last. What is owed to the buyer is no part of it.
+    eats what would be due last. Commission by a rule that counts by the day or month is not due before that ends.
+    What is owed to the buyer is no part of it.
 
     After the last time, `nets` are N, `tranches` what of each claim is due when, soonest first."""
 
@@ -105,14 +106,17 @@ class ClaimHistory:
         basis, followed, tranches = self._basis, self._followed, self.tranches
         nets = net_claims(split, basis.organization_id, settlement=basis.pinned.settlement)
         owed = max(_owed_to_buyer(split, nets, basis, everything_reversed=known.everything_reversed), 0)
-        due_at = known.at + self.hold
+        due_at, not_before = known.at + self.hold, split.lines_clear_after()
         for key in {**followed, **nets}:
             amount = nets.get(key, 0)
             if owed and key == basis.pass_through:
                 amount -= owed
             amount, before = amount if amount > 0 else 0, followed.get(key, 0)
             if amount > before:
-                tranches.setdefault(key, []).append(Tranche(due_at=due_at, amount=amount - before))
+                due = due_at
+                if not_before and key[0] in not_before and key[1] == split.creator_id:
+                    due = max(due, not_before[key[0]])
+                tranches.setdefault(key, []).append(Tranche(due_at=due, amount=amount - before))
             elif amount < before:
                 _eat_last(tranches[key], before - amount)
             else:

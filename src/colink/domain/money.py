@@ -15,6 +15,7 @@ from iso4217 import Currency
 
 from colink.domain.errors import InvalidInput
 
+FULL_BPS = 10_000
 MAX_AMOUNT = 10**15  # minor units; beyond it an amount is absurd and refused at the edge
 _EXACT = Context(prec=60)
 
@@ -54,7 +55,7 @@ def round_half_even(numerator: int, denominator: int) -> int:
 
 def share_of(amount: int, *, rate_bps: int) -> int:
     """A rate in basis points of an amount, rounded once."""
-    return round_half_even(amount * rate_bps, 10_000)
+    return round_half_even(amount * rate_bps, FULL_BPS)
 
 
 def allocate(total: int, weights: Sequence[int]) -> list[int]:

@@ -105,13 +105,18 @@ class OrderSplit(Event):
     """The order's money changed, or when it is due: the whole new split. The split before is what was posted."""
 
     TOPIC: ClassVar[str] = "order.split"
-    class_version: ClassVar[int] = 2
+    class_version: ClassVar[int] = 3
     terms: PinnedTerms
     split: Split
 
     @staticmethod
     def upcast_v1_v2(state: dict[str, Any]) -> None:
         state["split"]["dispute_fee"] = 0  # disputes were not known yet
+
+    @staticmethod
+    def upcast_v2_v3(state: dict[str, Any]) -> None:
+        """No rule had tiers, nor counted by the day or month."""
+        state["split"] |= {"revenues": [], "periods": []}
 
     def apply(self, aggregate: Order) -> None:
         aggregate.terms = self.terms
@@ -304,6 +309,7 @@ class Order(Aggregate):
             attribution=self.attribution,
             pinned=self.pinned_terms(terms),
             terms=terms,
+            revenues=self.split.revenues if self.split else (),
         )
 
     def pinned_terms(self, terms: Terms) -> PinnedTerms:

@@ -10,20 +10,25 @@ into journals.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from colink.domain.basis import Basis, clears_by_time
 from colink.domain.claims import ClaimHistory, claims_now, next_clearing
-from colink.domain.commission import RuleDetails, choose_rule
+from colink.domain.commission import KnownRule, RuleDetails, SoldLine
 from colink.domain.facts import FeeKind, StatedFee, stated_fee
 from colink.domain.ids import product_id, sku_id
+from colink.domain.local_time import local_day, local_month, period_bounds
 from colink.domain.merge import Known, MergedOrder, history
 from colink.domain.money import allocate, minor_units, round_half_even, share_of
+from colink.domain.notice import promised_rule
 from colink.domain.organizations import FeeSchedule, Settlement
 from colink.domain.refunds import in_line_order, reverse
 from colink.domain.snapshots import OrderLine, OrderSnapshot
-from colink.domain.split import ChangeTimes, LineSplit, RuleRef, Split
+from colink.domain.split import ChangeTimes, LineSplit, RulePeriod, RuleRef, Split
+from colink.domain.terms import Terms
+from colink.domain.tiers import CountedRevenue, RevenueKey, TierMode, counted
+from colink.domain.value import replace
 
 
 def split_order(order: MergedOrder, basis: Basis, *, before: Split | None, times: ChangeTimes) -> Split | None:
@@ -37,7 +42,8 @@ def split_order(order: MergedOrder, basis: Basis, *, before: Split | None, times
     if split is None:
         return None
     claims = claims_now(owed, split, before=before, basis=basis, times=times)
-    return split.with_claims(claims, clears_at=next_clearing(claims, clears=clears_by_time(basis.pinned)))
+    split = split.with_claims(claims, clears_at=next_clearing(claims, clears=clears_by_time(basis.pinned)))
+    return replace(split, revenues=amounts.revenues) if amounts.revenues else split
 
 
 class _Service(NamedTuple):
@@ -58,6 +64,7 @@ class _Sale(NamedTuple):
     commissions: Sequence[int]
     payment_fee: int
     payment_fees: Sequence[int]
+    periods: tuple[RulePeriod, ...]
 
 
 class _Amounts:
@@ -67,6 +74,12 @@ class _Amounts:
         self._basis = basis
         self._services: dict[tuple[str | None, str | None], _Service] = {}
         self._last_sale: tuple[OrderSnapshot, int, tuple[StatedFee, ...], _Sale] | None = None
+        self._revenues: dict[str, CountedRevenue] = {}
+
+    @property
+    def revenues(self) -> tuple[CountedRevenue, ...]:
+        """Those that the amounts rest on."""
+        return tuple(self._revenues.values())
 
     def of(self, known: Known) -> Split:
         """The split without claims."""
@@ -117,6 +130,7 @@ class _Amounts:
             discrepancies=tuple(reversal.discrepancies),
             clears_at=None,
             dispute_fee=self._dispute_fee(known) if known.disputes or known.fees else 0,
+            periods=sale.periods,
         )
 
     def _dispute_fee(self, known: Known) -> int:
@@ -140,11 +154,31 @@ class _Amounts:
         services = [self._service(line, money.currency) for line in lines]
         stated = stated_fee(fees, FeeKind.PAYMENT, money.currency) if fees else None
         payment_fee = _payment_fee(money, collected, self._basis.pinned.payment_fee) if stated is None else stated
-        commissions = _commissions(lines, [service.rule for service in services], platform_fees)
+        rules = [service.rule for service in services]
+        commissions = _commissions(lines, rules, platform_fees, rate_of=self._rate)
         payment_fees = allocate(payment_fee, bases) if lines else []
-        sale = _Sale(lines, services, platform_fees, commissions, payment_fee, payment_fees)
+        periods = _periods(rules, self._basis)
+        sale = _Sale(lines, services, platform_fees, commissions, payment_fee, payment_fees, periods)
         self._last_sale = (money, collected, fees, sale)
         return sale
+
+    def _rate(self, rule: RuleDetails) -> int:
+        """In basis points. Whole tiers are those that the revenue before the order's month reaches; marginal ones are
+        trued up, so an order is posted at the rate below them. Raises RevenueNotCounted."""
+        rate, tiers = rule.rate_bps or 0, rule.tiers
+        if tiers is None or tiers.mode is TierMode.MARGINAL:
+            return rate
+        basis = self._basis
+        key = RevenueKey(
+            organization_id=basis.organization_id,
+            creator_id=basis.attribution.creator_id or "",
+            currency=rule.currency or "",
+            month=local_month(basis.attribution.placed_at, basis.terms.organization.timezone),
+            span=tiers.span,
+        )
+        known = counted((*basis.revenues, *basis.terms.revenues), key)
+        self._revenues[known.decision_id] = known
+        return tiers.rate_at(known.revenue, below=rate)
 
     def _service(self, line: OrderLine, currency: str) -> _Service:
         names = (line.product_external_id, line.sku_external_id)
@@ -178,28 +212,36 @@ def _rule_of(product: str | None, sku: str | None, currency: str, basis: Basis) 
     attribution, terms = basis.attribution, basis.terms
     if attribution.creator_id is None:
         return None
-    campaign = terms.campaign(attribution.campaign_id)
-    return choose_rule(
-        rules=terms.rules_for(
-            creator_id=attribution.creator_id,
-            campaign_id=campaign.id if campaign else None,
-            sku_id=sku,
-            product_id=product,
-        ),
+    line = SoldLine(
         placed_at=basis.placed_at,
         currency=currency,
-        campaign=campaign,
+        campaign=terms.campaign(attribution.campaign_id),
         creator_id=attribution.creator_id,
         product_id=product,
         sku_id=sku,
     )
+    return promised_rule(line, candidates(line, terms), attribution)
+
+
+def candidates(line: SoldLine, terms: Terms) -> list[KnownRule]:
+    """The rules that may serve a line, whatever their time and currency."""
+    return terms.rules_for(
+        creator_id=line.creator_id,
+        campaign_id=line.campaign.id if line.campaign else None,
+        sku_id=line.sku_id,
+        product_id=line.product_id,
+    )
 
 
 def _commissions(
-    lines: Sequence[OrderLine], rules: Sequence[RuleDetails | None], platform_fees: Sequence[int]
+    lines: Sequence[OrderLine],
+    rules: Sequence[RuleDetails | None],
+    platform_fees: Sequence[int],
+    *,
+    rate_of: Callable[[RuleDetails], int],
 ) -> list[int]:
-    """A rate is rounded once over all lines that share its rule version; a fixed amount is per line, at most what the
-    platform fee leaves of it."""
+    """A rate is rounded once over all lines that share its rule version, and capped before it is allocated to them; a
+    fixed amount is per line, at most what the platform fee leaves of it."""
     commissions = [0] * len(lines)
     for rule in {id(rule): rule for rule in rules if rule is not None}.values():
         if rule.fixed is not None:
@@ -209,9 +251,23 @@ def _commissions(
             ]
         else:
             bases = [line.base if serving is rule else 0 for line, serving in zip(lines, rules, strict=True)]
-            amounts = allocate(share_of(sum(bases), rate_bps=rule.rate_bps or 0), bases)
+            total = share_of(sum(bases), rate_bps=rate_of(rule))
+            if rule.cap_per_order is not None:
+                total = min(total, rule.cap_per_order.amount)
+            amounts = allocate(total, bases)
         commissions = [known + amount for known, amount in zip(commissions, amounts, strict=True)]
     return commissions
+
+
+def _periods(rules: Sequence[RuleDetails | None], basis: Basis) -> tuple[RulePeriod, ...]:
+    """Of the rules that count by the day or month, the one in which the order was placed."""
+    placed_at, timezone = basis.attribution.placed_at, basis.terms.organization.timezone
+    periods = []
+    for rule in {rule.id: rule for rule in rules if rule is not None and rule.counts_by is not None}.values():
+        name = local_month if rule.counts_by == "month" else local_day
+        period = name(placed_at, timezone)
+        periods.append(RulePeriod(rule_id=rule.id, period=period, ends_at=period_bounds(period, timezone)[1]))
+    return tuple(periods)
 
 
 def _payment_fee(money: OrderSnapshot, collected: int, schedule: FeeSchedule | None) -> int:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from colink.domain.commission import Scope
 from colink.domain.organizations import FeeSchedule, Settlement
+from colink.domain.tiers import CountedRevenue
 from colink.domain.value import value
 
 ClaimKey = tuple[str | None, str]  # (line id, payee id)
@@ -21,6 +22,16 @@ class RuleRef:
     id: str
     version: int
     scope: Scope
+
+
+@value
+class RulePeriod:
+    """The day or month (`2026-03-14`, `2026-03`) that a rule counts an order's lines in, and when it ends: they clear
+    no sooner, and what the orders of the period come to together is trued up then."""
+
+    rule_id: str
+    period: str
+    ends_at: datetime
 
 
 @value
@@ -115,7 +126,8 @@ class Split:
 
     `discrepancies`: what a platform reported that fits no line; recorded, moves no money. `clears_at`: the next time
     a clearing would move something, None if never. `dispute_fee`: what the provider charges the seller for disputes;
-    it is no part of the lines and claims, but taken from what is available.
+    it is no part of the lines and claims, but taken from what is available. `revenues`: whose tiers it rests on.
+    `periods`: of the rules that count by the day or month.
     """
 
     currency: str
@@ -127,6 +139,8 @@ class Split:
     discrepancies: tuple[str, ...]
     clears_at: datetime | None
     dispute_fee: int = 0
+    revenues: tuple[CountedRevenue, ...] = ()
+    periods: tuple[RulePeriod, ...] = ()
 
     @property
     def subtotal(self) -> int:
@@ -135,6 +149,13 @@ class Split:
     @property
     def reversed_base(self) -> int:
         return sum([line.reversed_base for line in self.lines])
+
+    def lines_clear_after(self) -> dict[str | None, datetime]:
+        """Until when commission cannot clear, by line id; of most orders nothing is in it."""
+        if not self.periods:
+            return {}
+        ends = {each.rule_id: each.ends_at for each in self.periods}
+        return {line.line_id: ends[line.rule.id] for line in self.lines if line.rule and line.rule.id in ends}
 
     def with_claims(self, claims: tuple[Claim, ...], *, clears_at: datetime | None) -> Split:
         """The same amounts, with what each payee is owed of them."""
@@ -148,4 +169,6 @@ class Split:
             discrepancies=self.discrepancies,
             clears_at=clears_at,
             dispute_fee=self.dispute_fee,
+            revenues=self.revenues,
+            periods=self.periods,
         )

@@ -7,13 +7,14 @@ same terms for ever, whatever is added afterwards (semantics section 4).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from colink.domain.campaigns import CampaignDetails
-from colink.domain.commission import KnownRule, Scope
+from colink.domain.commission import KnownRule, RuleDetails, Scope
 from colink.domain.organizations import OrganizationDetails, StoreDetails
+from colink.domain.tiers import CountedRevenue
 from colink.domain.tracking import CouponDetails
 
 
@@ -32,7 +33,8 @@ class KnownCampaign:
 @dataclass(frozen=True, kw_only=True)
 class Terms:
     """`position`: of the last event that changed these terms (an append may be guarded by it). Rules and coupons are
-    ordered by position. `newer`: the terms these are an earlier state of, whose indexes serve both."""
+    ordered by position. `newer`: the terms these are an earlier state of, whose indexes serve both. `revenues`: those
+    that were counted for tiers, as far as an order needs them."""
 
     position: int
     organization: OrganizationDetails
@@ -40,6 +42,7 @@ class Terms:
     campaigns: Mapping[str, KnownCampaign]
     rules: tuple[KnownRule, ...]
     coupons: tuple[KnownCoupon, ...]
+    revenues: tuple[CountedRevenue, ...] = ()
     newer: Terms | None = field(default=None, init=False, compare=False, repr=False)
 
     def known_at(self, position: int) -> Terms:
@@ -56,6 +59,18 @@ class Terms:
         )
         object.__setattr__(earlier, "newer", self.newer or self)
         return earlier
+
+    def with_revenues(self, revenues: Sequence[CountedRevenue]) -> Terms:
+        """The same terms, knowing these counted revenues too."""
+        if not revenues:
+            return self
+        knowing = replace(self, revenues=(*self.revenues, *revenues))
+        object.__setattr__(knowing, "newer", self.newer or self)
+        return knowing
+
+    def rule(self, rule_id: str, version: int) -> RuleDetails:
+        """That version of a rule. Raises KeyError where there is none."""
+        return (self.newer or self)._rules_by_version[rule_id, version]
 
     def campaign(self, campaign_id: str | None) -> CampaignDetails | None:
         known = self.campaigns.get(campaign_id) if campaign_id else None
@@ -92,6 +107,10 @@ class Terms:
         for known in self.coupons:
             coupons.setdefault((known.details.store_id, known.details.code.lower()), []).append(known)
         return coupons
+
+    @cached_property
+    def _rules_by_version(self) -> dict[tuple[str, int], RuleDetails]:
+        return {(known.details.id, known.details.version): known.details for known in self.rules}
 
     @cached_property
     def _rules_by_target(self) -> dict[tuple[Scope, str | None, str | None], list[KnownRule]]:

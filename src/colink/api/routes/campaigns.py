@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, TypedDict
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import Field
@@ -19,6 +20,9 @@ from colink.application.configure.rules import AddCommissionRule, ReviseCommissi
 from colink.application.representations import shown
 from colink.domain.campaigns import CampaignDetails
 from colink.domain.commission import RuleDetails, Scope
+from colink.domain.money import Money
+from colink.domain.rule_checks import MOST_TIERS
+from colink.domain.tiers import Tier, TierMode, Tiers, TierSpan
 
 router = APIRouter(prefix="/v1", tags=["campaigns"])
 
@@ -31,7 +35,8 @@ RULE = Kind(details_class=RuleDetails, name="commission rule")
 
 
 class CampaignBody(Body):
-    """Windows in hours, their end included; `hold_days` left out: the organisation's; no products: all."""
+    """Windows in hours, their end included; `hold_days` left out: the organisation's; no products: all. For
+    `notice_days` after a rate is cut, links that existed before keep the old rate."""
 
     organization_id: Id
     name: Text
@@ -41,15 +46,70 @@ class CampaignBody(Body):
     coupon_first: Flag = True
     hold_days: Int | None = None
     product_ids: Annotated[list[Id], Field(max_length=MOST_PRODUCTS, default_factory=list)]
+    notice_days: Int = 30
+
+
+class TierBody(Body):
+    from_revenue: MoneyBody
+    rate_bps: Int
+
+
+class TiersBody(Body):
+    """Rates from a revenue of the creator on; below the first the rule's `rate_bps` holds. `whole`: the tier that the
+    revenue before the calendar month reaches (of the month before, or of all time) holds for all orders of the month.
+    `marginal`: each part of the month's revenue at the rate of its tier, settled when the month ends."""
+
+    mode: TierMode
+    steps: Annotated[list[TierBody], Field(max_length=MOST_TIERS)]
+    span: TierSpan = TierSpan.MONTH_BEFORE
+
+    def tiers(self) -> Tiers:
+        steps = (Tier(from_revenue=step.from_revenue.money(), rate_bps=step.rate_bps) for step in self.steps)
+        return Tiers(mode=self.mode, steps=tuple(steps), span=self.span)
 
 
 class RuleVersionBody(Body):
-    """`rate_bps` of a line, or `fixed` money per unit. Valid from (included) to (excluded); without dates always."""
+    """`rate_bps` of a line, or `fixed` money per unit. Valid from (included) to (excluded); without dates always.
+    Caps limit what a creator earns by the rule on one order, and on the orders of one day or month. A rule that names
+    money serves orders in its currency only."""
 
     rate_bps: Int | None = None
     fixed: MoneyBody | None = None
     valid_from: Moment | None = None
     valid_to: Moment | None = None
+    tiers: TiersBody | None = None
+    cap_per_order: MoneyBody | None = None
+    cap_per_day: MoneyBody | None = None
+    cap_per_month: MoneyBody | None = None
+
+    def terms(self) -> RuleTermsFields:
+        return RuleTermsFields(
+            rate_bps=self.rate_bps,
+            fixed=_money(self.fixed),
+            valid_from=self.valid_from,
+            valid_to=self.valid_to,
+            tiers=self.tiers.tiers() if self.tiers else None,
+            cap_per_order=_money(self.cap_per_order),
+            cap_per_day=_money(self.cap_per_day),
+            cap_per_month=_money(self.cap_per_month),
+        )
+
+
+class RuleTermsFields(TypedDict):
+    """The fields that adding and revising a rule have in common."""
+
+    rate_bps: int | None
+    fixed: Money | None
+    valid_from: datetime | None
+    valid_to: datetime | None
+    tiers: Tiers | None
+    cap_per_order: Money | None
+    cap_per_day: Money | None
+    cap_per_month: Money | None
+
+
+def _money(body: MoneyBody | None) -> Money | None:
+    return body.money() if body else None
 
 
 class RuleBody(RuleVersionBody):
@@ -94,10 +154,7 @@ async def add_commission_rule(body: RuleBody, session: Configuring) -> Response:
             scope=body.scope,
             target_id=body.target_id,
             creator_id=body.creator_id,
-            rate_bps=body.rate_bps,
-            fixed=body.fixed.money() if body.fixed else None,
-            valid_from=body.valid_from,
-            valid_to=body.valid_to,
+            **body.terms(),
         )
     )
 
@@ -112,10 +169,7 @@ async def revise_commission_rule(rule_id: str, body: RuleVersionBody, session: C
             within=session.within_organization,
             rule_id=rule_id,
             organization_id=rule.organization_id,
-            rate_bps=body.rate_bps,
-            fixed=body.fixed.money() if body.fixed else None,
-            valid_from=body.valid_from,
-            valid_to=body.valid_to,
+            **body.terms(),
         )
     )
 

@@ -32,6 +32,7 @@ class CreateCampaign(Setup):
     coupon_first: bool = True
     hold_days: int | None = None
     product_ids: tuple[str, ...] = ()
+    notice_days: int = 30
 
     def needs(self) -> Needs:
         products = tuple((ProductDetails, product_id) for product_id in self.product_ids)
@@ -68,6 +69,7 @@ class CreateCampaign(Setup):
             coupon_first=self.coupon_first,
             hold_days=hold_days,
             product_ids=tuple(dict.fromkeys(self.product_ids)),
+            notice_days=check_range(self.notice_days, field="notice_days", least=0, most=365),
         )
         campaign = Campaign.create(details, at=facts.now)
         return Decision(answer=shown(details), events=campaign.new_events(), organization_id=self.organization_id)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from colink.application.configure.checks import Setup, check_money, referenced
-from colink.application.ports import Decision, Facts, Needs
+from colink.application.configure.checks import Setup, referenced
+from colink.application.ports import Decision, Facts, Needs, TermsUnchanged
 from colink.application.representations import shown
 from colink.domain.campaigns import CampaignDetails
 from colink.domain.catalog import ProductDetails, Sku
-from colink.domain.commission import CommissionRule, RuleDetails, Scope, check_rule
+from colink.domain.commission import CommissionRule, RuleDetails, Scope
 from colink.domain.creators import CreatorDetails
 from colink.domain.errors import InvalidInput, NotFound
 from colink.domain.ids import natural_parts
 from colink.domain.money import Money
 from colink.domain.organizations import OrganizationDetails, StoreDetails
+from colink.domain.rule_checks import check_rule, check_rule_set
+from colink.domain.tiers import Tiers
 
 
 def store_of_sku(sku_id: str) -> str:
@@ -24,7 +26,50 @@ def store_of_sku(sku_id: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AddCommissionRule(Setup):
+class RuleTerms(Setup):
+    """What a version of a rule gives: a rate or a fixed amount, tiers and caps, and when."""
+
+    rate_bps: int | None = None
+    fixed: Money | None = None
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    tiers: Tiers | None = None
+    cap_per_order: Money | None = None
+    cap_per_day: Money | None = None
+    cap_per_month: Money | None = None
+
+    def _checked(self, details: RuleDetails, facts: Facts, organization: OrganizationDetails) -> RuleDetails:
+        """The details with what this version gives. Raises InvalidInput, CommissionTooHigh, RulesConflict."""
+        details = replace(
+            details,
+            rate_bps=self.rate_bps,
+            fixed=self.fixed,
+            valid_from=self.valid_from,
+            valid_to=self.valid_to,
+            tiers=self.tiers,
+            cap_per_order=self.cap_per_order,
+            cap_per_day=self.cap_per_day,
+            cap_per_month=self.cap_per_month,
+            published_at=facts.now,
+        )
+        check_rule(details, platform_fee_bps=organization.platform_fee_bps)
+        check_rule_set(details, facts.terms().rules)
+        return details
+
+    def _decided(self, rule: CommissionRule, facts: Facts) -> Decision:
+        """Guarded by the terms: of two rules written at once that do not go together, one is refused."""
+        details = rule.details
+        guard = TermsUnchanged(organization_id=details.organization_id, position=facts.terms().position)
+        return Decision(
+            answer=shown(details),
+            events=rule.new_events(),
+            organization_id=details.organization_id,
+            guards=(guard,),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddCommissionRule(RuleTerms):
     """Answers with version 1 of the rule."""
 
     id: str
@@ -32,10 +77,6 @@ class AddCommissionRule(Setup):
     scope: Scope
     target_id: str | None = None
     creator_id: str | None = None
-    rate_bps: int | None = None
-    fixed: Money | None = None
-    valid_from: datetime | None = None
-    valid_to: datetime | None = None
 
     def needs(self) -> Needs:
         documents: list[tuple[type, str]] = [(OrganizationDetails, self.organization_id)]
@@ -47,7 +88,7 @@ class AddCommissionRule(Setup):
             documents.append((ProductDetails, self.target_id))
         if self.target_id is not None and self.scope is Scope.SKU:
             documents += [(Sku, self.target_id), (StoreDetails, store_of_sku(self.target_id))]
-        return Needs(streams=(self.id,), documents=tuple(documents))
+        return Needs(streams=(self.id,), documents=tuple(documents), terms_of=self.organization_id)
 
     def decide(self, facts: Facts) -> Decision:
         organization = self.organization(facts, self.organization_id)
@@ -60,15 +101,10 @@ class AddCommissionRule(Setup):
             scope=self.scope,
             target_id=self.target_id,
             creator_id=self.creator_id,
-            rate_bps=self.rate_bps,
-            fixed=None if self.fixed is None else check_money(self.fixed, field="fixed"),
-            valid_from=self.valid_from,
-            valid_to=self.valid_to,
         )
-        check_rule(details, platform_fee_bps=organization.platform_fee_bps)
+        details = self._checked(details, facts, organization)
         self._check_target(facts)
-        rule = CommissionRule.add(details, at=facts.now)
-        return Decision(answer=shown(details), events=rule.new_events(), organization_id=self.organization_id)
+        return self._decided(CommissionRule.add(details, at=facts.now), facts)
 
     def _check_target(self, facts: Facts) -> None:
         if self.target_id is None:
@@ -88,19 +124,19 @@ class AddCommissionRule(Setup):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReviseCommissionRule(Setup):
+class ReviseCommissionRule(RuleTerms):
     """Answers with the new version: the same scope, target and creator with another rate, amount or validity.
     Orders that were split before keep the version they were split by."""
 
     rule_id: str
     organization_id: str
-    rate_bps: int | None = None
-    fixed: Money | None = None
-    valid_from: datetime | None = None
-    valid_to: datetime | None = None
 
     def needs(self) -> Needs:
-        return Needs(streams=(self.rule_id,), documents=((OrganizationDetails, self.organization_id),))
+        return Needs(
+            streams=(self.rule_id,),
+            documents=((OrganizationDetails, self.organization_id),),
+            terms_of=self.organization_id,
+        )
 
     def decide(self, facts: Facts) -> Decision:
         rule = facts.aggregate(CommissionRule, self.rule_id)
@@ -108,14 +144,6 @@ class ReviseCommissionRule(Setup):
             msg = "there is no such commission rule"
             raise NotFound(msg)
         organization = self.organization(facts, self.organization_id)
-        details = replace(
-            rule.details,
-            version=rule.details.version + 1,
-            rate_bps=self.rate_bps,
-            fixed=None if self.fixed is None else check_money(self.fixed, field="fixed"),
-            valid_from=self.valid_from,
-            valid_to=self.valid_to,
-        )
-        check_rule(details, platform_fee_bps=organization.platform_fee_bps)
-        rule.revise(details, at=facts.now)
-        return Decision(answer=shown(details), events=rule.new_events(), organization_id=self.organization_id)
+        details = replace(rule.details, version=rule.details.version + 1)
+        rule.revise(self._checked(details, facts, organization), at=facts.now)
+        return self._decided(rule, facts)

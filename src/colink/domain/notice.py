@@ -1,0 +1,84 @@
+"""Notice of rate cuts: links that exist keep the old rate for as long as their campaign promised (semantics section
+4, decision 22).
+
+What a creator may count on for an order is followed through the rule sets that were published since the link was made
+and within the notice: it starts with the rule that served at the beginning of that time; each later rule set takes
+over where what it gives is at least as good, and waits where it is a cut. So a raise applies at once and a cut when
+its notice has passed, whether it came as a new version or as another rule. All of it follows from what the split of
+an order reads anyway: the rules known at its pinned position, and the attribution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from colink.domain.attribution import Attribution, Outcome
+from colink.domain.commission import KnownRule, RuleDetails, SoldLine, rule_for
+from colink.domain.ids import made_at
+from colink.domain.money import Money
+
+
+def promised_rule(line: SoldLine, rules: Sequence[KnownRule], attribution: Attribution) -> RuleDetails | None:
+    """The rule version that serves a line, notice considered. `rules`: in any order."""
+    since = _kept_since(line, attribution)
+    later = [known for known in rules if since is not None and (known.details.published_at or since) > since]
+    if not later:
+        return rule_for(line, rules)
+    later.sort(key=lambda known: known.position)
+    serving = rule_for(line, [known for known in rules if known.position < later[0].position])
+    for published in later:
+        now = rule_for(line, [known for known in rules if known.position <= published.position])
+        if serving is None or (now is not None and is_at_least_as_good(now, serving)):
+            serving = now
+    return serving
+
+
+def _kept_since(line: SoldLine, attribution: Attribution) -> datetime | None:
+    """Cuts published after this do not touch the order yet; None where no notice was promised. The promise is made to
+    whoever has a link or coupon of the campaign: it is as old as that."""
+    notice_days = line.campaign.notice_days if line.campaign else 0
+    if notice_days == 0:
+        return None
+    handed_out = attribution.link_id
+    if handed_out is None and attribution.outcome is Outcome.COUPON:
+        handed_out = next((each.coupon_id for each in attribution.candidates if each.accepted), None)
+    if handed_out is None:
+        return None
+    promised = line.placed_at - timedelta(days=notice_days)
+    made = made_at(handed_out)
+    return promised if made is None else max(promised, min(made, line.placed_at))
+
+
+def is_at_least_as_good(rule: RuleDetails, than: RuleDetails) -> bool:
+    """Whether a creator never earns less by `rule`, whatever is sold, where both serve it. What cannot be compared (a
+    rate with a fixed amount, tiers of another kind) is not."""
+    if rule is than:
+        return True
+    if (rule.fixed is None) != (than.fixed is None):
+        return False
+    if rule.fixed is not None and than.fixed is not None:
+        return rule.fixed.amount >= than.fixed.amount
+    caps = (
+        (rule.cap_per_order, than.cap_per_order),
+        (rule.cap_per_day, than.cap_per_day),
+        (rule.cap_per_month, than.cap_per_month),
+    )
+    return all(_is_no_tighter(mine, others) for mine, others in caps) and _rates_are_as_good(rule, than)
+
+
+def _is_no_tighter(cap: Money | None, than: Money | None) -> bool:
+    return cap is None or (than is not None and cap.amount >= than.amount)
+
+
+def _rates_are_as_good(rule: RuleDetails, than: RuleDetails) -> bool:
+    mine, others = rule.tiers, than.tiers
+    if mine and others and (mine.mode, mine.span) != (others.mode, others.span):
+        return False
+    edges = {0, *(step.from_revenue.amount for tiers in (mine, others) if tiers for step in tiers.steps)}
+    return all(_rate_at(rule, revenue) >= _rate_at(than, revenue) for revenue in edges)
+
+
+def _rate_at(rule: RuleDetails, revenue: int) -> int:
+    rate_bps = rule.rate_bps or 0
+    return rule.tiers.rate_at(revenue, below=rate_bps) if rule.tiers else rate_bps
