@@ -10,7 +10,7 @@ more than once (when what it read moved before the append), so `decide` has no e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -19,10 +19,13 @@ from colink.domain.aggregates import Aggregate, Event
 from colink.domain.attribution import OrderKeys
 from colink.domain.payouts import Funds
 from colink.domain.terms import Terms
+from colink.domain.tiers import RevenueKey
 from colink.domain.tracking import SeenTouch
+from colink.domain.true_ups import PlacedSplit
 
 A = TypeVar("A", bound=Aggregate)
 D = TypeVar("D")
+T = TypeVar("T")
 JsonObject = Mapping[str, Any]  # what msgspec can encode: dataclasses, Money and datetimes included
 
 
@@ -111,8 +114,9 @@ class BalanceUnchanged:
 @dataclass(frozen=True, kw_only=True)
 class Needs:
     """What a command reads. `streams` are the aggregates it may write: they are also its conflict keys, as are the
-    idempotency key, the delivery and the funds. `begins` are streams it begins: written, not read. `documents` are
-    read by id, `keys` by unique key, both with the details class they hold."""
+    idempotency key, the delivery and the funds. `begins` are streams it begins: written, not read; `reads` are those
+    it reads and never writes. `documents` are read by id, `keys` by unique key, both with the details class they
+    hold. `revenues_of`: what is counted for tiers; `periods_of`: the orders that are trued up together."""
 
     streams: tuple[str, ...] = ()
     begins: tuple[str, ...] = ()
@@ -123,6 +127,52 @@ class Needs:
     touches_before: datetime | None = None
     funds_of: tuple[tuple[str, str], ...] = ()
     repeats_of: RepeatQuery | None = None
+    reads: tuple[str, ...] = ()
+    revenues_of: tuple[RevenueQuery, ...] = ()
+    periods_of: tuple[PeriodQuery, ...] = ()
+
+    def joined(self, more: Needs) -> Needs:
+        """These and the streams, readings and counts of `more`."""
+        return replace(
+            self,
+            streams=_once(self.streams, more.streams),
+            terms_of=self.terms_of or more.terms_of,
+            reads=_once(self.reads, more.reads),
+            revenues_of=_once(self.revenues_of, more.revenues_of),
+            periods_of=_once(self.periods_of, more.periods_of),
+        )
+
+
+def _once(first: tuple[T, ...], more: tuple[T, ...]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys((*first, *more)))
+
+
+class MoreNeeded(Exception):
+    """Raised by `decide` where what was read shows that more must be known: the command is decided again with that,
+    as soon as none of its new conflict keys is taken."""
+
+    def __init__(self, needs: Needs) -> None:
+        super().__init__("more has to be read before this can be decided")
+        self.needs = needs
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevenueQuery:
+    """What do the orders come to, net of refunds, that were placed from `since` (None: ever) until `until`?"""
+
+    key: RevenueKey
+    since: datetime | None
+    until: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeriodQuery:
+    """Which orders of a creator at an organisation were placed from `since` to `until` (excluded)?"""
+
+    organization_id: str
+    creator_id: str
+    since: datetime
+    until: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +187,28 @@ class RepeatQuery:
     since: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class SeenRevenue:
+    """A revenue in minor units, and the position of the log that was seen when it was counted."""
+
+    revenue: int
+    position: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenPeriod:
+    """The orders of a period: when each was placed and how it is split, in order of their ids; and the position of
+    the log that was seen."""
+
+    orders: Sequence[PlacedSplit]
+    position: int
+
+
 class Facts(Protocol):
-    """What was read for one command, as of one moment before its append."""
+    """What was read for one command, as of one moment before its append. `needs`: what was asked for."""
 
     now: datetime
+    needs: Needs
 
     def aggregate(self, type_: type[A], stream_id: str) -> A | None:
         """The aggregate of a needed stream, a fresh copy, or None where the stream is empty."""
@@ -165,6 +233,12 @@ class Facts(Protocol):
     def funds(self, payee_id: str, currency: str) -> Funds: ...
 
     def is_repeat(self) -> bool: ...
+
+    def revenue(self, query: RevenueQuery) -> SeenRevenue:
+        """One of `revenues_of`."""
+
+    def period(self, query: PeriodQuery) -> SeenPeriod:
+        """One of `periods_of`."""
 
 
 @dataclass(frozen=True, kw_only=True)

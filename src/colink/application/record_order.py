@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from colink.application.ports import Decision, Delivery, Facts, Needs, Request, TermsUnchanged
+from colink.application.tiers import by_tiers
 from colink.domain.aggregates import Event
 from colink.domain.attribution import decide_attribution, no_touch_from, touches_seen
 from colink.domain.facts import OrderFacts
@@ -76,8 +77,8 @@ class RecordOrder(Request):
             self._attribute(order, facts, today)
         # The terms of the first split serve the order for ever (semantics section 4).
         terms = today.known_at(order.terms.position) if order.terms else today
-        drafts = order.resplit(terms, at=facts.now)
-        events = order_events(order, drafts, at=facts.now)
+        drafts, tiers = by_tiers(facts, terms, lambda terms: order.resplit(terms, at=facts.now))
+        events = [*tiers, *order_events(order, drafts, at=facts.now)]
         guard = TermsUnchanged(organization_id=self.store.organization_id, position=today.position)
         return Decision(
             answer={"status": "accepted", "order_id": order.id},

@@ -66,12 +66,20 @@ def _parked(event: OrderRefundParked | OrderFactsParked) -> list[OrderRow]:
 
 @projects(OrderUpdated)
 def order_updated(event: OrderUpdated) -> Sequence[OrderRow]:
-    return [OrderRow(order_id=event.originator_id, placed_at=event.snapshot.placed_at)]
+    """When the order was placed is what its attribution says, which looks at all that was told."""
+    return [OrderRow(order_id=event.originator_id)]
 
 
 @projects(OrderAttributed)
 def order_attributed(event: OrderAttributed) -> Sequence[OrderRow]:
-    return [OrderRow(order_id=event.originator_id, creator_id=event.attribution.creator_id or NOBODY)]
+    attribution = event.attribution
+    return [
+        OrderRow(
+            order_id=event.originator_id,
+            placed_at=attribution.placed_at,
+            creator_id=attribution.creator_id or NOBODY,
+        )
+    ]
 
 
 @projects(OrderSplit)

@@ -34,6 +34,7 @@ from colink.application.ports import (
     CommandQueue,
     CommitObserver,
     Decision,
+    MoreNeeded,
     Needs,
     Recorded,
     TermsUnchanged,
@@ -241,6 +242,7 @@ class Committer(CommandQueue):
         return batch
 
     async def _finish(self, batch: list[_Pending]) -> None:
+        keys = _keys_of(batch)
         try:
             todo = batch
             while todo:
@@ -252,7 +254,7 @@ class Committer(CommandQueue):
             for pending in batch:
                 pending.fail(error)
         finally:
-            self._busy -= _keys_of(batch)
+            self._busy -= keys
             self._flying -= 1
             self._wake.set()
 
@@ -337,12 +339,24 @@ class Committer(CommandQueue):
                 if query is not None:
                     touches.add(prepared.rows)
                 decided.append((pending, prepared))
+            except MoreNeeded as more:
+                self._ask_again(pending, more.needs)
             except ColinkError as error:
                 pending.fail(error)
             except Exception as error:  # noqa: BLE001 - it is handed to the one caller whose command it is
                 _log.exception("a command failed", command=type(pending.command).__name__)
                 pending.fail(error)
         return decided
+
+    def _ask_again(self, pending: _Pending, more: Needs) -> None:
+        """Let a command wait, before all others, for a batch that reads more for it: its keys are others now."""
+        needs = pending.needs.joined(more)
+        if needs == pending.needs:
+            pending.fail(RuntimeError(f"{type(pending.command).__name__} asks for what it was given"))
+            return
+        pending.needs = needs
+        pending.keys, pending.shared = conflict_keys(pending.command, needs)
+        self._waiting.appendleft(pending)
 
     def _prepare(self, command: Command, decision: Decision) -> Prepared:
         return Prepared(

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,17 +19,19 @@ from psycopg.rows import TupleRow
 from colink.adapters.postgres.append import Log
 from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.prepared import Prepared
-from colink.adapters.postgres.questions import ask
-from colink.application.ports import Clock, Command, Facts, Needs
+from colink.adapters.postgres.questions import ask, place_of
+from colink.application.ports import Clock, Command, Facts, Needs, PeriodQuery, RevenueQuery, SeenPeriod, SeenRevenue
 from colink.domain.aggregates import Aggregate, Event
 from colink.domain.campaigns import CampaignDetails
 from colink.domain.commission import KnownRule, RuleDetails
 from colink.domain.errors import NotFound
 from colink.domain.ledger import payee_available
+from colink.domain.orders import OrderSplit
 from colink.domain.organizations import OrganizationDetails, StoreDetails
 from colink.domain.payouts import Funds, Stretch
 from colink.domain.terms import KnownCampaign, KnownCoupon, Terms
 from colink.domain.tracking import CouponDetails, SeenTouch
+from colink.domain.true_ups import PlacedSplit
 from colink.projections.documents import kind_of
 from colink.projections.payouts import decode_stretches
 from colink.projections.touches import seen_touch
@@ -36,6 +39,7 @@ from colink.projections.touches import seen_touch
 A = TypeVar("A", bound=Aggregate)
 D = TypeVar("D")
 Connection = AsyncConnection[TupleRow]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class _Read:
     decoded: dict[str, list[Event]] = field(default_factory=dict)
     by_key: dict[tuple[str, str], Prior] = field(default_factory=dict)
     by_delivery: dict[tuple[str, str], Prior] = field(default_factory=dict)
+    revenues: dict[str, SeenRevenue] = field(default_factory=dict)
+    periods: dict[str, list[Any]] = field(default_factory=dict)
     terms_rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
 
     def events(self, stream_id: str) -> list[Event]:
@@ -73,6 +79,15 @@ class _Read:
             events = [self.mapper.event(stream_id, version, topic, payload) for version, topic, payload in rows]
             self.decoded[stream_id] = events
         return events
+
+    def placed_split(self, order_id: str, version: int, topic: str, payload: str, placed_at: int) -> PlacedSplit:
+        """Of an order, from its last split; `placed_at` in microseconds since 1970."""
+        event = self.mapper.event(order_id, version, topic, payload)
+        if not isinstance(event, OrderSplit):
+            msg = f"{topic} is no split of an order"
+            raise LookupError(msg)
+        at = _EPOCH + timedelta(microseconds=placed_at)
+        return PlacedSplit(placed_at=at, terms=event.terms, split=event.split)
 
 
 class LoadedFacts(Facts):
@@ -87,7 +102,7 @@ class LoadedFacts(Facts):
         self.repeat = False
 
     def aggregate(self, type_: type[A], stream_id: str) -> A | None:
-        _check_needed(stream_id, self.needs.streams)
+        _check_needed(stream_id, (*self.needs.streams, *self.needs.reads))
         aggregate: Any = None
         for event in self._read.events(stream_id):
             aggregate = event.mutate(aggregate)
@@ -137,6 +152,20 @@ class LoadedFacts(Facts):
 
     def is_repeat(self) -> bool:
         return self.repeat
+
+    def period(self, query: PeriodQuery) -> SeenPeriod:
+        _check_needed(query, self.needs.periods_of)
+        rows = self._read.periods[place_of(query)]
+        orders = [
+            (order_id, self._read.placed_split(order_id, version, topic, payload, placed_at))
+            for order_id, topic, payload, version, _, placed_at in rows
+            if order_id is not None
+        ]
+        return SeenPeriod(orders=[order for _, order in sorted(orders, key=itemgetter(0))], position=rows[0][4])
+
+    def revenue(self, query: RevenueQuery) -> SeenRevenue:
+        _check_needed(query, self.needs.revenues_of)
+        return self._read.revenues[query.key.id]
 
 
 def _check_needed(asked: object, needed: Iterable[object]) -> None:
@@ -224,8 +253,15 @@ def _take(rows: Iterable[TupleRow], read: _Read, facts: Sequence[LoadedFacts]) -
         facts[command].repeat = True
     for account, currency, _, _, amount, version, credited in parts["balance"]:
         read.balances[account, currency] = (amount, version, credited)
+    read.revenues.update({id_: SeenRevenue(revenue=row[4], position=row[3]) for id_, *row in parts["revenue"]})
+    _take_periods(parts["period"], read)
     for payee_id, currency, _, stretches, *_ in parts["stretches"]:
         read.stretches.setdefault((payee_id, currency), []).extend(decode_stretches(stretches))
+
+
+def _take_periods(rows: Iterable[TupleRow], read: _Read) -> None:
+    for place, *row in rows:
+        read.periods.setdefault(place, []).append(row)
 
 
 def _newer_terms(rows: Iterable[tuple[Any, ...]]) -> Terms | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
-from colink.application.ports import Command, Needs
+from colink.application.ports import Command, Needs, PeriodQuery, RevenueQuery
 from colink.domain.ledger import payee_available
 from colink.projections.documents import kind_of
 from colink.projections.payouts import HOLDING
@@ -116,6 +116,40 @@ _STRETCHES = """
      cross join lateral (select stretches from colink.payouts
                           where payee_id = k.payee_id and currency = k.currency and status = any(%b::text[])) p"""
 
+# decision; position of the log, revenue. Opens the orders of one creator, and of those the ones placed in the time
+# asked for. A split in another currency or of another creator counts nothing.
+_REVENUES = """
+    select 'revenue', k.id, null, null, null, (select position from colink.log_head), r.revenue, null::bigint
+      from unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::timestamptz[])
+           as k (id, organization_id, creator_id, currency, since, until)
+     cross join lateral (
+        select coalesce(sum((line ->> 'base')::bigint - (line ->> 'reversed_base')::bigint), 0)::bigint as revenue
+          from colink.orders o
+         cross join lateral (select payload::jsonb -> 'split' as split from {events}
+                              where stream_id = o.order_id and topic = 'order.split'
+                              order by version desc limit 1) e
+         cross join lateral jsonb_array_elements(e.split -> 'lines') line
+         where o.creator_id = k.creator_id and o.organization_id = k.organization_id
+           and o.placed_at >= coalesce(k.since, '-infinity') and o.placed_at < k.until
+           and e.split ->> 'currency' = k.currency and e.split ->> 'creator_id' = k.creator_id) r"""
+
+# place of the question, order, topic; payload, version, position of the log, microseconds since 1970 at which the
+# order was placed. At least one row, without an order, for each question.
+_PERIODS = """
+    select 'period', k.place, o.order_id, o.topic, o.payload, o.version::bigint,
+           (select position from colink.log_head), o.placed
+      from unnest(%b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::timestamptz[])
+           as k (place, organization_id, creator_id, since, until)
+      left join lateral (
+        select o.order_id, e.topic, e.payload, e.version,
+               (extract(epoch from o.placed_at) * 1000000)::bigint as placed
+          from colink.orders o
+         cross join lateral (select topic, payload, version from {events}
+                              where stream_id = o.order_id and topic = 'order.split'
+                              order by version desc limit 1) e
+         where o.creator_id = k.creator_id and o.organization_id = k.organization_id
+           and o.placed_at >= k.since and o.placed_at < k.until) o on true"""
+
 
 def ask(
     commands: Sequence[Command], needs: Sequence[Needs], *, events_table: str, known_terms: Mapping[str, int]
@@ -126,7 +160,10 @@ def ask(
     keys = [command.idempotency for command in commands]
     asked.rows(_IDEMPOTENCY, _once((key.scope, key.key) for key in keys if key))
     asked.rows(_INBOX, _once(command.delivery_key for command in commands if command.delivery_key is not None))
-    asked.rows(_STREAMS.format(events=events_table), _once((stream,) for need in needs for stream in need.streams))
+    asked.rows(
+        _STREAMS.format(events=events_table),
+        _once((stream,) for need in needs for stream in (*need.streams, *need.reads)),
+    )
     asked.rows(_DOCUMENTS_BY_ID, _once((kind_of(type_), id_) for need in needs for type_, id_ in need.documents))
     asked.rows(_DOCUMENTS_BY_KEY, _once((kind_of(type_), key) for need in needs for type_, key in need.keys))
     organizations = _once(need.terms_of for need in needs if need.terms_of is not None)
@@ -143,7 +180,25 @@ def ask(
     funds = _once(pair for need in needs for pair in need.funds_of)
     asked.rows(_BALANCES, [(payee_available(payee_id), currency) for payee_id, currency in funds])
     asked.rows(_STRETCHES, funds, list(HOLDING))
+    revenues = _once(query for need in needs for query in need.revenues_of)
+    asked.rows(_REVENUES.format(events=events_table), [_revenue_row(query) for query in revenues])
+    periods = _once(query for need in needs for query in need.periods_of)
+    asked.rows(_PERIODS.format(events=events_table), [_period_row(query) for query in periods])
     return " union all ".join(asked.parts), asked.values
+
+
+def place_of(query: PeriodQuery) -> str:
+    """How the rows of a question name it."""
+    return f"{query.creator_id} {query.organization_id} {query.since.isoformat()} {query.until.isoformat()}"
+
+
+def _period_row(query: PeriodQuery) -> tuple[object, ...]:
+    return (place_of(query), query.organization_id, query.creator_id, query.since, query.until)
+
+
+def _revenue_row(query: RevenueQuery) -> tuple[object, ...]:
+    key = query.key
+    return (key.id, key.organization_id, key.creator_id, key.currency, query.since, query.until)
 
 
 class _Asked:

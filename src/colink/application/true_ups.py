@@ -1,0 +1,116 @@
+"""Count and clear true-ups: what the orders of a day or month come to together (domain.true_ups).
+
+The worker counts a period when it has ended, and again when its orders changed. An order that is to clear before the
+worker came counts its period in its own append: what an order's commission is measured against stands before it
+clears. Two that count at once write the same stream, so one of them counts again and finds nothing to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from colink.application.ports import Decision, Facts, MoreNeeded, Needs, PeriodQuery, Request
+from colink.domain.aggregates import Event
+from colink.domain.commission import RuleDetails
+from colink.domain.errors import NotFound
+from colink.domain.local_time import period_bounds
+from colink.domain.orders import Order
+from colink.domain.true_up_journals import TrueUpEvent, journals_of
+from colink.domain.true_ups import PeriodKey, TrueUp
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountTrueUp(Request):
+    """Counts a period that has ended, unless it was counted since `changed_position`; that is no error."""
+
+    key: PeriodKey
+    changed_position: int
+
+    def needs(self) -> Needs:
+        return Needs(streams=(self.key.id,), terms_of=self.key.organization_id)
+
+    def decide(self, facts: Facts) -> Decision:
+        known = facts.aggregate(TrueUp, self.key.id)
+        events: list[Event] = []
+        ended = period_bounds(self.key.period, facts.terms().organization.timezone)[1] <= facts.now
+        if ended and (known is None or known.position < self.changed_position):
+            events = count_period(facts, self.key, known)
+        return Decision(answer={"id": self.key.id}, events=events, organization_id=self.key.organization_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClearTrueUp(Request):
+    """Clears everything of a true-up that is due by the clock; nothing due is no error."""
+
+    true_up_id: str
+
+    def needs(self) -> Needs:
+        return Needs(streams=(self.true_up_id,))
+
+    def decide(self, facts: Facts) -> Decision:
+        true_up = facts.aggregate(TrueUp, self.true_up_id)
+        if true_up is None:
+            msg = f"no true-up {self.true_up_id}"
+            raise NotFound(msg)
+        while true_up.clear(at=facts.now):
+            pass
+        return Decision(
+            answer={"id": self.true_up_id}, events=_with_journals(true_up), organization_id=true_up.organization_id
+        )
+
+
+def count_period(facts: Facts, key: PeriodKey, known: TrueUp | None) -> list[Event]:
+    """The events of a count. The stream is one that the command writes; raises MoreNeeded for the orders."""
+    terms = facts.terms()
+    timezone = terms.organization.timezone
+    since, until = period_bounds(key.period, timezone)
+    query = PeriodQuery(organization_id=key.organization_id, creator_id=key.creator_id, since=since, until=until)
+    if query not in facts.needs.periods_of:
+        raise MoreNeeded(Needs(periods_of=(query,)))
+    seen = facts.period(query)
+
+    def rule(version: int) -> RuleDetails:
+        return terms.rule(key.rule_id, version)
+
+    if known is None:
+        known = TrueUp.count(key, seen.orders, rule=rule, position=seen.position, timezone=timezone, at=facts.now)
+    else:
+        known.recount(seen.orders, rule=rule, position=seen.position, timezone=timezone, at=facts.now)
+    return _with_journals(known)
+
+
+def count_before_clearing(facts: Facts, order: Order) -> list[Event]:
+    """The first counts of those periods of an order that have ended, where the worker has not been there yet. Raises
+    MoreNeeded."""
+    split = order.split
+    if split is None or split.creator_id is None:
+        return []
+    events: list[Event] = []
+    for period in split.periods:
+        if period.ends_at > facts.now:
+            continue
+        key = PeriodKey(
+            organization_id=order.organization_id,
+            rule_id=period.rule_id,
+            creator_id=split.creator_id,
+            currency=split.currency,
+            period=period.period,
+        )
+        if key.id not in facts.needs.reads:
+            raise MoreNeeded(Needs(reads=(key.id,), terms_of=order.organization_id))
+        if facts.aggregate(TrueUp, key.id) is None:
+            if key.id not in facts.needs.streams:
+                raise MoreNeeded(Needs(streams=(key.id,)))
+            events += count_period(facts, key, None)
+    return events
+
+
+def _with_journals(true_up: TrueUp) -> list[Event]:
+    """Its new events, each followed by the journal that it leads to."""
+    events: list[Event] = []
+    for event in true_up.new_events():
+        events.append(event)
+        if isinstance(event, TrueUpEvent):
+            for journal in journals_of(event):
+                events += journal.new_events()
+    return events

@@ -1,0 +1,386 @@
+"""True-ups: what the orders of a day or month come to together, where a rule has marginal tiers or a cap per day or
+month. Semantics section 4, decision 22.
+
+    the period's orders, as split  --earned_by-->  what they earned by the rule, net of refunds
+    that                           --target---->   what the creator earns by it
+    target less what the orders posted             the true-up: one stream per rule, creator and period
+
+Each order is posted as if it stood alone, so no order's money depends on others. The true-up is a function of the set
+of the period's orders: first counted when the period has ended, and again when the set changes; what changed is
+posted, creator against seller. Its credits clear a holding period after they were posted; debits bite at once.
+Not responsible for when it is counted (`application/true_ups.py`) nor for its journals (`true_up_journals.py`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from colink.domain.aggregates import Aggregate, Created, Event
+from colink.domain.claims import clear_claim, next_clearing
+from colink.domain.commission import RuleDetails
+from colink.domain.ids import natural_id
+from colink.domain.local_time import local_day, period_bounds
+from colink.domain.money import allocate
+from colink.domain.organizations import Settlement
+from colink.domain.split import Claim, PinnedTerms, Split, Tranche
+from colink.domain.tiers import TierMode
+from colink.domain.value import value
+
+
+@value
+class PeriodKey:
+    """What is trued up together: the orders that a rule serves, of one creator, in one currency, placed on one day
+    (`2026-03-14`) or in one month (`2026-03`) of the organisation's time zone."""
+
+    organization_id: str
+    rule_id: str
+    creator_id: str
+    currency: str
+    period: str
+
+    @property
+    def id(self) -> str:
+        """Of the stream."""
+        return natural_id("tru", self.rule_id, self.creator_id, self.currency, self.period)
+
+
+@value
+class PlacedSplit:
+    """An order's split as it is, when the order was placed, and the terms it is split by."""
+
+    placed_at: datetime
+    terms: PinnedTerms
+    split: Split
+
+
+@value
+class Earned:
+    """What orders of a day earned by one version of a rule, net of refunds: their bases and their commission, where
+    we collect the money (`by_us`) or the seller does. Minor units."""
+
+    version: int
+    day: str
+    by_us: bool
+    base: int
+    commission: int
+
+
+def earned_by(key: PeriodKey, orders: Iterable[PlacedSplit], *, timezone: str) -> tuple[Earned, ...]:
+    """In order of version, day and settlement."""
+    sums: dict[tuple[int, str, bool], list[int]] = defaultdict(lambda: [0, 0])
+    for order in orders:
+        if not _is_in(key, order.split):
+            continue
+        by_us = order.terms.settlement is Settlement.PLATFORM_COLLECTED
+        day = local_day(order.placed_at, timezone)
+        for line in order.split.lines:
+            if line.rule is not None and line.rule.id == key.rule_id:
+                total = sums[line.rule.version, day, by_us]
+                total[0] += line.base - line.reversed_base
+                total[1] += line.net_commission
+    return tuple(
+        Earned(version=version, day=day, by_us=by_us, base=base, commission=commission)
+        for (version, day, by_us), (base, commission) in sorted(sums.items())
+    )
+
+
+def holding_days(key: PeriodKey, orders: Iterable[PlacedSplit]) -> int:
+    """The longest holding period of the period's orders."""
+    return max([order.terms.hold_days for order in orders if _is_in(key, order.split)], default=0)
+
+
+def _is_in(key: PeriodKey, split: Split) -> bool:
+    return (
+        split.creator_id == key.creator_id
+        and split.currency == key.currency
+        and any(each.rule_id == key.rule_id and each.period == key.period for each in split.periods)
+    )
+
+
+def target(earned: Sequence[Earned], version_of: Callable[[int], RuleDetails]) -> int:
+    """What the creator earns by the rule on the orders of a period.
+
+    Versions are counted one after the other. What was earned by the earlier ones counts against the caps, and moves
+    on the tiers, of the later ones; no later version takes away what was earned by an earlier one.
+    """
+    days: dict[str, int] = defaultdict(int)
+    total = revenue = 0
+    for version in sorted({each.version for each in earned}):
+        rule, parts = version_of(version), [each for each in earned if each.version == version]
+        if rule.tiers is not None and rule.tiers.mode is TierMode.MARGINAL:
+            start, revenue = revenue, revenue + sum([each.base for each in parts])
+            added = rule.tiers.marginal_commission(start, revenue, below=rule.rate_bps or 0)
+        else:
+            revenue += sum([each.base for each in parts])
+            added = 0
+            cap = rule.cap_per_day.amount if rule.cap_per_day else None
+            for day in sorted({each.day for each in parts}):
+                before = days[day]
+                days[day] = _capped(before, sum([each.commission for each in parts if each.day == day]), cap)
+                added += days[day] - before
+        total = _capped(total, added, rule.cap_per_month.amount if rule.cap_per_month else None)
+    return total
+
+
+def _capped(before: int, added: int, cap: int | None) -> int:
+    return before + added if cap is None else max(before, min(before + added, cap))
+
+
+@value
+class Count:
+    """A true-up as it stands: `amount` more (below zero: less) than the orders posted, of which `receivable` is the
+    seller's to pay where it collects the money itself; `claims` of creator and seller."""
+
+    target: int
+    amount: int
+    receivable: int
+    claims: tuple[Claim, ...]
+    clears_at: datetime | None
+
+
+NOTHING = Count(target=0, amount=0, receivable=0, claims=(), clears_at=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrueUpCounted(Created):
+    """The first count. What `before` says stood before it, so that the journal follows from the event alone.
+    `position`: of the log that was seen; `earned` is what it counted there. Times UTC."""
+
+    TOPIC: ClassVar[str] = "true_up.counted"
+    organization_id: str
+    rule_id: str
+    creator_id: str
+    currency: str
+    period: str
+    ends_at: datetime
+    position: int
+    hold_days: int
+    earned: tuple[Earned, ...]
+    effective_at: datetime
+    before: Count
+    count: Count
+
+    def apply(self, aggregate: TrueUp) -> None:
+        aggregate.take(self.count, position=self.position)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrueUpRecounted(Event):
+    """The orders of the period changed: refunds, edits, late orders. Fields as in TrueUpCounted."""
+
+    TOPIC: ClassVar[str] = "true_up.recounted"
+    organization_id: str
+    creator_id: str
+    currency: str
+    position: int
+    hold_days: int
+    earned: tuple[Earned, ...]
+    effective_at: datetime
+    before: Count
+    count: Count
+
+    def apply(self, aggregate: TrueUp) -> None:
+        aggregate.take(self.count, position=self.position)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrueUpCleared(Event):
+    """What came due at `due_at` became available."""
+
+    TOPIC: ClassVar[str] = "true_up.cleared"
+    organization_id: str
+    creator_id: str
+    currency: str
+    due_at: datetime
+    before: Count
+    count: Count
+
+    def apply(self, aggregate: TrueUp) -> None:
+        aggregate.take(self.count, position=aggregate.position)
+
+
+class TrueUp(Aggregate):
+    """The true-up of one rule, creator and period. `position`: of the log, up to which it counted."""
+
+    TOPIC: ClassVar[str] = "true_up"
+    organization_id: str
+    rule_id: str
+    creator_id: str
+    currency: str
+    period: str
+    ends_at: datetime
+    standing: Count = NOTHING
+    position: int = 0
+
+    @classmethod
+    def count(
+        cls,
+        key: PeriodKey,
+        orders: Sequence[PlacedSplit],
+        *,
+        rule: Callable[[int], RuleDetails],
+        position: int,
+        timezone: str,
+        at: datetime,
+    ) -> TrueUp:
+        """Count a period that has ended for the first time."""
+        ends_at = period_bounds(key.period, timezone)[1]
+        earned, hold_days = earned_by(key, orders, timezone=timezone), holding_days(key, orders)
+        count = counted_anew(
+            NOTHING, earned, key=key, rule=rule, advanced=_is_advanced(key, orders), due_at=ends_at + _days(hold_days)
+        )
+        return cls._create(
+            TrueUpCounted,
+            id=key.id,
+            timestamp=at,
+            organization_id=key.organization_id,
+            rule_id=key.rule_id,
+            creator_id=key.creator_id,
+            currency=key.currency,
+            period=key.period,
+            ends_at=ends_at,
+            position=position,
+            hold_days=hold_days,
+            earned=earned,
+            effective_at=ends_at,
+            before=NOTHING,
+            count=count,
+        )
+
+    @property
+    def key(self) -> PeriodKey:
+        return PeriodKey(
+            organization_id=self.organization_id,
+            rule_id=self.rule_id,
+            creator_id=self.creator_id,
+            currency=self.currency,
+            period=self.period,
+        )
+
+    def recount(
+        self,
+        orders: Sequence[PlacedSplit],
+        *,
+        rule: Callable[[int], RuleDetails],
+        position: int,
+        timezone: str,
+        at: datetime,
+    ) -> None:
+        """Count again, with what changed in the period's orders up to `position`. A change that happened after the
+        period, and so did its money: it is effective when it is counted."""
+        earned, hold_days = earned_by(self.key, orders, timezone=timezone), holding_days(self.key, orders)
+        effective_at = max(at, self.ends_at)
+        due_at = effective_at + _days(hold_days)
+        advanced = _is_advanced(self.key, orders)
+        self.trigger_event(
+            TrueUpRecounted,
+            timestamp=at,
+            organization_id=self.organization_id,
+            creator_id=self.creator_id,
+            currency=self.currency,
+            position=position,
+            hold_days=hold_days,
+            earned=earned,
+            effective_at=effective_at,
+            before=self.standing,
+            count=counted_anew(self.standing, earned, key=self.key, rule=rule, advanced=advanced, due_at=due_at),
+        )
+
+    def clear(self, *, at: datetime) -> bool:
+        """Clear what comes due next, if it is due by `at`; whether anything was."""
+        due_at = self.standing.clears_at
+        if due_at is None or due_at > at:
+            return False
+        self.trigger_event(
+            TrueUpCleared,
+            timestamp=at,
+            organization_id=self.organization_id,
+            creator_id=self.creator_id,
+            currency=self.currency,
+            due_at=due_at,
+            before=self.standing,
+            count=cleared(self.standing, at=due_at),
+        )
+        return True
+
+    def take(self, count: Count, *, position: int) -> None:
+        """Stand so from now on (called by the events)."""
+        self.standing, self.position = count, position
+
+
+def counted_anew(
+    before: Count,
+    earned: Sequence[Earned],
+    *,
+    key: PeriodKey,
+    rule: Callable[[int], RuleDetails],
+    advanced: bool,
+    due_at: datetime,
+) -> Count:
+    """The true-up of what was earned. What it gives more than before is due at `due_at`. Where the seller collects
+    the money and creators are not paid in advance (`advanced`), the seller's part of it is held."""
+    wanted = target(earned, rule)
+    amount = wanted - sum([each.commission for each in earned])
+    by_us = sum([each.base for each in earned if each.by_us])
+    by_seller = sum([each.base for each in earned if not each.by_us])
+    ours, receivable = allocate(amount, [by_us, by_seller])
+    known = {claim.payee_id: claim for claim in before.claims}
+    held = 0 if advanced else max(receivable, 0)
+    claims = tuple(
+        _moved(known.get(payee_id), payee_id, net, held=held if payee_id == key.creator_id else 0, due_at=due_at)
+        for payee_id, net in ((key.creator_id, amount), (key.organization_id, -ours))
+        if net or payee_id in known
+    )
+    clears_at = next_clearing(claims, clears=True)
+    return Count(target=wanted, amount=amount, receivable=receivable, claims=claims, clears_at=clears_at)
+
+
+def cleared(count: Count, *, at: datetime) -> Count:
+    claims = tuple(clear_claim(claim, at=at) for claim in count.claims)
+    return Count(
+        target=count.target,
+        amount=count.amount,
+        receivable=count.receivable,
+        claims=claims,
+        clears_at=next_clearing(claims, clears=True),
+    )
+
+
+def _is_advanced(key: PeriodKey, orders: Iterable[PlacedSplit]) -> bool:
+    """Whether no order of the period waits for its seller's money."""
+    return all(
+        order.terms.advance or order.terms.settlement is Settlement.PLATFORM_COLLECTED
+        for order in orders
+        if _is_in(key, order.split)
+    )
+
+
+def _moved(claim: Claim | None, payee_id: str, net: int, *, held: int, due_at: datetime) -> Claim:
+    """The claim with another net: an increase is due at `due_at`, a decrease eats what would be due last."""
+    was = claim or Claim(line_id=None, payee_id=payee_id, net=0)
+    owed, rise = max(net, 0), max(net, 0) - max(was.net, 0)
+    held = min(held, owed)
+    maturing = list(was.maturing)
+    if rise > 0:
+        maturing.append(Tranche(due_at=max([due_at, *(each.due_at for each in maturing)]), amount=rise))
+    while sum([each.amount for each in maturing]) > owed:
+        last = maturing.pop()
+        left = owed - sum([each.amount for each in maturing])
+        if left > 0:
+            maturing.append(Tranche(due_at=last.due_at, amount=left))
+    return Claim(
+        line_id=None,
+        payee_id=payee_id,
+        net=net,
+        cleared=min(was.cleared, net - held) if held else was.cleared,
+        held=held,
+        maturing=tuple(maturing),
+    )
+
+
+def _days(number: int) -> timedelta:
+    return timedelta(days=number)
