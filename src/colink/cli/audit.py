@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from colink.cli import sealing
+from colink.cli import exporting, sealing
 from colink.cli.output import Json, notes, tell
 from colink.cli.trace_tree import trace_document, trace_tree
 from colink.cli.wiring import Wiring
@@ -43,6 +43,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
     audit = typer.Typer(help="Verify the log, trace what stands in it, and prove it.", no_args_is_help=True)
     app.add_typer(audit, name="audit")
     sealing.add_to(audit, wiring)
+    exporting.add_to(audit, wiring)
 
     @audit.command("verify")
     def verify_(

@@ -1,0 +1,43 @@
+"""`colink audit export`: to standard output or into a file, which is whole or not there."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Shop
+
+from colink.cli.files import put
+
+
+def test_books_are_written_and_checked(shop: Shop, tmp_path: Path) -> None:
+    colink = shop.colink
+    book = tmp_path / "book.journal"
+    said = colink.run("audit", "export", "--format", "hledger", "-o", str(book))
+    assert said.stdout == ""
+    assert f"hledger -f {book} check --strict" in said.stderr
+    subprocess.run(["hledger", "-f", str(book), "check", "--strict"], check=True, timeout=60)
+    assert colink.run("audit", "export", "--format", "hledger").stdout == book.read_text()
+    told = colink.json("audit", "export", "--format", "csv", "-o", str(book))
+    assert told == {"file": str(book), "format": "csv", "bytes": book.stat().st_size}
+    assert list(tmp_path.iterdir()) == [book]
+    colink.run("audit", "export", "--format", "csv", "--from", "100000", code=2)
+    colink.run("audit", "export", "--format", "parquet", "--events", "-o", str(book), code=2)
+    colink.run("audit", "export", "--format", "csv", "-o", str(tmp_path / "nowhere" / "x"), code=2)
+
+
+def test_what_breaks_off_leaves_what_was_there(tmp_path: Path) -> None:
+    async def breaks_off() -> AsyncIterator[bytes]:
+        yield b"half"
+        msg = "the database went away"
+        raise ConnectionError(msg)
+
+    path = tmp_path / "book"
+    path.write_bytes(b"whole")
+    with pytest.raises(ConnectionError):
+        asyncio.run(put(breaks_off(), path))
+    assert path.read_bytes() == b"whole"
+    assert list(tmp_path.iterdir()) == [path]
