@@ -71,10 +71,14 @@ def test_two_states_tell_the_same_money_if_they_do_at_every_time(seed: int, orde
     snapshots = [news for news in told if isinstance(news, OrderSnapshot)]
 
     def content(order: MergedOrder) -> object:
-        return order.placed_at, [
-            (known.at, known.money.lines, known.money.taxes_included, known.money.payment_fee, *known[2:])
-            for known in history(order)
-        ]
+        return (
+            order.placed_at,
+            order.facts.tenders,
+            [
+                (known.at, known.money.lines, known.money.taxes_included, known.money.payment_fee, *known[2:])
+                for known in history(order)
+            ],
+        )
 
     state = MergedOrder()
     for snapshot in snapshots:

@@ -237,6 +237,21 @@ def gift_card_tender(facts: OrderFacts, currency: str) -> int:
     )
 
 
+def unbooked(facts: OrderFacts, currency: str) -> list[str]:
+    """What was told in another currency than the order's and so has no exact amount in it; it moves no money."""
+    foreign = [
+        f"gift-card payment {each.transaction_id} is in {each.currency}"
+        for each in facts.tenders
+        if each.currency not in (None, currency)
+    ]
+    foreign += [
+        f"the {each.kind} fee of {each.reference} is in {each.currency}"
+        for each in facts.fees
+        if each.currency != currency
+    ]
+    return [f"{each}, the order in {currency}" for each in dict.fromkeys(foreign)]
+
+
 def stated_fee(fees: Iterable[StatedFee], kind: FeeKind, currency: str) -> int | None:
     """The fees of a kind that statements show, together; None where none does."""
     stated = [fee.amount for fee in fees if fee.kind is kind and fee.currency == currency]

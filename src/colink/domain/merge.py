@@ -205,6 +205,7 @@ def same_money(a: MergedOrder, b: MergedOrder) -> bool:
     before, after = history(a), history(b)
     return (
         a.placed_at == b.placed_at
+        and a.facts.tenders == b.facts.tenders
         and len(before) == len(after)
         and all(x.at == y.at and x.says_the_same_as(y) for x, y in zip(before, after, strict=True))
     )

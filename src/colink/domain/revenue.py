@@ -16,7 +16,7 @@ from typing import NamedTuple
 from colink.domain.basis import Basis, clears_by_time
 from colink.domain.claims import ClaimHistory, claims_now, next_clearing
 from colink.domain.commission import KnownRule, RuleDetails, SoldLine
-from colink.domain.facts import FeeKind, StatedFee, stated_fee
+from colink.domain.facts import NO_FACTS, FeeKind, StatedFee, stated_fee, unbooked
 from colink.domain.ids import product_id, sku_id
 from colink.domain.local_time import local_day, local_month, period_bounds
 from colink.domain.merge import Known, MergedOrder, history
@@ -41,6 +41,9 @@ def split_order(order: MergedOrder, basis: Basis, *, before: Split | None, times
         owed.follow(split, known)
     if split is None:
         return None
+    if order.facts is not NO_FACTS:
+        foreign = unbooked(order.facts, split.currency)
+        split = replace(split, discrepancies=(*split.discrepancies, *foreign))
     claims = claims_now(owed, split, before=before, basis=basis, times=times)
     split = split.with_claims(claims, clears_at=next_clearing(claims, clears=clears_by_time(basis.pinned)))
     return replace(split, revenues=amounts.revenues) if amounts.revenues else split

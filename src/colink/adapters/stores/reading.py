@@ -18,6 +18,7 @@ from colink.domain.errors import InvalidInput, UnreadableBody
 MAX_TEXT = 255  # of a text that is kept; identifiers and codes are far shorter
 _MAX_DECIMALS = 12  # more than any platform or currency has; with 16 digits before them it fits 28
 _AMOUNT = re.compile(rf"-?[0-9]{{1,16}}(?:\.[0-9]{{1,{_MAX_DECIMALS}}})?", re.ASCII)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _YEARS = range(1970, 3000)  # outside of it nothing was sold, and adding days could leave the calendar
 
 
@@ -174,13 +175,15 @@ class Reader:
             self.fail(key, f"expected an amount such as 195.66, got {shown(value)}")
         return Decimal(value)
 
-    def time_or_none(self, key: str) -> datetime | None:
-        """An ISO 8601 time with its offset, in UTC."""
+    def time_or_none(self, key: str, *, or_day: bool = False) -> datetime | None:
+        """An ISO 8601 time with its offset, in UTC. `or_day`: a date alone is the first moment of that day, UTC."""
         value = self._data.get(key)
         if value is None:
             return None
         if not isinstance(value, str):
             self._wrong_type(key, "a time", value)
+        if or_day and _DAY.fullmatch(value):
+            value += "T00:00:00+00:00"
         try:
             time = datetime.fromisoformat(value)
         except ValueError:

@@ -14,18 +14,19 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from urllib.parse import parse_qsl
 
 from colink.adapters.stores.reading import Reader, decode_object, shown
+from colink.adapters.stores.shopify_amounts import Amounts, currency_of, shop_money_of
+from colink.adapters.stores.shopify_facts import dispute, is_of_gift_card, transaction, transaction_status
 from colink.adapters.stores.shopify_plain import plain_order
 from colink.application.deliveries import Ignored, Translated, WebhookHeaders
 from colink.application.record_order import StandaloneRefund
 from colink.domain.attribution import CouponUse, OrderKeys
 from colink.domain.customers import customer_ref_of
 from colink.domain.errors import InvalidInput
-from colink.domain.money import MAX_AMOUNT, currency_exponent, minor_units
+from colink.domain.money import MAX_AMOUNT, minor_units
 from colink.domain.snapshots import (
     FinancialStatus,
     OrderLine,
@@ -33,25 +34,14 @@ from colink.domain.snapshots import (
     Refund,
     RefundLine,
     RefundTransaction,
-    TransactionStatus,
 )
 
 CLICK_KEY = "colink_ref"
 VISITOR_KEY = "colink_vid"
 _REFERENCE = re.compile(r"[A-Za-z0-9._~-]{1,128}")  # what our ids look like; a shopper can write anything there
 _MAX_REFERENCES = 20
-_LARGEST_EXPONENT = 4
 _ZERO = Decimal(0)
 _ORDER_TOPICS = frozenset({"orders/create", "orders/paid", "orders/updated", "orders/cancelled"})
-
-_TRANSACTION_STATUS = {
-    "pending": TransactionStatus.PENDING,
-    "awaiting_response": TransactionStatus.PENDING,
-    "unknown": TransactionStatus.PENDING,
-    "success": TransactionStatus.SUCCESS,
-    "failure": TransactionStatus.FAILURE,
-    "error": TransactionStatus.FAILURE,
-}
 
 
 class ShopifyConnector:
@@ -79,6 +69,9 @@ class ShopifyConnector:
             **dict.fromkeys(_ORDER_TOPICS, self._order),
             "refunds/create": _standalone_refund,
             "orders/edited": _edit,
+            "order_transactions/create": transaction,
+            "disputes/create": dispute,
+            "disputes/update": dispute,
         }
 
     def verify(self, body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> bool:
@@ -113,8 +106,8 @@ class ShopifyConnector:
             raise InvalidInput(msg) from None
 
     def _order(self, order: Reader, body: bytes) -> OrderSnapshot:
-        currency = _currency(order, "currency")
-        amounts = _Amounts(currency)
+        currency = currency_of(order, "currency")
+        amounts = Amounts(currency)
         taxes_included = order.flag("taxes_included")
         readers = order.objects("line_items", required=True)
         lines = tuple(_line(reader, amounts, currency, taxes_included=taxes_included) for reader in readers)
@@ -144,55 +137,6 @@ class ShopifyConnector:
         )
 
 
-@dataclass(frozen=True)
-class _Amounts:
-    """Reads amounts in major units of the shop's currency; None where the body tells no currency."""
-
-    currency: str | None
-
-    def of(self, reader: Reader, key: str, *, default: Decimal | None = None) -> Decimal:
-        amount = self.signed(reader, key, default=default)
-        if amount < 0:
-            reader.fail(key, "expected an amount of zero or more")
-        return amount
-
-    def signed(self, reader: Reader, key: str, *, default: Decimal | None = None) -> Decimal:
-        """Shop money of the twin `{key}_set`, else the plain field, else `default`."""
-        shop_money = _shop_money(reader, f"{key}_set")
-        if shop_money is not None:
-            self.check_currency(shop_money, "currency_code")
-            amount = shop_money.decimal_or_none("amount")
-        else:
-            amount = reader.decimal_or_none(key)
-        if amount is None:
-            amount = default
-        if amount is None:
-            reader.fail(key, "expected an amount, got none")
-        exponent = _LARGEST_EXPONENT if self.currency is None else currency_exponent(self.currency)
-        if abs(amount) > Decimal(MAX_AMOUNT).scaleb(-exponent):
-            reader.fail(key, "the amount is absurdly large: more than 10^15 minor units")
-        return amount
-
-    def check_currency(self, reader: Reader, key: str) -> None:
-        currency = reader.text_or_none(key)
-        if currency is not None and self.currency is not None and currency != self.currency:
-            reader.fail(key, f"the amount is in {shown(currency)}, the shop's money is {self.currency}")
-
-
-def _shop_money(reader: Reader, key: str) -> Reader | None:
-    twin = reader.object_or_none(key)
-    return None if twin is None else twin.object_or_none("shop_money")
-
-
-def _currency(reader: Reader, key: str) -> str:
-    currency = reader.text(key)
-    try:
-        currency_exponent(currency)
-    except InvalidInput as error:
-        reader.fail(key, error.detail)
-    return currency
-
-
 def _financial_status(order: Reader) -> FinancialStatus:
     status = order.text("financial_status")
     try:
@@ -203,7 +147,7 @@ def _financial_status(order: Reader) -> FinancialStatus:
         )
 
 
-def _line(line: Reader, amounts: _Amounts, currency: str, *, taxes_included: bool) -> OrderLine:
+def _line(line: Reader, amounts: Amounts, currency: str, *, taxes_included: bool) -> OrderLine:
     quantity = line.count("quantity")
     price = amounts.of(line, "price")
     discounts = sum((amounts.of(part, "amount") for part in line.objects("discount_allocations")), _ZERO)
@@ -258,7 +202,7 @@ def _our_ids(attributes: Sequence[tuple[str | None, str | None]], landing_site: 
     return tuple(dict.fromkeys(value for value in found if _REFERENCE.fullmatch(value)))[:_MAX_REFERENCES]
 
 
-def _coupons(order: Reader, amounts: _Amounts, currency: str) -> tuple[CouponUse, ...]:
+def _coupons(order: Reader, amounts: Amounts, currency: str) -> tuple[CouponUse, ...]:
     """Discount codes in payload order. A discount without a code was given by hand."""
     uses = []
     for ordinal, discount in enumerate(order.objects("discount_codes")):
@@ -293,7 +237,7 @@ def _edit(_edit: Reader, _body: bytes) -> Ignored:
 def _refund(refund: Reader) -> Refund:
     """One refund. The same content gives the same refund, alone or inside an order: only so can deliveries be merged
     in any order."""
-    amounts = _Amounts(_refund_currency(refund))
+    amounts = Amounts(_refund_currency(refund))
     lines = refund.objects("refund_line_items")
     adjustments = refund.objects("order_adjustments")
     shipping = refund.objects("refund_shipping_lines")
@@ -310,7 +254,7 @@ def _refund(refund: Reader) -> Refund:
     )
 
 
-def _refund_line(line: Reader, amounts: _Amounts) -> RefundLine:
+def _refund_line(line: Reader, amounts: Amounts) -> RefundLine:
     return RefundLine(
         line_id=line.id("line_item_id"),
         quantity=line.count("quantity"),
@@ -319,7 +263,7 @@ def _refund_line(line: Reader, amounts: _Amounts) -> RefundLine:
     )
 
 
-def _amount_only(adjustment: Reader, amounts: _Amounts) -> Decimal:
+def _amount_only(adjustment: Reader, amounts: Amounts) -> Decimal:
     """A negative `refund_discrepancy` is money given back without lines, its `tax_amount` left out. A positive one
     and shipping touch no line."""
     if adjustment.loose_text_or_none("kind") != "refund_discrepancy":
@@ -327,21 +271,18 @@ def _amount_only(adjustment: Reader, amounts: _Amounts) -> Decimal:
     return max(-amounts.signed(adjustment, "amount"), _ZERO)
 
 
-def _transaction(transaction: Reader, amounts: _Amounts) -> RefundTransaction | None:
-    """Money on its way back; None for other kinds and for nothing. Without a `_set` twin Shopify tells the amount in
-    the currency of the payment, which the transaction then carries."""
+def _transaction(transaction: Reader, amounts: Amounts) -> RefundTransaction | None:
+    """Money on its way back; None for other kinds, for nothing, and for what goes back onto a gift card: no cash, as
+    paying with it was none. Without a `_set` twin Shopify tells the amount in the currency of the payment, which the
+    transaction then carries."""
     if transaction.loose_text_or_none("kind") != "refund":
         return None
     told = transaction.has("currency") and not transaction.has("amount_set")
-    currency = _currency(transaction, "currency") if told else None
+    currency = currency_of(transaction, "currency") if told else None
     amount = amounts.of(transaction, "amount")
-    word = transaction.text("status")
-    status = _TRANSACTION_STATUS.get(word)
-    if status is None:
-        expected = ", ".join(_TRANSACTION_STATUS)
-        transaction.fail("status", f"unknown status {shown(word)}: expected one of {expected}")
+    status = transaction_status(transaction)
     transaction_id = transaction.id("id")
-    if amount == 0:
+    if amount == 0 or is_of_gift_card(transaction):
         return None
     return RefundTransaction(
         transaction_id=transaction_id,
@@ -360,9 +301,9 @@ def _refund_currency(refund: Reader) -> str | None:
         (refund, "total_duties_set"),
     ]
     for reader, key in told:
-        shop_money = _shop_money(reader, key)
+        shop_money = shop_money_of(reader, key)
         if shop_money is not None and shop_money.has("currency_code"):
-            return _currency(shop_money, "currency_code")
+            return currency_of(shop_money, "currency_code")
     return None
 
 
