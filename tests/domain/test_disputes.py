@@ -151,11 +151,10 @@ def test_an_inquiry_holds_everything_and_its_end_lets_go() -> None:
     assert all(claim.held == claim.net for claim in order.order.split.claims)
     assert order.order.next_clearing() is None
     order.receive(told(inquiry(DisputeStatus.WON)))
-    assert balances(order) == UNTOUCHED
-    order.clear()
+    # What had cleared is available at once again: the hold is reversed, when it was let go.
     assert balances(order) == cleared
-    # The clearing of what was held takes effect when it was let go, not when it first came due.
-    assert order.journals[-1].effective_at == CLOSED
+    assert (order.journals[-1].kind, order.journals[-1].effective_at) == (JournalKind.HOLD, CLOSED)
+    assert order.order.next_clearing() is None
 
 
 def test_an_inquiry_that_escalates_becomes_a_refund() -> None:

@@ -32,6 +32,7 @@ class Permission(StrEnum):
     KEEP_PAYOUT_ACCOUNTS = "keep payout accounts"
     REQUEST_PAYOUTS = "request payouts, and cancel them before they are submitted"
     DECIDE_PAYOUTS = "approve, hold, release and reject payouts"
+    DECIDE_ORDERS = "hold and release orders, and credit them to another creator"
     READ_REPORTS = "read reports"
     READ_LEADERBOARDS = "read leaderboards"
     READ_INBOX = "read deliveries"
@@ -43,12 +44,13 @@ class Permission(StrEnum):
 _READS = frozenset(permission for permission in Permission if permission.name.startswith("READ_"))
 
 ALLOWED: Mapping[Role, frozenset[Permission]] = {
-    Role.OPERATOR: frozenset(Permission) - {Permission.DECIDE_PAYOUTS},
+    Role.OPERATOR: frozenset(Permission) - {Permission.DECIDE_PAYOUTS, Permission.DECIDE_ORDERS},
     Role.FINANCE: _READS
     | {
         Permission.KEEP_PAYOUT_ACCOUNTS,
         Permission.REQUEST_PAYOUTS,
         Permission.DECIDE_PAYOUTS,
+        Permission.DECIDE_ORDERS,
         Permission.REPLAY_INBOX,
         Permission.PROVE,
     },

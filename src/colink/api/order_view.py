@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from colink.application.decide_orders import shown_holds
 from colink.domain.attribution import Attribution, Candidate
 from colink.domain.ids import product_id, sku_id
 from colink.domain.money import Money
@@ -44,6 +45,8 @@ def order_view(order: Order, *, whole: bool = True) -> Shape | None:
         else None,
         "split": _split(split.lines if split else (), currency),
         "discrepancies": list(split.discrepancies) if split else [],
+        "holds": shown_holds(order),
+        "set_by_hand": _set_by_hand(order),
     }
 
 
@@ -70,6 +73,25 @@ def order_view_for_creator(order: Order, creator_id: str) -> Shape | None:
         ],
         "attribution": _attribution(attribution, own),
         "split": {"creator_commission": Money(sum(line.net_commission for line in lines), newest.currency)},
+    }
+
+
+def _set_by_hand(order: Order) -> Shape | None:
+    """Who set by hand who is credited, why, and who was before; None where touches and coupons decided."""
+    by_hand = order.set_by_hand
+    if by_hand is None:
+        return None
+    former = by_hand.former
+    return {
+        "by": by_hand.by,
+        "at": by_hand.at,
+        "reason": by_hand.reason,
+        "former": {
+            "outcome": former.outcome,
+            "creator_id": former.creator_id,
+            "campaign_id": former.campaign_id,
+            "link_id": former.link_id,
+        },
     }
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from colink.domain.attribution import Attribution
+from colink.domain.order_decisions import NO_DECISIONS, NOTHING_SUSPENDED, Decisions, Suspended
 from colink.domain.organizations import Settlement
-from colink.domain.split import ClaimKey, PinnedTerms
+from colink.domain.split import ClaimKey, PinnedTerms, Split
 from colink.domain.terms import Terms
 from colink.domain.tiers import CountedRevenue
 from colink.domain.value import value
@@ -18,7 +19,8 @@ from colink.domain.value import value
 
 @value
 class Basis:
-    """Whose an order is, when it was placed, who is credited, and the terms known at the pinned position.
+    """Whose an order is, when it was placed, who is credited, the terms known at the pinned position, what people
+    decided about it, and what their holds took of K.
 
     `revenues`: those that the split so far rests on; what else was counted the terms know."""
 
@@ -29,6 +31,8 @@ class Basis:
     pinned: PinnedTerms
     terms: Terms
     revenues: tuple[CountedRevenue, ...] = ()
+    decisions: Decisions = NO_DECISIONS
+    suspended: Suspended = NOTHING_SUSPENDED
 
     @property
     def hold(self) -> timedelta:
@@ -60,3 +64,8 @@ def clears_by_time(pinned: PinnedTerms) -> bool:
     """Platform-collected money clears when its holding period ends; a seller-collected store's only when the seller
     has paid, unless the organisation advances."""
     return pinned.settlement is Settlement.PLATFORM_COLLECTED or pinned.advance
+
+
+def may_clear(pinned: PinnedTerms, split: Split, *, settled: int) -> bool:
+    """Whether what is due of an order may clear. `settled`: what its seller has paid of it, in minor units."""
+    return clears_by_time(pinned) or settled >= split.receivable

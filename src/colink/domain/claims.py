@@ -3,7 +3,7 @@
 A claim is what one payee is owed on one order line, or on the pass-through. What the sale, the refunds and the money
 given back make of it is told apart, as each is posted by a journal of its own (`postings.py`); together they are N.
 What matures when follows from N through the order's history. Only K, which clearings raised, and `since`, which is
-how the journals were posted, are carried over from the split before.
+how the journals were posted, are carried over from the split before; what a hold took of K comes back with its end.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ class ClaimHistory:
         """The next time of the history and what the order amounted to then."""
         basis, followed, tranches = self._basis, self._followed, self.tranches
         nets = net_claims(split, basis.organization_id, settlement=basis.pinned.settlement)
-        owed = max(_owed_to_buyer(split, nets, basis, everything_reversed=known.everything_reversed), 0)
+        owed = _owed_to_buyer(split, nets, basis, everything_reversed=known.everything_reversed)
+        owed = max(owed - basis.decisions.released, 0)
         due_at, not_before = known.at + self.hold, split.lines_clear_after()
         for key in {**followed, **nets}:
             amount = nets.get(key, 0)
@@ -147,7 +148,10 @@ def claims_now(
     the effective times of what changed since."""
     known = {(claim.line_id, claim.payee_id): claim for claim in before.claims} if before else {}
     nets, tranches, pass_through = history.nets, history.tranches, basis.pass_through
+    decisions, suspended = basis.decisions, basis.suspended
     held_of = split.creator_id if basis.attribution.own_link else None
+    if held_of == decisions.own_link_of:
+        held_of = None
     effective_at = _EffectiveTimes(split, before, basis, times, hold=history.hold)
     claims = []
     for key in {**known, **nets}:
@@ -156,8 +160,9 @@ def claims_now(
         if net == 0 and was is _NO_CLAIM:
             continue
         held = history.owed_to_buyer if line_id is None and key == pass_through else 0
-        if payee_id == held_of or history.held_by_dispute:
+        if payee_id == held_of or history.held_by_dispute or (decisions.holds and decisions.hold(key)):
             held = max(net, 0)
+        cleared = was.cleared + suspended.of(was)
         maturing = tuple(tranches[key]) if key in tranches else ()
         rise = (net - held) - (was.net - was.held)
         claims.append(
@@ -165,7 +170,7 @@ def claims_now(
                 line_id=line_id,
                 payee_id=payee_id,
                 net=net,
-                cleared=min(was.cleared, net - held) if held else was.cleared,
+                cleared=min(cleared, net - held) if held else cleared,
                 held=held,
                 maturing=maturing,
                 since=effective_at.last_addition(key, rise, was.since, maturing) if rise > 0 else was.since,

@@ -2,8 +2,9 @@
 
     receive_snapshot / _refund / _facts -> the merge (merge.py)
     attribute                           -> who is credited (attribution.py)
+    what people decide about it         -> order_decisions.py, by the rules of order_holds.py
     resplit                             -> the money (revenue.py), and the journals that lead to it (postings.py)
-    clear                               -> what came due
+    clear / settle                      -> what came due, what the seller paid of it
 
 Every method records an event only when something changed, so the same delivery again leaves no trace.
 """
@@ -17,13 +18,23 @@ from typing import Any, ClassVar
 
 from colink.domain.aggregates import Aggregate, Created, Event
 from colink.domain.attribution import Attribution
-from colink.domain.basis import Basis, clears_by_time, pin_terms
+from colink.domain.basis import Basis, clears_by_time, may_clear, pin_terms
 from colink.domain.claims import clear_claim, next_clearing
 from colink.domain.errors import InvalidInput
 from colink.domain.facts import OrderFacts, latest_time
 from colink.domain.merge import MergedOrder, merge_facts, merge_refund, merge_snapshot, same_money
+from colink.domain.order_decisions import (
+    NO_DECISIONS,
+    NOTHING_SUSPENDED,
+    Decisions,
+    OrderSettled,
+    OverSettled,
+    SetByHand,
+    Suspended,
+    suspended_after,
+)
 from colink.domain.order_facts import OrderFactsParked, OrderFactsRecorded
-from colink.domain.organizations import Platform
+from colink.domain.organizations import Platform, Settlement
 from colink.domain.postings import Draft, OrderAccounts, clearing_journal, journals_between
 from colink.domain.revenue import split_order
 from colink.domain.snapshots import OrderSnapshot, Refund
@@ -119,9 +130,12 @@ class OrderSplit(Event):
         state["split"] |= {"revenues": [], "periods": []}
 
     def apply(self, aggregate: Order) -> None:
-        aggregate.terms = self.terms
-        aggregate.split = self.split
-        aggregate.split_from = aggregate.merged
+        before, times = aggregate.split, None if clears_by_time(self.terms) else aggregate.change_times()
+        aggregate.terms, aggregate.split, aggregate.split_from = self.terms, self.split, aggregate.merged
+        if before is not None:
+            aggregate.suspended = suspended_after(aggregate.suspended, before.claims, self.split.claims)
+        if times is not None:
+            aggregate.note_settlement(at=max(times.sale, times.refund))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +168,8 @@ class Order(Aggregate):
     """One order of one store. merged: what was delivered; split: what is posted (None: nothing yet); terms: those it
     was first split by.
 
-    split_from: the deliveries that the split follows from, None where it was attributed anew since.
+    split_from: the deliveries that the split follows from, None where it was attributed anew or decided about since.
+    suspended: what holds took of K. settled_at: since when the seller, where he has to pay first, owes nothing of it.
 
     Effective times come from told_at and refunds_told_at: what the last delivery says of its own time (of facts: the
     latest of theirs), and the latest processing time of the refunds it brought (None: it says none).
@@ -174,6 +189,10 @@ class Order(Aggregate):
     has_cleared: bool = field(default=False, init=False)
     told_at: datetime | None = field(default=None, init=False)
     refunds_told_at: datetime | None = field(default=None, init=False)
+    decisions: Decisions = field(default=NO_DECISIONS, init=False)
+    set_by_hand: SetByHand | None = field(default=None, init=False)
+    suspended: Suspended = field(default=NOTHING_SUSPENDED, init=False)
+    settled_at: datetime | None = field(default=None, init=False)
 
     @classmethod
     def place(
@@ -268,7 +287,7 @@ class Order(Aggregate):
             return False
         if self.attribution is None:
             return True
-        if self.has_cleared:
+        if self.has_cleared or self.set_by_hand is not None:
             return False
         return self.merged.keys != self.attribution.keys or self.merged.placed_at != self.attribution.placed_at
 
@@ -310,6 +329,8 @@ class Order(Aggregate):
             pinned=self.pinned_terms(terms),
             terms=terms,
             revenues=self.split.revenues if self.split else (),
+            decisions=self.decisions,
+            suspended=self.suspended,
         )
 
     def pinned_terms(self, terms: Terms) -> PinnedTerms:
@@ -358,13 +379,13 @@ class Order(Aggregate):
         return Clearing(
             due_at=due_at,
             claims=claims,
-            clears_at=next_clearing(claims, clears=clears_by_time(self.terms)),
+            clears_at=next_clearing(claims, clears=True),
             draft=clearing_journal(
                 self.split.claims,
                 claims,
                 currency=self.split.currency,
                 accounts=self.accounts(self.terms),
-                effective_at=max([due_at, *moved]),
+                effective_at=max([due_at, *moved, *([self.settled_at] if self.settled_at else [])]),
             ),
         )
 
@@ -381,6 +402,52 @@ class Order(Aggregate):
             timestamp=at,
         )
         return clearing.draft
+
+    @property
+    def receivable(self) -> int:
+        """What its seller, who collects the money himself, owes for it in all; 0 where we collect it."""
+        if self.split is None or self.terms is None or self.terms.settlement is Settlement.PLATFORM_COLLECTED:
+            return 0
+        return self.split.receivable
+
+    @property
+    def unsettled(self) -> int:
+        """What of the receivable is not paid yet; below zero where more was paid than is owed since a refund."""
+        return self.receivable - self.decisions.settled
+
+    def settle(self, amount: int, *, account_id: str, number: int, at: datetime) -> None:
+        """Take over that the seller paid `amount` of it, or is given back all that was paid too much (below zero).
+        Raises OverSettled for more than is owed, or for giving back anything else."""
+        unsettled = self.unsettled
+        if self.split is None or self.terms is None or not (0 < amount <= unsettled or amount == unsettled < 0):
+            msg = f"{unsettled} is owed for {self.id} (minor units): {amount} of it cannot be settled"
+            raise OverSettled(msg)
+        settled = self.decisions.settled + amount
+        clears = may_clear(self.terms, self.split, settled=settled)
+        self.trigger_event(
+            OrderSettled,
+            account_id=account_id,
+            number=number,
+            amount=amount,
+            settled=settled,
+            claims=self.split.claims,
+            clears_at=next_clearing(self.split.claims, clears=clears),
+            timestamp=at,
+        )
+
+    def note_decision(self, decisions: Decisions, *, at: datetime) -> None:
+        """People decided something, at that time (called by the events)."""
+        self.decisions, self.split_from = decisions, None
+        self.told_at, self.refunds_told_at = at, None
+
+    def note_settlement(self, *, at: datetime) -> None:
+        """Something was paid of the receivable, or it changed (called by the events)."""
+        if self.terms is None or clears_by_time(self.terms):
+            return
+        if self.unsettled > 0:
+            self.settled_at = None
+        elif self.settled_at is None:
+            self.settled_at = at
 
     def _check_currency_stays(self, snapshot: OrderSnapshot) -> None:
         known = self.merged.newest

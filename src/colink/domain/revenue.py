@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from colink.domain.basis import Basis, clears_by_time
+from colink.domain.basis import Basis, may_clear
 from colink.domain.claims import ClaimHistory, claims_now, next_clearing
 from colink.domain.commission import KnownRule, RuleDetails, SoldLine
 from colink.domain.facts import NO_FACTS, FeeKind, StatedFee, stated_fee, unbooked
@@ -45,7 +45,8 @@ def split_order(order: MergedOrder, basis: Basis, *, before: Split | None, times
         foreign = unbooked(order.facts, split.currency)
         split = replace(split, discrepancies=(*split.discrepancies, *foreign))
     claims = claims_now(owed, split, before=before, basis=basis, times=times)
-    split = split.with_claims(claims, clears_at=next_clearing(claims, clears=clears_by_time(basis.pinned)))
+    clears = may_clear(basis.pinned, split, settled=basis.decisions.settled)
+    split = split.with_claims(claims, clears_at=next_clearing(claims, clears=clears))
     return replace(split, revenues=amounts.revenues) if amounts.revenues else split
 
 

@@ -157,6 +157,11 @@ class Split:
         ends = {each.rule_id: each.ends_at for each in self.periods}
         return {line.line_id: ends[line.rule.id] for line in self.lines if line.rule and line.rule.id in ends}
 
+    @property
+    def receivable(self) -> int:
+        """What a seller who collects the money himself owes for the order: fees and commissions, net of refunds."""
+        return sum([line.net_platform_fee + line.net_commission for line in self.lines])
+
     def with_claims(self, claims: tuple[Claim, ...], *, clears_at: datetime | None) -> Split:
         """The same amounts, with what each payee is owed of them."""
         return Split(

@@ -24,6 +24,7 @@ from functools import lru_cache
 import msgspec
 
 from colink.domain.attribution import Outcome
+from colink.domain.order_decisions import OrderReattributed
 from colink.domain.orders import OrderAttributed, OrderSplit
 from colink.projections.arrays import numbers, texts
 from colink.projections.logs import Connection, LogEvent, Parts
@@ -41,6 +42,13 @@ class AttributedPart(msgspec.Struct, gc=False):
     """Of `OrderAttributed`."""
 
     attribution: _Attribution
+
+
+class ReattributedPart(msgspec.Struct, gc=False):
+    """Of `OrderReattributed`: set by hand, so by no link. The time by which the order counts stays."""
+
+    creator_id: str | None
+    campaign_id: str | None
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -61,7 +69,7 @@ class SplitPart(msgspec.Struct, gc=False):
     split: _Split
 
 
-PARTS: Parts = {OrderAttributed: AttributedPart, OrderSplit: SplitPart}
+PARTS: Parts = {OrderAttributed: AttributedPart, OrderReattributed: ReattributedPart, OrderSplit: SplitPart}
 
 TABLE = """(
     order_id        text   primary key,
@@ -166,7 +174,10 @@ def fold(states: dict[str, OrderState], events: Iterable[LogEvent]) -> list[Chan
     return changes
 
 
-def _move(state: OrderState, part: AttributedPart | SplitPart) -> None:
+def _move(state: OrderState, part: AttributedPart | ReattributedPart | SplitPart) -> None:
+    if isinstance(part, ReattributedPart):
+        state.creator_id, state.campaign_id, state.link_id = part.creator_id or "", part.campaign_id or "", ""
+        return
     if isinstance(part, AttributedPart):
         attribution = part.attribution
         state.creator_id = (attribution.creator_id or "") if attribution.outcome != Outcome.NONE else ""

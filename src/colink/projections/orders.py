@@ -13,6 +13,7 @@ import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
+from colink.domain.order_decisions import OrderReattributed, OrderSettled
 from colink.domain.order_facts import OrderFactsParked
 from colink.domain.orders import (
     OrderAttributed,
@@ -82,6 +83,11 @@ def order_attributed(event: OrderAttributed) -> Sequence[OrderRow]:
     ]
 
 
+@projects(OrderReattributed)
+def order_reattributed(event: OrderReattributed) -> Sequence[OrderRow]:
+    return [OrderRow(order_id=event.originator_id, creator_id=event.creator_id or NOBODY)]
+
+
 @projects(OrderSplit)
 def order_split(event: OrderSplit) -> Sequence[OrderRow]:
     return [
@@ -95,6 +101,17 @@ def order_split(event: OrderSplit) -> Sequence[OrderRow]:
 
 @projects(OrderCleared)
 def order_cleared(event: OrderCleared) -> Sequence[OrderRow]:
+    return [
+        OrderRow(
+            order_id=event.originator_id,
+            claims=msgspec.json.encode(event.claims).decode(),
+            clears_at=event.clears_at,
+        )
+    ]
+
+
+@projects(OrderSettled)
+def order_settled(event: OrderSettled) -> Sequence[OrderRow]:
     return [
         OrderRow(
             order_id=event.originator_id,

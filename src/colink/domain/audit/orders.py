@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 from colink.domain.aggregates import Event
 from colink.domain.attribution import rederive
+from colink.domain.audit.decisions import check_decision
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.audit.splits import compare_splits
 from colink.domain.audit.terms import TermsBook
+from colink.domain.order_decisions import OrderHeld, OrderReattributed, OrderReleased, OrderSettled
 from colink.domain.orders import Order, OrderAttributed, OrderCleared, OrderSplit
 from colink.domain.postings import Draft, journals_between
 from colink.domain.value import replace
@@ -53,6 +55,8 @@ class OrderReplay:
                     self._check_split(position, order, event)
                 case OrderCleared():
                     self._check_clearing(position, order, event)
+                case OrderHeld() | OrderReleased() | OrderReattributed() | OrderSettled():
+                    check_decision(self._results, position, order, event)
                 case _:
                     pass
         self._order = event.mutate(order)

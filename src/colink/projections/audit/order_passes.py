@@ -15,6 +15,7 @@ from colink.domain.aggregates import Event
 from colink.domain.audit.orders import OrderReplay
 from colink.domain.audit.report import Kind, Pass, PassResult, new_results
 from colink.domain.audit.terms import TermsBook
+from colink.domain.order_decisions import OrderHeld, OrderReattributed, OrderReleased, OrderSettled
 from colink.domain.order_facts import OrderFactsParked, OrderFactsRecorded
 from colink.domain.orders import (
     OrderAttributed,
@@ -45,6 +46,10 @@ ORDER_TOPICS = frozenset(
         OrderAttributed,
         OrderSplit,
         OrderCleared,
+        OrderHeld,
+        OrderReleased,
+        OrderReattributed,
+        OrderSettled,
     )
 )
 
