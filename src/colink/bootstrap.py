@@ -67,6 +67,7 @@ from colink.projections.leaderboard import Leaderboard
 from colink.projections.log_tail import LogTail
 from colink.projections.log_watch import LogWatch
 from colink.projections.payout_queue import PayoutTables
+from colink.projections.true_ups import TrueUps
 
 if TYPE_CHECKING:
     from colink.adapters.tracing import Tracing
@@ -277,7 +278,7 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
             connectors={Platform.SHOPIFY: ShopifyConnector(pepper=installation.pepper)},
             engine=ProjectionEngine(
                 reports,
-                [AttributionReport(), Leaderboard(), BalancesInTime()],
+                [AttributionReport(), Leaderboard(), TrueUps(), BalancesInTime()],
                 mapper.newest,
                 open_archive=lambda: ArchivedEvents(archive_files(settings)),
             ),

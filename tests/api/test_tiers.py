@@ -38,10 +38,15 @@ class Fair:
     rule: Any
     link: Any
 
-    async def sell(self, number: int, price: str, *, at: datetime, told: datetime | None = None) -> None:
+    async def click(self, at: datetime) -> str:
+        self.shop.clock.time = at - timedelta(minutes=1)
+        return await self.shop.follow(self.link)
+
+    async def sell(
+        self, number: int, price: str, *, at: datetime, told: datetime | None = None, click_id: str | None = None
+    ) -> None:
         shop = self.shop
-        shop.clock.time = at - timedelta(minutes=1)
-        click_id = await shop.follow(self.link)
+        click_id = click_id or await self.click(at)
         shop.clock.time = told or at
         item = Item(line_id=number, title="Sarong", price=price, product_id=71, variant_id=81)
         placed = {"placed_at": at, "items": [item], "click_id": click_id, "shipping": "0.00"}

@@ -9,13 +9,16 @@ from functools import partial
 
 from colink.application.jobs import clearing_job
 from colink.application.payout_schedule import payout_jobs
+from colink.application.true_up_job import true_up_job
 from colink.application.worker import Job, Worker
 from colink.cli.wiring import RunningColink
 from colink.projections.orders import due_orders
+from colink.projections.true_ups import TrueUpTables
 
 JOBS = {
     "projection": "log positions folded into a report",
     "retired_tables": "old versions of reports dropped",
+    "true_ups": "tiers and caps of a day or month trued up",
     "clearing": "orders cleared",
     "payout_schedule": "payouts requested on schedule",
     "payouts": "steps of payouts taken",
@@ -47,6 +50,12 @@ async def opened_worker(colink: RunningColink) -> AsyncIterator[Worker]:
             for name in colink.engine.names
         ),
         Job(name="retired_tables", run=colink.engine.drop_retired, interval=60.0),
+        Job(
+            name="true_ups",
+            run=true_up_job(colink.commerce, TrueUpTables(colink.pool), colink.clock),
+            interval=5.0,
+            on_events=True,
+        ),
         Job(name="clearing", run=clearing_job(colink.commerce, due, colink.clock), interval=5.0, on_events=True),
         *payout_jobs(desk, schedule=colink.settings.payout_schedule, clock=colink.clock),
         # Not on events: a few times a second is soon enough, and each time more is sealed for the same price.
