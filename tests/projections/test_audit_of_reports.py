@@ -44,10 +44,11 @@ async def test_reports_as_they_were_folded(told: World) -> None:
     assert result.status is Status.PASSED
     rows = await told.rows(
         f"SELECT (SELECT count(*) FROM {ORDERS}), (SELECT count(*) FROM {SALES}), (SELECT count(*) FROM {TOUCHES}),"
-        f" (SELECT count(*) FROM {SCORES})"
+        f" (SELECT count(*) FROM {SCORES}), (SELECT count(*) FROM colink_read.balance_moves_v1),"
+        " (SELECT count(*) FROM colink_read.balance_sums_v1 WHERE level = 0)"
     )
-    [(orders, sales, touches, scores)] = rows
-    assert (orders, result.checked) == (4, 2 * orders + sales + touches + scores)
+    [(orders, sales, touches, scores, moves, sums)] = rows
+    assert (orders, result.checked) == (4, 2 * orders + sales + touches + scores + moves + sums)
 
 
 async def test_a_projection_that_is_behind(told: World) -> None:

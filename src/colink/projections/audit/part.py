@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 
 from colink.domain.audit.balances import BalanceBook, BalanceKey, Course
 from colink.domain.audit.report import Pass, PassResult
@@ -42,6 +43,8 @@ class Part:
     held: what payouts hold in the end
     sales, scores: what orders add to reports: orders, revenue, commission and the last position, by whom they are
         credited to; and points with the last position, by board
+    moves, shared_sums: how many moves of balances the part has, and the sums of the blocks of positions that it
+        shares with its neighbours, by block
     unsealed: events behind the last seal
     """
 
@@ -56,6 +59,8 @@ class Part:
     held: list[Held] = field(default_factory=list)
     sales: dict[Credit, list[int]] = field(default_factory=dict)
     scores: dict[ScoreKey, Score] = field(default_factory=dict)
+    moves: int = 0
+    shared_sums: dict[int, dict[tuple[str, str, date], tuple[int, int]]] = field(default_factory=dict)
     unsealed: int = 0
 
     def join(self, later: Part) -> None:
@@ -74,6 +79,11 @@ class Part:
             known = self.sales.get(credit, [0, 0, 0, 0])
             self.sales[credit] = [*(a + b for a, b in zip(known[:3], added[:3], strict=True)), added[3]]
         self.add_scores(later.scores)
+        self.moves += later.moves
+        for block, sums in later.shared_sums.items():
+            known_sums = self.shared_sums.setdefault(block, {})
+            for place, (amount, position) in sums.items():
+                known_sums[place] = (known_sums.get(place, (0, 0))[0] + amount, position)
         self.unsealed += later.unsealed
 
     def could_not_run(self, passes: Collection[Pass], reason: str) -> None:

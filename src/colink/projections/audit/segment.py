@@ -22,6 +22,7 @@ from colink.projections.audit.document_pass import DocumentCheck
 from colink.projections.audit.inbox_pass import InboxCheck
 from colink.projections.audit.ledger_passes import EntryCheck, JournalCheck
 from colink.projections.audit.log_passes import PositionCheck, StreamCheck
+from colink.projections.audit.moment_pass import FollowedSums, MomentCheck
 from colink.projections.audit.order_passes import OrderCheck, OrderRowCheck
 from colink.projections.audit.part import Part, new_part
 from colink.projections.audit.payout_passes import PayoutCheck
@@ -36,7 +37,8 @@ _WINDOWS_A_COLLECTION = 16
 class Setting:
     """What all segments of a run share. `first` to `last` is verified; `sealed` is where the seals end; `book` holds
     the terms up to `last`; `whole_log`: whether there is
-    nothing else, so that rows as they are now can be compared; `reports`: the projections that are read."""
+    nothing else, so that rows as they are now can be compared; `reports`: the projections that are read, and
+    `sums` that of balances."""
 
     source: Source
     first: int
@@ -46,6 +48,7 @@ class Setting:
     book: TermsBook
     whole_log: bool
     reports: Sequence[Followed]
+    sums: FollowedSums | None
     events_a_window: int
 
 
@@ -103,6 +106,9 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
     checks = [(make(), passes) for passes, make in offered if passes & asked]
     if Pass.PROJECTIONS in asked:
         checks += [(ReportCheck(part, each), frozenset({Pass.PROJECTIONS})) for each in setting.reports]
+        if setting.sums is not None:
+            moments = MomentCheck(part, setting.sums, first=segment.first, last=segment.last)
+            checks.append((moments, frozenset({Pass.PROJECTIONS})))
     if not asked or asked & money:
         checks.append((JournalCheck(part), money))
     if not asked or Pass.ACCOUNTS in asked:

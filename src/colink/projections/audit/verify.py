@@ -28,6 +28,7 @@ from colink.projections.audit.document_pass import check_other_documents, check_
 from colink.projections.audit.inbox_pass import check_named
 from colink.projections.audit.ledger_passes import check_balances, check_entries_outside
 from colink.projections.audit.log_passes import LogRange, check_references, find_beyond, find_irregular
+from colink.projections.audit.moment_pass import FollowedSums, check_moments, followed_sums
 from colink.projections.audit.order_passes import check_extra_orders
 from colink.projections.audit.part import Part, new_part, says_the_same
 from colink.projections.audit.payout_passes import check_extra_payouts, check_held
@@ -146,6 +147,7 @@ class _Run:
         self._total = new_part(only)
         self._sealed, self._origin = 0, ""
         self._reports: list[Followed] = []
+        self._sums: FollowedSums | None = None
 
     async def verify(self) -> Part:
         for audit_pass in self._left_out:
@@ -179,6 +181,7 @@ class _Run:
             book=await self._terms(),
             whole_log=self._whole_log,
             reports=self._reports,
+            sums=self._sums,
             events_a_window=self._effort.events_a_window,
         )
 
@@ -190,6 +193,7 @@ class _Run:
 
     async def _find_reports(self) -> None:
         self._reports = await followed_reports(self._conn)
+        self._sums = await followed_sums(self._conn)
 
     async def _terms(self) -> TermsBook:
         """The configuration that orders are judged by, which is small."""
@@ -289,9 +293,7 @@ class _Run:
             lambda: check_named(conn, result(Pass.INBOX), first=log.first, last=log.last, whole_log=whole),
         )
         await self._check(Pass.TRACKING, lambda: check_tracking(conn, result(Pass.TRACKING), self._decode))
-        await self._check(
-            Pass.PROJECTIONS, lambda: check_sums(conn, result(Pass.PROJECTIONS), self._reports, total, self._decode)
-        )
+        await self._check(Pass.PROJECTIONS, self._check_projections)
         await self._check(Pass.IDEMPOTENCY, lambda: check_references(conn, result(Pass.IDEMPOTENCY), log))
 
     async def _explain_by_what_was_before(self, setting: Setting) -> None:
@@ -303,6 +305,11 @@ class _Run:
             [part] = await verify_segments(setting, [led], processes=1, finished=lambda _: None)
             total.results[Pass.DERIVATION].add(part.results[Pass.DERIVATION])
             total.explained |= part.explained
+
+    async def _check_projections(self) -> None:
+        result = self._total.results[Pass.PROJECTIONS]
+        await check_sums(self._conn, result, self._reports, self._total, self._decode)
+        await check_moments(self._conn, result, self._sums, self._total)
 
     async def _check_payouts(self) -> None:
         result = self._total.results[Pass.PAYOUTS]
