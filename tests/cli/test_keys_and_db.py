@@ -14,6 +14,7 @@ from tests.conftest import TestDatabase
 from colink.application.configure.access import key_digest
 from colink.bootstrap import wiring
 from colink.cli.app import run
+from colink.domain.orders import OrderSplit
 from colink.projections.leaderboard import Leaderboard
 from colink.projections.versions import lock_key
 
@@ -133,7 +134,8 @@ def test_a_rebuild_that_stops_says_where_and_ends_with_1(terminal: Terminal, dat
     terminal.run("worker", "--once")
     with psycopg.connect(database.superuser_dsn) as superuser:
         superuser.execute(
-            "insert into colink.events values (1, 'ord_1', 1, 'order.split', 1, '{}', 'org_1', now(), 'a', 'c');"
+            "insert into colink.events values"
+            f" (1, 'ord_1', 1, 'order.split', {OrderSplit.class_version}, '{{}}', 'org_1', now(), 'a', 'c');"
             "update colink.log_head set position = 1"
         )
     said = terminal.run("projections", "rebuild", "leaderboard", status=1)

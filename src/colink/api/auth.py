@@ -23,6 +23,7 @@ class Permission(StrEnum):
     CREATE_KEYS = "create keys"
     CONFIGURE = "configure stores, products, creators, campaigns, rules and coupons"
     CREATE_LINKS = "create links"
+    PREVIEW_COMMISSION = "preview commissions"
     READ_SETUP = "read organizations, stores, products, campaigns and rules"
     READ_PROMOTION = "read creators, links and coupons"
     READ_ORDERS = "read orders"
@@ -47,6 +48,7 @@ ALLOWED: Mapping[Role, frozenset[Permission]] = {
     Role.OPERATOR: frozenset(Permission) - {Permission.DECIDE_PAYOUTS, Permission.DECIDE_ORDERS},
     Role.FINANCE: _READS
     | {
+        Permission.PREVIEW_COMMISSION,
         Permission.KEEP_PAYOUT_ACCOUNTS,
         Permission.REQUEST_PAYOUTS,
         Permission.DECIDE_PAYOUTS,
@@ -57,6 +59,7 @@ ALLOWED: Mapping[Role, frozenset[Permission]] = {
     Role.AUDITOR: _READS | {Permission.PROVE},
     Role.SELLER: _READS
     | {
+        Permission.PREVIEW_COMMISSION,
         Permission.CONFIGURE,
         Permission.CREATE_LINKS,
         Permission.RECORD_ORDERS,

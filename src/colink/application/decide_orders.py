@@ -11,6 +11,7 @@ from typing import Any
 
 from colink.application.ports import Decision, Facts, Needs, Request
 from colink.application.record_order import order_events
+from colink.application.tiers import by_tiers
 from colink.domain.creators import CreatorDetails
 from colink.domain.errors import InvalidInput, NotFound
 from colink.domain.order_decisions import HoldKind
@@ -74,8 +75,8 @@ class OrderDecision(Request):
     def decided(self, order: Order, facts: Facts) -> Decision:
         """What was decided, and the journals that it means."""
         terms = _serving(order, facts.terms())
-        drafts = order.resplit(terms, at=facts.now)
-        events = order_events(order, drafts, at=facts.now)
+        drafts, tiers = by_tiers(facts, terms, lambda terms: order.resplit(terms, at=facts.now))
+        events = [*tiers, *order_events(order, drafts, at=facts.now)]
         return Decision(answer=shown_decisions(order), events=events, organization_id=order.organization_id)
 
 
