@@ -1,0 +1,137 @@
+"""Whom an order is credited to, and by which rule. Semantics sections 3 and 4.
+
+`Knowledge` is what was ever configured and clicked, in the order in which it became known; orders remember how much of
+it there was when they were first decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+Facts = dict[str, Any]
+
+_NEWEST_TOUCHES = 50
+_SCOPES = ("campaign", "sku", "product", "default")
+
+
+class Knowledge:
+    """Configuration and touches; lists are in the order of their arrival."""
+
+    def __init__(self) -> None:
+        self.organizations: dict[str, Facts] = {}
+        self.stores: dict[str, Facts] = {}
+        self.campaigns: dict[str, Facts] = {}
+        self.creators: dict[str, Facts] = {}
+        self.coupons: list[Facts] = []
+        self.rules: list[Facts] = []
+        self.touches: list[Facts] = []
+        self._by_id: dict[str, Facts] = {}
+        self._by_visitor: dict[str, list[Facts]] = {}
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """How many coupons and touches are known."""
+        return len(self.coupons), len(self.touches)
+
+    def take_touch(self, touch: Facts) -> None:
+        touch["place"] = len(self.touches)
+        self.touches.append(touch)
+        self._by_id[touch["id"]] = touch
+        if touch["visitor"] is not None:
+            self._by_visitor.setdefault(touch["visitor"], []).append(touch)
+
+    def touches_of(self, clicks: Collection[str], visitors: Collection[str], placed_at: int) -> list[Facts]:
+        """The clicks named, and the newest touches of each visitor up to the order's time."""
+        named = [self._by_id[click] for click in clicks if click in self._by_id]
+        names = dict.fromkeys([*visitors, *(touch["visitor"] for touch in named if touch["visitor"] is not None)])
+        found = {touch["id"]: touch for touch in named}
+        for visitor in names:
+            own = [touch for touch in self._by_visitor.get(visitor, ()) if touch["at"] <= placed_at]
+            own.sort(key=lambda touch: (touch["at"], touch["place"]))
+            found |= {touch["id"]: touch for touch in own[-_NEWEST_TOUCHES:]}
+        return list(found.values())
+
+
+def credited(
+    knowledge: Knowledge, store: Facts, snapshots: Sequence[Facts], extent: tuple[int, int]
+) -> Facts:
+    """`{creator, campaign, own_link}`; creator None: nobody. `extent`: what was known at the first decision."""
+    placed_at = snapshots[0]["placed_at"]
+    emails = {each["email"] for each in snapshots if each["email"]}
+    winner = _best_coupon(knowledge.coupons[: extent[0]], store, snapshots)
+    if winner is None:
+        clicks = {click for each in snapshots for click in each["clicks"]}
+        visitors = {visitor for each in snapshots for visitor in each["visitors"]}
+        touches = [
+            touch
+            for touch in knowledge.touches_of(clicks, visitors, placed_at)
+            if touch["place"] < extent[1] and _may_count(knowledge, touch, store, placed_at)
+        ]
+        touches.sort(key=lambda touch: (touch["kind"] == "click", touch["at"], touch["place"]))
+        winner = touches[-1] if touches else None
+    if winner is None:
+        return {"creator": None, "campaign": None, "own_link": False}
+    own = knowledge.creators[winner["creator"]]["email"]
+    return {"creator": winner["creator"], "campaign": winner["campaign"], "own_link": own is not None and own in emails}
+
+
+def _best_coupon(coupons: Sequence[Facts], store: Facts, snapshots: Sequence[Facts]) -> Facts | None:
+    """The larger discount, then payload order."""
+    uses = {use for each in snapshots for use in each["coupons"]}
+    found = [
+        (-discount, place, coupon)
+        for code, discount, place in uses
+        for coupon in coupons
+        if coupon["store"] == store["id"] and coupon["code"].lower() == code
+    ]
+    return min(found, key=lambda each: each[:2])[2] if found else None
+
+
+def _may_count(knowledge: Knowledge, touch: Facts, store: Facts, placed_at: int) -> bool:
+    """Not set aside, of this seller, not after the order, and inside its window with the end included."""
+    if touch["set_aside"] or touch["at"] > placed_at:
+        return False
+    campaign = knowledge.campaigns.get(touch["campaign"] or "")
+    if campaign is None:
+        ours, hours = touch["host"] == store["domain"], {"click": 168, "view": 24}[touch["kind"]]
+    else:
+        ours = campaign["organization"] == store["organization"]
+        hours = campaign["click_hours"] if touch["kind"] == "click" else campaign["view_hours"]
+    return ours and placed_at - touch["at"] <= hours * 3600
+
+
+def rule_for(
+    rules: Sequence[Facts], line: Facts, *, credit: Facts, store: Facts, campaign: Facts | None, currency: str, at: int
+) -> Facts | None:
+    """The first match: scope, then a creator's own, then the latest start, then the latest known. `rules` are those
+    of the organisation that were known, in order."""
+    targets = {
+        "campaign": _campaign_target(campaign, line),
+        "sku": (store["id"], line["variant"]) if line["variant"] else None,
+        "product": (store["id"], line["product"]) if line["product"] else None,
+        "default": "default",
+    }
+    best = None
+    for place, rule in enumerate(rules):
+        target = targets[rule["scope"]]
+        if (
+            rule["organization"] != store["organization"]
+            or target is None
+            or rule["target"] != target
+            or rule["creator"] not in {None, credit["creator"]}
+            or (rule["rate_bps"] is None and rule["currency"] != currency)
+            or not (rule["from"] or 0) <= at < (rule["to"] or 1 << 60)
+        ):
+            continue
+        rank = (-_SCOPES.index(rule["scope"]), rule["creator"] is not None, rule["from"] or 0, place)
+        if best is None or rank > best[0]:
+            best = (rank, rule)
+    return best[1] if best else None
+
+
+def _campaign_target(campaign: Facts | None, line: Facts) -> str | None:
+    """A campaign with a list of products matches only those."""
+    if campaign is None or (campaign["products"] and line["product"] not in campaign["products"]):
+        return None
+    return str(campaign["id"])

@@ -1,0 +1,317 @@
+"""The predicted ledger: every account's balance, from what arrived and what the clock and people did. Semantics 6, 7.
+
+`Books` takes plain facts and bytes. Each method that moves money returns what it expects to change, as
+`{(account, currency): signed amount}`, zeros left out, and has added it to `balances`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from colink.simulation.model.attribution import Knowledge, credited, rule_for
+from colink.simulation.model.deliveries import Facts, Told, read_order, read_refund
+from colink.simulation.model.money import ClaimKey, money_at
+
+Change = dict[tuple[str, str], int]
+_DAY = 86_400
+_MOST_ATTEMPTS = 3
+
+
+class Order:
+    """One order as predicted. `cleared` is K of each claim."""
+
+    def __init__(self, store: Facts) -> None:
+        self.store = store
+        self.told = Told()
+        self.seen: set[tuple[str, str]] = set()
+        self.extent: tuple[int, int] | None = None
+        self.rules_known: int | None = None
+        self.credit: Facts = {"creator": None, "campaign": None, "own_link": False}
+        self.money: Facts | None = None
+        self.due: dict[ClaimKey, list[tuple[int, int]]] = {}
+        self.cleared: dict[ClaimKey, int] = {}
+        self.has_cleared = False
+        self.posted: Change = {}
+        self.currency = ""
+        self.next_due: int | None = None
+
+
+class Books:
+    """The whole platform."""
+
+    def __init__(self) -> None:
+        self.known = Knowledge()
+        self.orders: dict[tuple[str, str], Order] = {}
+        self.balances: Change = {}
+        self.payouts: dict[str, Facts] = {}
+        self.accounts: dict[tuple[str, str], Facts] = {}
+
+    # Deliveries -------------------------------------------------------------------------------------------------------
+
+    def deliver(self, store_id: str, topic: str, body: bytes) -> Change:
+        """A verified delivery that was taken in for the first time or again."""
+        store = self.known.stores[store_id]
+        if topic == "orders/edited":
+            return {}
+        if topic == "refunds/create":
+            import json  # the order's id stands in the body only
+
+            told = json.loads(body)
+            refund = read_refund(told, store["currency"])
+            order = self._order(store, str(told["order_id"]))
+            order.told.take_refund(refund)
+        else:
+            snapshot = read_order(body)
+            order = self._order(store, snapshot["id"])
+            order.told.take_snapshot(snapshot)
+            order.currency = snapshot["currency"]
+        return self._settle(order)
+
+    def _order(self, store: Facts, external_id: str) -> Order:
+        return self.orders.setdefault((store["id"], external_id), Order(store))
+
+    def _settle(self, order: Order) -> Change:
+        """What the order should have posted, less what it has."""
+        if not order.told.snapshots:
+            return {}
+        if order.extent is None:
+            order.extent = self.known.extent
+        if not order.has_cleared:
+            order.credit = credited(self.known, order.store, order.told.in_order, order.extent)
+        moments = order.told.moments()
+        if not moments or order.told.in_order[-1]["test"]:
+            return {}
+        if order.rules_known is None:
+            order.rules_known = len(self.known.rules)
+        self._owe(order, moments)
+        return self._post(order)
+
+    def _owe(self, order: Order, moments: list[int]) -> None:
+        """What is owed now, and when what may clear of it is due: a rise a holding period after its time, a fall eats
+        what would be due last."""
+        hold = self._hold_seconds(order)
+        reached: dict[ClaimKey, int] = {}
+        due: dict[ClaimKey, list[tuple[int, int]]] = {}
+        for moment in moments:
+            money = self._money(order, moment)
+            if money is None:
+                continue
+            order.money = money
+            for key in reached.keys() | money["owed"].keys():
+                may_clear = max(money["owed"].get(key, 0) - money["held"].get(key, 0), 0)
+                rise = may_clear - reached.get(key, 0)
+                reached[key] = may_clear
+                steps = due.setdefault(key, [])
+                if rise > 0:
+                    steps.append((moment + hold, rise))
+                while rise < 0:
+                    at, amount = steps.pop()
+                    if amount + rise > 0:
+                        steps.append((at, amount + rise))
+                    rise = min(rise + amount, 0)
+        order.due = due
+        self._lower_what_is_held(order)
+
+    def _money(self, order: Order, moment: int) -> Facts | None:
+        store, credit = order.store, order.credit
+        organization = self.known.organizations[store["organization"]]
+        snapshots, refunds = order.told.known_at(moment)
+        rules = self.known.rules[: order.rules_known]
+        campaign = self.known.campaigns.get(credit["campaign"] or "")
+
+        def rule_of(line: Facts) -> Facts | None:
+            return rule_for(
+                rules,
+                line,
+                credit=credit,
+                store=store,
+                campaign=campaign,
+                currency=order.currency,
+                at=snapshots[0]["placed_at"],
+            )
+
+        terms = {
+            "organization": store["organization"],
+            "store": store["id"],
+            "fee_bps": organization["fee_bps"],
+            "keeps_fee": organization["keeps_fee"],
+            "fee_rate_bps": store["fee_rate_bps"],
+            "fee_fixed": store["fee_fixed"],
+            "platform_collected": store["platform_collected"],
+        }
+        return money_at(snapshots, refunds, terms=terms, creator=credit["creator"], rule_of=rule_of)
+
+    def _hold_seconds(self, order: Order) -> int:
+        campaign = self.known.campaigns.get(order.credit["campaign"] or "")
+        days = campaign["hold_days"] if campaign else None
+        if days is None:
+            days = self.known.organizations[order.store["organization"]]["hold_days"]
+        return int(days) * _DAY
+
+    # Claims -----------------------------------------------------------------------------------------------------------
+
+    def _held(self, order: Order, key: ClaimKey) -> int:
+        money = order.money
+        if money is None:
+            return 0
+        if order.credit["own_link"] and key[1] == order.credit["creator"]:
+            return max(int(money["owed"].get(key, 0)), 0)
+        return int(money["held"].get(key, 0))
+
+    def _lower_what_is_held(self, order: Order) -> None:
+        """Only a hold lowers K."""
+        if order.money is None:
+            return
+        for key, cleared in order.cleared.items():
+            held = self._held(order, key)
+            if held:
+                order.cleared[key] = min(cleared, max(order.money["owed"].get(key, 0) - held, 0))
+
+    def _post(self, order: Order) -> Change:
+        if order.money is None:
+            return {}
+        target: Change = {}
+
+        def add(account: str, amount: int) -> None:
+            target[account, order.currency] = target.get((account, order.currency), 0) + amount
+
+        for key, owed in order.money["owed"].items():
+            payee = key[1]
+            available = min(owed, order.cleared.get(key, 0))
+            add(f"payee:{payee}:available", available)
+            add(f"payee:{payee}:pending", owed - available)
+        for account, amount in order.money["others"].items():
+            add(account, amount)
+        changed = {
+            key: target.get(key, 0) - order.posted.get(key, 0)
+            for key in target.keys() | order.posted.keys()
+            if target.get(key, 0) != order.posted.get(key, 0)
+        }
+        order.posted = target
+        order.next_due = self._next_due(order)
+        return self._book(changed)
+
+    def _clears(self, order: Order, key: ClaimKey, now: int) -> int:
+        """K by that time, clearings never lowering it."""
+        money = order.money
+        owed = money["owed"].get(key, 0) if money else 0
+        not_due = sum(amount for at, amount in order.due.get(key, ()) if at > now)
+        held = self._held(order, key)
+        return max(order.cleared.get(key, 0), owed - held - not_due)
+
+    def _next_due(self, order: Order) -> int | None:
+        times = {at for steps in order.due.values() for at, _ in steps}
+        for time in sorted(times):
+            if any(self._clears(order, key, time) > order.cleared.get(key, 0) for key in order.due):
+                return time
+        return None
+
+    def clear(self, now: int) -> Change:
+        """The worker clears everything that is due."""
+        changed: Change = {}
+        for order in self.orders.values():
+            if order.next_due is None or order.next_due > now:
+                continue
+            for key in order.due:
+                raised = self._clears(order, key, now)
+                if raised > order.cleared.get(key, 0):
+                    order.cleared[key] = raised
+                    order.has_cleared = True
+            _add(changed, self._post(order))
+        return changed
+
+    # Payouts ----------------------------------------------------------------------------------------------------------
+
+    def available(self, payee: str, currency: str) -> int:
+        return self.balances.get((f"payee:{payee}:available", currency), 0)
+
+    def take_account(self, account: Facts) -> None:
+        """Where a payee is paid to from now on; the same again is no change."""
+        key = account["payee"], account["currency"]
+        known = self.accounts.get(key)
+        same = known is not None and all(known[name] == account[name] for name in ("details", "minimum"))
+        if not same:
+            self.accounts[key] = account | {"version": 1 if known is None else known["version"] + 1}
+
+    def plan_payout(self, payee: str, currency: str, amount: int | None) -> int | str:
+        """What a payout would reserve, or the name of the refusal."""
+        account = self.accounts.get((payee, currency))
+        if account is None:
+            return "no-payout-account"
+        available = self.available(payee, currency)
+        if available <= 0 or (amount is not None and amount > available):
+            return "insufficient-funds"
+        planned = available if amount is None else amount
+        return "below-minimum" if planned < (account["minimum"] or 1) else planned
+
+    def request_payout(self, id_: str, payee: str, currency: str, amount: int) -> Change:
+        self.payouts[id_] = {"payee": payee, "currency": currency, "amount": amount, "status": "requested", "attempt": 0}
+        return self._move(id_, f"payee:{payee}:available", f"payee:{payee}:in_transit", amount)
+
+    def decide_payout(self, id_: str, status: str) -> Change:
+        """People approve, hold, reject or cancel it; the account is copied at approval."""
+        payout = self.payouts[id_]
+        payout["status"] = status
+        if status == "approved":
+            payout["account"] = self.accounts[payout["payee"], payout["currency"]]["version"]
+        return self._release(id_) if status in {"rejected", "cancelled"} else {}
+
+    def worker_paid(self, told: Sequence[Facts]) -> Change:
+        """The worker submitted what was approved, unless its account changed since, and asked about the rest; `told`
+        is what the provider said, in order: payout, attempt, outcome, passing, fee."""
+        changed: Change = {}
+        for id_, payout in self.payouts.items():
+            if payout["status"] == "approved":
+                self._submit(id_, payout, changed)
+        for report in told:
+            payout = self.payouts[report["payout"]]
+            if payout["status"] == "approved" and report["attempt"] > payout["attempt"]:
+                self._submit(report["payout"], payout, changed)
+            if report["attempt"] == payout["attempt"] and payout["status"] in {"submitted", "in_transit", "paid"}:
+                _add(changed, self._follow(report["payout"], payout, report))
+        return changed
+
+    def _submit(self, id_: str, payout: Facts, changed: Change) -> None:
+        if self.accounts[payout["payee"], payout["currency"]]["version"] != payout["account"]:
+            payout["status"] = "cancelled"
+            _add(changed, self._release(id_))
+        else:
+            payout |= {"status": "submitted", "attempt": payout["attempt"] + 1}
+
+    def _follow(self, id_: str, payout: Facts, report: Facts) -> Change:
+        changed: Change = {}
+        outcome = report["outcome"]
+        if outcome == "pending" and payout["status"] == "submitted":
+            payout["status"] = "in_transit"
+        if outcome == "failed":
+            payout["status"] = "approved" if report["passing"] and payout["attempt"] < _MOST_ATTEMPTS else "failed"
+            return self._release(id_) if payout["status"] == "failed" else {}
+        if outcome in {"paid", "returned"} and payout["status"] != "paid":
+            payout["status"] = "paid"
+            transit, cash = f"payee:{payout['payee']}:in_transit", "processor:sandbox:cash"
+            _add(changed, self._move(id_, transit, cash, payout["amount"]))
+            _add(changed, self._move(id_, "platform:expense", cash, report["fee"]))
+        if outcome == "returned":
+            payout["status"] = "returned"
+            available = f"payee:{payout['payee']}:available"
+            _add(changed, self._move(id_, "processor:sandbox:cash", available, payout["amount"]))
+        return changed
+
+    def _release(self, id_: str) -> Change:
+        """The money is available again."""
+        payee, amount = self.payouts[id_]["payee"], self.payouts[id_]["amount"]
+        return self._move(id_, f"payee:{payee}:in_transit", f"payee:{payee}:available", amount)
+
+    def _move(self, id_: str, debit: str, credit: str, amount: int) -> Change:
+        currency = self.payouts[id_]["currency"]
+        return self._book({(debit, currency): -amount, (credit, currency): amount} if amount else {})
+
+    def _book(self, changed: Change) -> Change:
+        _add(self.balances, changed)
+        return changed
+
+
+def _add(total: Change, change: Change) -> None:
+    for key, amount in change.items():
+        total[key] = total.get(key, 0) + amount

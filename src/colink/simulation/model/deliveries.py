@@ -1,0 +1,147 @@
+"""What a Shopify body says, as plain dictionaries; and the merge of everything an order's store ever said.
+
+The merge keeps all snapshots and all refunds. What was known at a time is a part of them, so money and due times are
+functions of the set that arrived. Semantics section 2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from colink.simulation.model.amounts import fine, minor, seconds
+
+Facts = dict[str, Any]
+
+_RANK = ("pending", "authorized", "expired", "partially_paid", "paid", "partially_refunded", "refunded", "voided")
+_TRANSACTION_RANK = {"pending": 0, "success": 1, "failure": 2, "error": 2}
+
+
+def read_order(body: bytes) -> Facts:
+    """A snapshot: amounts in minor units, times in seconds."""
+    told = json.loads(body)
+    currency = told["currency"]
+    status = told["financial_status"]
+    settled = fine(told.get("total_outstanding")) == 0
+    updated_at = seconds(told["updated_at"])
+    refunds = [read_refund(refund, currency) for refund in told.get("refunds", ())]
+    return {
+        "version": (updated_at, _RANK.index(status), len(refunds), hashlib.sha256(body).hexdigest()),
+        "id": str(told["id"]),
+        "currency": currency,
+        "placed_at": seconds(told["created_at"]),
+        "updated_at": updated_at,
+        "status": status,
+        "gone": told.get("cancelled_at") is not None or status in {"voided", "expired"},
+        "paid_in_full": status == "paid" or (status in {"partially_refunded", "refunded"} and settled),
+        "test": bool(told.get("test")),
+        "taxes_included": bool(told.get("taxes_included")),
+        "total": minor(fine(told["total_price"]), currency),
+        "lines": sorted(
+            (_line(line, currency, bool(told.get("taxes_included"))) for line in told["line_items"]), key=_by_id
+        ),
+        "refunds": refunds,
+        "clicks": [pair["value"] for pair in told["note_attributes"] if pair["name"] == "colink_ref"],
+        "visitors": [pair["value"] for pair in told["note_attributes"] if pair["name"] == "colink_vid"],
+        "coupons": [
+            (code["code"].lower(), minor(fine(code["amount"]), currency), place)
+            for place, code in enumerate(told["discount_codes"])
+        ],
+        "email": told["email"].strip().lower(),
+    }
+
+
+def _line(line: Facts, currency: str, taxes_included: bool) -> Facts:  # noqa: FBT001 - as told
+    exact = fine(line["price"]) * line["quantity"] - sum(fine(each["amount"]) for each in line["discount_allocations"])
+    if taxes_included:
+        exact -= sum(fine(each["price"]) for each in line["tax_lines"])
+    no_base = line.get("gift_card") or line.get("tip") is not None
+    return {
+        "id": str(line["id"]),
+        "base": 0 if no_base else minor(exact, currency),
+        "no_base": bool(no_base),
+        "quantity": line["quantity"],
+        "current": line.get("current_quantity"),
+        "product": None if line.get("product_id") is None else str(line["product_id"]),
+        "variant": None if line.get("variant_id") is None else str(line["variant_id"]),
+    }
+
+
+def _by_id(line: Facts) -> tuple[int, int, str]:
+    return (0, int(line["id"]), "") if line["id"].isdigit() else (1, 0, line["id"])
+
+
+def read_refund(told: Facts, currency: str) -> Facts:
+    discrepancies = [each for each in told["order_adjustments"] if each["kind"] == "refund_discrepancy"]
+    return {
+        "id": str(told["id"]),
+        "at": seconds(told["processed_at"]),
+        "lines": [
+            (
+                str(line["line_item_id"]),
+                line["quantity"],
+                minor(fine(line["subtotal"]), currency),
+                minor(fine(line["total_tax"]), currency),
+            )
+            for line in told["refund_line_items"]
+        ],
+        "amount_only": sum(max(-minor(fine(each["amount"]), currency), 0) for each in discrepancies),
+        "detail": len(told["refund_line_items"]) + len(told["order_adjustments"]) + len(told["refund_shipping_lines"]),
+        "transactions": {
+            str(each["id"]): (each["status"], minor(fine(each["amount"]), currency))
+            for each in told["transactions"]
+            if each["kind"] == "refund" and fine(each["amount"])
+        },
+    }
+
+
+class Told:
+    """Everything that has arrived about one order."""
+
+    def __init__(self) -> None:
+        self.snapshots: dict[tuple[Any, ...], Facts] = {}
+        self.refunds: dict[str, Facts] = {}
+
+    def take_snapshot(self, snapshot: Facts) -> None:
+        self.snapshots[snapshot["version"]] = snapshot
+        for refund in snapshot["refunds"]:
+            self.take_refund(refund)
+
+    def take_refund(self, refund: Facts) -> None:
+        """Of two contents the one with more parts; the earliest time; transactions united, each as far as it got."""
+        known = self.refunds.get(refund["id"])
+        if known is None:
+            self.refunds[refund["id"]] = refund
+            return
+        fuller = refund if refund["detail"] > known["detail"] else known
+        transactions = dict(known["transactions"])
+        for id_, told in refund["transactions"].items():
+            before = transactions.get(id_)
+            if before is None or _TRANSACTION_RANK[told[0]] > _TRANSACTION_RANK[before[0]]:
+                transactions[id_] = told
+        at = min(known["at"], refund["at"])
+        self.refunds[refund["id"]] = fuller | {"at": at, "transactions": transactions}
+
+    @property
+    def in_order(self) -> list[Facts]:
+        return [self.snapshots[version] for version in sorted(self.snapshots)]
+
+    @property
+    def paid_at(self) -> int | None:
+        return min((each["updated_at"] for each in self.snapshots.values() if each["paid_in_full"]), default=None)
+
+    def moments(self) -> list[int]:
+        """The times from payment on at which something may have changed, had everything been told when it happened."""
+        paid_at = self.paid_at
+        if paid_at is None:
+            return []
+        times = {each["updated_at"] for each in self.snapshots.values()}
+        times |= {each["at"] for each in self.refunds.values()}
+        return sorted({max(time, paid_at) for time in times})
+
+    def known_at(self, moment: int) -> tuple[list[Facts], list[Facts]]:
+        """Snapshots in the order of their versions, and refunds in the order in which they count."""
+        snapshots = [each for each in self.in_order if each["updated_at"] <= moment]
+        refunds = [each for each in self.refunds.values() if each["at"] <= moment]
+        return snapshots, sorted(refunds, key=lambda each: (each["at"], int(each["id"])))

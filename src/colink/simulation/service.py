@@ -1,0 +1,176 @@
+"""The service under simulation: the real committers, connector, worker jobs, projections and auditor, in this process.
+
+    Service.open -> deliver, touch, submit, clear, pay ... -> crash (thrown away as it stands) or close
+
+One batch is in flight at a time, so that a seed gives the same log every time; the clock, the ids and the provider come
+in from outside and outlive the service. HTTP is left out for speed: what a route does beyond this is tested elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from colink.adapters.archive_files import ArchiveFiles
+from colink.adapters.postgres.append import TRACKING
+from colink.adapters.postgres.committer import Committer
+from colink.adapters.postgres.installation import Installation, read_installation
+from colink.adapters.postgres.mapper import EventMapper
+from colink.adapters.postgres.orders import PostgresOrders
+from colink.adapters.postgres.pool import AsyncPool, create_pool
+from colink.adapters.postgres.sealer import Sealer
+from colink.adapters.postgres.tracking_archive import ArchivedEvents
+from colink.adapters.sealing_keys import KeyFolder
+from colink.adapters.stores.shopify import ShopifyConnector
+from colink.application.deliveries import Arrival, receive_delivery
+from colink.application.jobs import clearing_job
+from colink.application.payout_jobs import PayoutDesk
+from colink.application.payout_rails import PayoutRail
+from colink.application.ports import Clock, Command, IdFactory, Recorded
+from colink.domain.audit.report import Report
+from colink.domain.errors import Unauthorized
+from colink.domain.organizations import StoreDetails
+from colink.domain.payout_accounts import Rail
+from colink.domain.sealing.encoding import origin_of
+from colink.projections.attribution_report import AttributionReport
+from colink.projections.audit import verify
+from colink.projections.engine import ProjectionEngine
+from colink.projections.leaderboard import Leaderboard
+from colink.projections.orders import due_orders
+from colink.projections.payout_queue import PayoutTables
+from colink.simulation.faults import BreakingPool, Faults
+
+Outcome = Recorded | Exception
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What outlives a crash. `pepper` keys the hashes of buyers' addresses; `keys` is a folder for sealing keys."""
+
+    dsn: str
+    clock: Clock
+    ids: IdFactory
+    rail: PayoutRail
+    pepper: bytes
+    keys: Path
+    faults: Faults
+
+
+class Service:
+    """One life of the service, between two crashes."""
+
+    def __init__(self, world: World, pool: AsyncPool, commands: AsyncPool, touches: AsyncPool, log_id: str) -> None:
+        self._world = world
+        self.pool = pool
+        self._pools = (pool, commands, touches)
+        self.commerce = Committer(BreakingPool(commands, world.faults), world.clock)
+        self.tracking = Committer(touches, world.clock, log=TRACKING)
+        self.connector = ShopifyConnector(pepper=world.pepper)
+        self.mapper = EventMapper()
+        self.orders = PostgresOrders(pool, self.mapper)
+        self.engine = ProjectionEngine(
+            pool,
+            [AttributionReport(), Leaderboard()],
+            self.mapper.newest,
+            open_archive=lambda: ArchivedEvents(ArchiveFiles(world.keys / "objects")),
+        )
+        origin = origin_of(log_id)
+        self._keys = KeyFolder(world.keys, origin=origin)
+        self._sealer = Sealer(pool, self._keys, world.clock, origin=origin)
+        self._clear = clearing_job(self.commerce, self._due, world.clock)
+        self.desk = self._desk()
+
+    @classmethod
+    async def open(cls, world: World) -> Service:
+        installation: Installation = await asyncio.to_thread(read_installation, world.dsn)
+        pools = (
+            create_pool(world.dsn, min_size=1, max_size=6),
+            create_pool(world.dsn, max_size=1, for_commands=True),
+            create_pool(world.dsn, max_size=1, for_commands=True),
+        )
+        for pool in pools:
+            await pool.open(wait=True)
+        service = cls(world, *pools, installation.log_id)
+        await service.commerce.start()
+        await service.tracking.start()
+        await service.engine.register()
+        return service
+
+    async def close(self) -> None:
+        await self.commerce.stop()
+        await self.tracking.stop()
+        for pool in self._pools:
+            await pool.close()
+
+    async def crash(self) -> None:
+        """Throw it away as it stands: nothing is finished, nobody is answered."""
+        own = {asyncio.current_task()}
+        for task in asyncio.all_tasks() - own:
+            if (task.get_name() or "").startswith(("committer:", "batch")):
+                task.cancel()
+        for pool in self._pools:
+            with suppress(Exception):
+                await pool.close(timeout=1.0)
+
+    def _desk(self) -> PayoutDesk:
+        return PayoutDesk(
+            bus=self.commerce,
+            queue=PayoutTables(pool=self.pool),
+            rails={Rail.SANDBOX: self._world.rail},
+            ids=self._world.ids,
+            clock=self._world.clock,
+            automatic_approval=False,
+        )
+
+    async def _due(self, now: datetime, limit: int) -> Sequence[str]:
+        async with self.pool.connection() as connection:
+            return await due_orders(connection, now=now, limit=limit)
+
+    # What happens to a service ----------------------------------------------------------------------------------------
+
+    async def deliver(
+        self, store: StoreDetails, secret: str, headers: Mapping[str, str], body: bytes, *, at: datetime
+    ) -> Recorded:
+        """A webhook, from its signature on. Raises Unauthorized for a wrong one."""
+        names = self.connector.headers
+        if not self.connector.verify(body, headers, [secret]):
+            msg = "the signature does not fit"
+            raise Unauthorized(msg)
+        arrival = Arrival(
+            topic=headers[names.topic],
+            delivery_id=headers[names.delivery_id],
+            headers={name: value for name, value in headers.items() if name in names.kept},
+            body=body,
+            received_at=at,
+        )
+        return await receive_delivery(arrival, store=store, connector=self.connector, bus=self.commerce)
+
+    async def submit(self, commands: Sequence[Command]) -> list[Outcome]:
+        return list(await self.commerce.submit_many(commands))
+
+    async def touch(self, commands: Sequence[Command]) -> list[Outcome]:
+        return list(await self.tracking.submit_many(commands))
+
+    async def clear(self) -> int:
+        """The worker's clearing, until nothing is due."""
+        cleared = 0
+        while done := await self._clear():
+            cleared += done
+        return cleared
+
+    async def pay(self) -> int:
+        """The worker's payout jobs: submit what is approved, ask about what is at the provider, and about what was
+        paid."""
+        return await self.desk.submit_approved() + await self.desk.follow_up() + await self.desk.recheck_paid()
+
+    async def verify(self) -> Report:
+        """Seal, and verify the whole log."""
+        while await self._sealer.run():
+            pass
+        await self.engine.run_until_caught_up()
+        async with self.pool.connection() as connection:
+            return await verify(connection, self.mapper.event)
