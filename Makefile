@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | gaps | crash | soak | golden | docs | lock | clean
+# make demo | test | lint | bench | simulate | gaps | crash | soak | golden | docs | lock | clean
 # The first one that needs it installs what is locked into .venv.
 
 SHELL := /bin/bash
@@ -6,7 +6,7 @@ PYTHON_IN_VENV := .venv/bin/python
 WORKERS ?= 2
 SOURCES := src tests bench
 
-.PHONY: demo test gaps crash soak lint bench golden docs lock clean
+.PHONY: demo test simulate gaps crash soak lint bench golden docs lock clean
 
 demo: .venv/.runtime
 	.venv/bin/colink demo
@@ -24,6 +24,10 @@ crash: .venv/.dev
 
 soak: .venv/.dev
 	$(PYTHON_IN_VENV) -m tests.torture.soak --orders 60000
+
+# Long form of tests/simulation: 200 businesses of 5,000 steps, on as many cores as tests get.
+simulate: .venv/.dev
+	.venv/bin/colink simulate --seed 1 --seeds 200 --steps 5000 --processes $(WORKERS)
 
 lint: .venv/.dev
 	.venv/bin/ruff check $(wildcard $(SOURCES))

@@ -68,6 +68,7 @@ from colink.projections.log_tail import LogTail
 from colink.projections.log_watch import LogWatch
 from colink.projections.payout_queue import PayoutTables
 from colink.projections.true_ups import TrueUps
+from colink.simulation.command import Simulator
 
 if TYPE_CHECKING:
     from colink.adapters.tracing import Tracing
@@ -479,6 +480,7 @@ def wiring() -> Wiring:
         back_up=back_up,
         restore=restore,
         known_verifiers=lambda settings: known_verifiers(key_folder(settings)),
+        simulate=Simulator(),
     )
 
 

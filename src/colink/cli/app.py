@@ -16,7 +16,21 @@ from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 from rich.markup import escape
 
-from colink.cli import audit, db, inbox, keys, ledger, logs, payouts, projections, serve, tracking, up, worker
+from colink.cli import (
+    audit,
+    db,
+    inbox,
+    keys,
+    ledger,
+    logs,
+    payouts,
+    projections,
+    serve,
+    simulate,
+    tracking,
+    up,
+    worker,
+)
 from colink.cli.demo import command as demo
 from colink.cli.output import notes
 from colink.cli.wiring import Wiring
@@ -24,7 +38,7 @@ from colink.config import SettingsError
 from colink.domain.errors import ColinkError
 
 WRONG_USE = 2
-_GROUPS = (demo, up, serve, worker, audit, ledger, payouts, inbox, projections, tracking, keys, db)
+_GROUPS = (demo, up, serve, worker, audit, ledger, payouts, inbox, projections, tracking, keys, db, simulate)
 
 
 def build_cli(wiring: Wiring) -> typer.Typer:

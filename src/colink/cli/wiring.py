@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +103,49 @@ class RunningColink(Protocol):
         """Let answers that never end by themselves come to their end."""
 
 
+class SeedOutcome(Protocol):
+    """What became of a simulated seed. `failure`: what differed, at step `failed_at`; None: nothing."""
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def failure(self) -> str | None: ...
+
+    @property
+    def failed_at(self) -> int | None: ...
+
+    @property
+    def events(self) -> int: ...
+
+    @property
+    def orders(self) -> int: ...
+
+    @property
+    def payouts(self) -> int: ...
+
+    @property
+    def crashes(self) -> int: ...
+
+    @property
+    def digest(self) -> str:
+        """Of every event: a seed lives the same life every time."""
+
+
+class Simulator(Protocol):
+    """Lives seeds on a server of its own (docs/testing.md)."""
+
+    def __call__(
+        self, settings: Settings, seeds: Sequence[int], *, steps: int, processes: int, progress: Callable[[int], None]
+    ) -> Iterator[SeedOutcome]: ...
+
+    def shortest(self, settings: Settings, *, seed: int, steps: int) -> SeedOutcome | None:
+        """The run of a failing seed with the fewest steps that fails; None where it does not fail."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
     """How the command line gets at the application. `open_colink` migrates and opens; `migrate` and `schema_state`
@@ -117,3 +160,4 @@ class Wiring:
     back_up: Callable[[Settings, Path], None]
     restore: Callable[[Settings, Path], SchemaState]
     known_verifiers: Callable[[Settings], Sequence[VerifierKey]]
+    simulate: Simulator

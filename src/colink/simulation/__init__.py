@@ -1,1 +1,1 @@
-"""Whole businesses lived in minutes: a random world, the real service on a real database, and a model that predicts."""
+"""Whole businesses lived in minutes: a random world, the real service and database, and a model."""

@@ -79,6 +79,9 @@ class Business:
                 yield self._link(creator)
         for _ in range(self.random.randint(2, 6)):
             yield self.new_coupon()
+        yield from self._payout_accounts()
+
+    def _payout_accounts(self) -> Iterator[Change]:
         self.payees = [
             (payee["id"], currency)
             for payee in (*self.organizations, *self.creators)
@@ -93,7 +96,7 @@ class Business:
         return f"{prefix}_{self._numbers}"
 
     def _organization(self, id_: str) -> Change:
-        facts = {
+        facts: Facts = {
             "id": id_,
             "fee_bps": self.random.choice([0, 250, 500, 1000, 333]),
             "hold_days": self.random.choice([0, 1, 7, 14, 14, 21]),
@@ -269,7 +272,9 @@ class Business:
         start = random.choice([None, None, None, 0, 20, 60])
         end = random.choice([None, None, None, 90, 120])
         return {
-            "rate_bps": None if fixed else random.choice([0, 500, 1000, 1500, 1234, 10_000 - organization["fee_bps"]]),
+            "rate_bps": None
+            if fixed
+            else random.choice([0, 500, 1000, 1500, 1234, 10_000 - organization["fee_bps"]]),
             "fixed": fixed,
             "currency": currency,
             "from": None if start is None else _seconds(START + timedelta(days=start)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -16,7 +17,9 @@ from colink.simulation.model.books import Books, Change
 _ENTRIES = """
     select position, account, currency, amount from colink.entries where position > %s order by position, ordinal
 """
-_EVENTS = "select count(*), coalesce(min(position), 0), coalesce(max(position), 0) from colink.events where position > %s"
+_EVENTS = (
+    "select count(*), coalesce(min(position), 0), coalesce(max(position), 0) from colink.events where position > %s"
+)
 _BALANCES = "select account, currency, amount from colink.balances where amount <> 0"
 _PAYOUTS = "select payout_id, payee_id, currency, amount, status, stretches from colink.payouts"
 _RELEASED = frozenset({"rejected", "cancelled", "failed", "returned"})
@@ -49,7 +52,9 @@ class Watch:
             entries = await (await connection.execute(_ENTRIES, (self.position,))).fetchall()
             counted = await (await connection.execute(_EVENTS, (self.position,))).fetchone()
             stored = await (await connection.execute(_BALANCES)).fetchall()
-        if counted is None or (counted[0] and (counted[1], counted[2]) != (self.position + 1, self.position + counted[0])):
+        if counted is None or (
+            counted[0] and (counted[1], counted[2]) != (self.position + 1, self.position + counted[0])
+        ):
             msg = f"positions after {self.position} have gaps: {counted}"
             raise Differs(msg)
         self._each_step(entries, steps)
@@ -128,7 +133,7 @@ async def compare_payouts(pool: AsyncPool, books: Books, paid: Mapping[str, int]
             taken[payee, currency] += [(part["start"], part["end"]) for part in _decoded(stretches)]
     for payee, parts in taken.items():
         parts.sort()
-        if any(later[0] < earlier[1] for earlier, later in zip(parts, parts[1:], strict=False)):
+        if any(later[0] < earlier[1] for earlier, later in pairwise(parts)):
             msg = f"money of {payee} is promised twice: {parts}"
             raise Differs(msg)
     twice = {payout_id: times for payout_id, times in paid.items() if times > 1}
@@ -139,7 +144,8 @@ async def compare_payouts(pool: AsyncPool, books: Books, paid: Mapping[str, int]
 
 def _decoded(stretches: str) -> Sequence[Mapping[str, int]]:
     return [
-        part if isinstance(part, dict) else {"start": part[0], "end": part[1]} for part in msgspec.json.decode(stretches)
+        part if isinstance(part, dict) else {"start": part[0], "end": part[1]}
+        for part in msgspec.json.decode(stretches)
     ]
 
 

@@ -1,7 +1,7 @@
 """What goes wrong on purpose, and exactly where: before an append, or between its commit and its answer.
 
-A `Killed` is no Exception: nothing handles it, as nothing handles a SIGKILL. It ends the task that it is raised in, and
-the simulator throws the service away.
+A `Killed` is no Exception: nothing handles it, as nothing handles a SIGKILL. It ends the task that it is raised in,
+and the simulator throws the service away.
 """
 
 from __future__ import annotations

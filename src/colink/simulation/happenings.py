@@ -1,4 +1,4 @@
-"""What happens in a simulated business and when: shoppers, orders, deliveries that are late, doubled, lost and polled.
+"""What happens in a simulated business and when: shoppers, orders, deliveries late, doubled, lost and polled.
 
 Everything is drawn from one Random. `advance` moves the virtual clock and gives what reaches the service by then; it
 knows nothing of the service.
@@ -136,7 +136,8 @@ class Happenings:
         own = [coupon["code"] for coupon in self.business.coupons if coupon["store"] == store["id"]]
         draw = self.random.random()
         if own and draw < 0.2:
-            return self.random.choice([str.upper, str.lower, str])(self.random.choice(own))
+            code = str(self.random.choice(own))
+            return self.random.choice([code, code.upper(), code.lower()])
         return "NOBODYS" if draw > 0.95 else None
 
     def _email(self) -> str | None:

@@ -40,9 +40,10 @@ from colink.domain.payouts import BelowMinimum, NoPayoutAccount, ProviderOutcome
 from colink.domain.tracking import LinkDetails, SetAside
 from colink.simulation.business import SECRET, Business, Change
 from colink.simulation.checks import Differs, Step, Watch, compare_order, compare_payouts
-from colink.simulation.faults import Fault, Faults, Killed
-from colink.simulation.happenings import Arrivals, Happenings, SeededIds, VirtualClock
+from colink.simulation.faults import Fault, Killed
+from colink.simulation.happenings import Arrivals, Happenings, VirtualClock
 from colink.simulation.model.books import Books
+from colink.simulation.model.books import Change as Moved
 from colink.simulation.provider import SimulatedProvider
 from colink.simulation.sales import Told
 from colink.simulation.service import Service, World
@@ -119,7 +120,7 @@ class Run:
         await self.service.close()
         return outcome
 
-    # The course of a seed ---------------------------------------------------------------------------------------------
+    # The course of a seed -----------------------------------------------------------------------------------------
 
     async def _begin(self) -> None:
         for change in self.business.begin():
@@ -157,7 +158,7 @@ class Run:
         for at in range(0, len(arrivals.deliveries), _BATCH):
             await self._deliver(arrivals.deliveries[at : at + _BATCH])
 
-    # Steps ------------------------------------------------------------------------------------------------------------
+    # Steps --------------------------------------------------------------------------------------------------------
 
     async def _configure(self, change: Change) -> None:
         recorded = await self._command(change.command)
@@ -246,10 +247,13 @@ class Run:
     async def _clear(self) -> None:
         if self.random.random() < 0.03:
             self.world.faults.next = self.random.choice(list(Fault))
-        await self._surviving(lambda: self.service.clear())
+        await self._surviving(self._worker_clears)
         self.world.faults.next = None
         change = self.books.clear(int(self.clock.time.timestamp()))
         await self._job("clearing", change)
+
+    async def _worker_clears(self) -> None:
+        await self.service.clear()
 
     async def _pay(self) -> None:
         if self.random.random() < 0.05:
@@ -297,7 +301,9 @@ class Run:
         available = self.books.available(payee, currency)
         amount = None
         if available > 1 and self.random.random() < 0.4:
-            amount = self.random.choice([1, available - 1, available, available + 1, self.random.randint(1, available)])
+            amount = self.random.choice(
+                [1, available - 1, available, available + 1, self.random.randint(1, available)]
+            )
         payout_id = self.world.ids("pyt")
         expected = self.books.plan_payout(payee, currency, amount)
         command = RequestPayout(
@@ -369,7 +375,7 @@ class Run:
         self._keys += 1
         return Idempotency(scope="simulation", key=str(self._keys), request_digest=str(self._keys))
 
-    # Crashes ----------------------------------------------------------------------------------------------------------
+    # Crashes ------------------------------------------------------------------------------------------------------
 
     _interrupt_at: str = ""
 
@@ -404,13 +410,13 @@ class Run:
         self.crashes += 1
         self.service = await Service.open(self.world)
 
-    # Comparing --------------------------------------------------------------------------------------------------------
+    # Comparing ----------------------------------------------------------------------------------------------------
 
-    def _step(self, what: str, expected: Facts, position: int | None) -> None:
+    def _step(self, what: str, expected: Moved, position: int | None) -> None:
         self.done += 1
         self._pending.append(Step(number=self.done, what=what, expected=expected, position=position))
 
-    async def _job(self, what: str, expected: Facts) -> None:
+    async def _job(self, what: str, expected: Moved) -> None:
         """A worker's job answers no position: all that it wrote is its step."""
         async with self.service.pool.connection() as connection:
             row = await (await connection.execute("select position from colink.log_head")).fetchone()

@@ -1,4 +1,4 @@
-"""What a shop tells of one order over its life, as Shopify bodies: late payment, edits, refunds of every kind, cancels.
+"""What a shop tells of one order over its life, as Shopify bodies: late payment, edits, refunds of every kind.
 
 A `Sale` knows nothing of CoLink; each thing that happens to it gives the deliveries that Shopify would send.
 """

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import multiprocessing
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +86,43 @@ def quiet() -> Iterator[None]:
 
 def _drop(_logger: object, _method: str, _event: object) -> str:
     raise structlog.DropEvent
+
+
+def simulate_all(
+    folder: Path, seeds: Sequence[int], *, steps: int, processes: int, progress: Progress = _nobody
+) -> Iterator[Outcome]:
+    """Live seeds, so many at once, on a server in `folder`; their outcomes in the order of the seeds. `progress` is
+    told the steps of a seed as it goes, where there is one process."""
+    with ground(folder) as place:
+        if processes == 1:
+            for seed in seeds:
+                yield simulate(place, seed=seed, steps=steps, progress=progress)
+            return
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, mp_context=spawn) as executor:
+            yield from executor.map(_simulate_in, itertools.repeat(folder), seeds, itertools.repeat(steps))
+
+
+def _simulate_in(folder: Path, seed: int, steps: int) -> Outcome:
+    """In a process of its own."""
+    with ground(folder) as place:
+        return simulate(place, seed=seed, steps=steps)
+
+
+def shortest(folder: Path, *, seed: int, steps: int) -> Outcome | None:
+    """The run of a seed with the fewest steps that fails, found by halving; None where it does not fail. A run of
+    fewer steps is the same up to its end, where all that was begun comes to its own end."""
+    with ground(folder) as place:
+        failing, passing = simulate(place, seed=seed, steps=steps), 0
+        if failing.failure is None:
+            return None
+        while failing.steps - passing > 1:
+            tried = simulate(place, seed=seed, steps=(failing.steps + passing) // 2)
+            if tried.failure is None:
+                passing = tried.steps
+            else:
+                failing = tried
+        return failing
 
 
 def simulate(place: Ground, *, seed: int, steps: int, progress: Progress = _nobody) -> Outcome:

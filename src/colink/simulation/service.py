@@ -1,9 +1,10 @@
-"""The service under simulation: the real committers, connector, worker jobs, projections and auditor, in this process.
+"""The service under simulation: the real committers, connector, worker jobs, reports and auditor, in this process.
 
     Service.open -> deliver, touch, submit, clear, pay ... -> crash (thrown away as it stands) or close
 
-One batch is in flight at a time, so that a seed gives the same log every time; the clock, the ids and the provider come
-in from outside and outlive the service. HTTP is left out for speed: what a route does beyond this is tested elsewhere.
+One batch is in flight at a time, so that a seed gives the same log every time; the clock, the ids and the provider
+come in from outside and outlive the service. HTTP is left out for speed: what a route does beyond this is tested
+elsewhere.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ class Service:
         async with self.pool.connection() as connection:
             return await due_orders(connection, now=now, limit=limit)
 
-    # What happens to a service ----------------------------------------------------------------------------------------
+    # What happens to a service ------------------------------------------------------------------------------------
 
     async def deliver(
         self, store: StoreDetails, secret: str, headers: Mapping[str, str], body: bytes, *, at: datetime

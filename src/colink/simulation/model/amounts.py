@@ -7,6 +7,8 @@ from datetime import datetime
 
 DECIMALS = {"JPY": 0, "VND": 0, "MYR": 2, "SGD": 2, "KWD": 3}
 _FINE = 6  # decimals of a major unit that amounts are summed with before they are rounded
+_MAJOR = 1_000_000
+_SCALE = {currency: int(f"1{'0' * (_FINE - decimals)}") for currency, decimals in DECIMALS.items()}
 
 
 def half_even(numerator: int, denominator: int) -> int:
@@ -18,8 +20,8 @@ def half_even(numerator: int, denominator: int) -> int:
 
 
 def shared_out(total: int, weights: Sequence[int]) -> list[int]:
-    """`total` in proportion to the weights, floored; what is left goes to the largest remainders, ties to the earlier.
-    All weights zero: nothing is shared out."""
+    """`total` in proportion to the weights, floored; what is left goes to the largest remainders, ties to the
+    earlier. All weights zero: nothing is shared out."""
     weight = sum(weights)
     if weight == 0:
         return [0] * len(weights)
@@ -37,12 +39,12 @@ def fine(text: str | None) -> int:
         return 0
     sign = -1 if text.startswith("-") else 1
     whole, _, part = text.lstrip("-").partition(".")
-    return sign * (int(whole) * 10**_FINE + int(part.ljust(_FINE, "0") or 0))
+    return sign * (int(whole) * _MAJOR + int(part.ljust(_FINE, "0") or 0))
 
 
 def minor(millionths: int, currency: str) -> int:
     """Minor units, rounded once."""
-    return half_even(millionths, int(10 ** (_FINE - DECIMALS[currency])))
+    return half_even(millionths, _SCALE[currency])
 
 
 def seconds(text: str) -> int:

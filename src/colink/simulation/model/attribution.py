@@ -1,7 +1,7 @@
 """Whom an order is credited to, and by which rule. Semantics sections 3 and 4.
 
-`Knowledge` is what was ever configured and clicked, in the order in which it became known; orders remember how much of
-it there was when they were first decided.
+`Knowledge` is what was ever configured and clicked, in the order in which it became known; orders remember how much
+of it there was when they were first decided.
 """
 
 from __future__ import annotations
@@ -53,9 +53,7 @@ class Knowledge:
         return list(found.values())
 
 
-def credited(
-    knowledge: Knowledge, store: Facts, snapshots: Sequence[Facts], extent: tuple[int, int]
-) -> Facts:
+def credited(knowledge: Knowledge, store: Facts, snapshots: Sequence[Facts], extent: tuple[int, int]) -> Facts:
     """`{creator, campaign, own_link}`; creator None: nobody. `extent`: what was known at the first decision."""
     placed_at = snapshots[0]["placed_at"]
     emails = {each["email"] for each in snapshots if each["email"]}
@@ -73,7 +71,11 @@ def credited(
     if winner is None:
         return {"creator": None, "campaign": None, "own_link": False}
     own = knowledge.creators[winner["creator"]]["email"]
-    return {"creator": winner["creator"], "campaign": winner["campaign"], "own_link": own is not None and own in emails}
+    return {
+        "creator": winner["creator"],
+        "campaign": winner["campaign"],
+        "own_link": own is not None and own in emails,
+    }
 
 
 def _best_coupon(coupons: Sequence[Facts], store: Facts, snapshots: Sequence[Facts]) -> Facts | None:
@@ -98,11 +100,18 @@ def _may_count(knowledge: Knowledge, touch: Facts, store: Facts, placed_at: int)
     else:
         ours = campaign["organization"] == store["organization"]
         hours = campaign["click_hours"] if touch["kind"] == "click" else campaign["view_hours"]
-    return ours and placed_at - touch["at"] <= hours * 3600
+    return bool(ours) and placed_at - touch["at"] <= hours * 3600
 
 
 def rule_for(
-    rules: Sequence[Facts], line: Facts, *, credit: Facts, store: Facts, campaign: Facts | None, currency: str, at: int
+    rules: Sequence[Facts],
+    line: Facts,
+    *,
+    credit: Facts,
+    store: Facts,
+    campaign: Facts | None,
+    currency: str,
+    at: int,
 ) -> Facts | None:
     """The first match: scope, then a creator's own, then the latest start, then the latest known. `rules` are those
     of the organisation that were known, in order."""

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from colink.simulation.model.attribution import Knowledge, credited, rule_for
 from colink.simulation.model.deliveries import Facts, Told, read_order, read_refund
@@ -47,7 +46,7 @@ class Books:
         self.payouts: dict[str, Facts] = {}
         self.accounts: dict[tuple[str, str], Facts] = {}
 
-    # Deliveries -------------------------------------------------------------------------------------------------------
+    # Deliveries ---------------------------------------------------------------------------------------------------
 
     def deliver(self, store_id: str, topic: str, body: bytes) -> Change:
         """A verified delivery that was taken in for the first time or again."""
@@ -149,7 +148,7 @@ class Books:
             days = self.known.organizations[order.store["organization"]]["hold_days"]
         return int(days) * _DAY
 
-    # Claims -----------------------------------------------------------------------------------------------------------
+    # Claims -------------------------------------------------------------------------------------------------------
 
     def _held(self, order: Order, key: ClaimKey) -> int:
         money = order.money
@@ -221,7 +220,7 @@ class Books:
             _add(changed, self._post(order))
         return changed
 
-    # Payouts ----------------------------------------------------------------------------------------------------------
+    # Payouts ------------------------------------------------------------------------------------------------------
 
     def available(self, payee: str, currency: str) -> int:
         return self.balances.get((f"payee:{payee}:available", currency), 0)
@@ -246,7 +245,13 @@ class Books:
         return "below-minimum" if planned < (account["minimum"] or 1) else planned
 
     def request_payout(self, id_: str, payee: str, currency: str, amount: int) -> Change:
-        self.payouts[id_] = {"payee": payee, "currency": currency, "amount": amount, "status": "requested", "attempt": 0}
+        self.payouts[id_] = {
+            "payee": payee,
+            "currency": currency,
+            "amount": amount,
+            "status": "requested",
+            "attempt": 0,
+        }
         return self._move(id_, f"payee:{payee}:available", f"payee:{payee}:in_transit", amount)
 
     def decide_payout(self, id_: str, status: str) -> Change:

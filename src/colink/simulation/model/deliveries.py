@@ -53,7 +53,9 @@ def read_order(body: bytes) -> Facts:
 
 
 def _line(line: Facts, currency: str, taxes_included: bool) -> Facts:  # noqa: FBT001 - as told
-    exact = fine(line["price"]) * line["quantity"] - sum(fine(each["amount"]) for each in line["discount_allocations"])
+    exact = fine(line["price"]) * line["quantity"] - sum(
+        fine(each["amount"]) for each in line["discount_allocations"]
+    )
     if taxes_included:
         exact -= sum(fine(each["price"]) for each in line["tax_lines"])
     no_base = line.get("gift_card") or line.get("tip") is not None
@@ -87,7 +89,9 @@ def read_refund(told: Facts, currency: str) -> Facts:
             for line in told["refund_line_items"]
         ],
         "amount_only": sum(max(-minor(fine(each["amount"]), currency), 0) for each in discrepancies),
-        "detail": len(told["refund_line_items"]) + len(told["order_adjustments"]) + len(told["refund_shipping_lines"]),
+        "detail": len(told["refund_line_items"])
+        + len(told["order_adjustments"])
+        + len(told["refund_shipping_lines"]),
         "transactions": {
             str(each["id"]): (each["status"], minor(fine(each["amount"]), currency))
             for each in told["transactions"]
@@ -132,7 +136,7 @@ class Told:
         return min((each["updated_at"] for each in self.snapshots.values() if each["paid_in_full"]), default=None)
 
     def moments(self) -> list[int]:
-        """The times from payment on at which something may have changed, had everything been told when it happened."""
+        """The times from payment on at which something may have changed, had all been told when it happened."""
         paid_at = self.paid_at
         if paid_at is None:
             return []

@@ -16,7 +16,9 @@ ClaimKey = tuple[str | None, str]
 """Line (None: no line) and payee."""
 
 
-def reversed_parts(lines: Sequence[Facts], refunds: Sequence[Facts], *, taxes_included: bool, all_of_it: bool) -> list[int]:
+def reversed_parts(
+    lines: Sequence[Facts], refunds: Sequence[Facts], *, taxes_included: bool, all_of_it: bool
+) -> list[int]:
     """What of each line's base is reversed."""
     if all_of_it:
         return [line["base"] for line in lines]
@@ -49,10 +51,11 @@ def _taken_from_own_lines(refund: Facts, left: dict[str, int], *, taxes_included
             taken = min(amount, left[line_id])
             left[line_id] -= taken
             excess += amount - taken
-    for line_id in left:  # in line order
-        if any(line_id == told[0] for told in refund["lines"]):
-            taken = min(excess, left[line_id])
-            left[line_id] -= taken
+    own = {told[0] for told in refund["lines"]}
+    for line_id, rest in left.items():  # in line order
+        if line_id in own:
+            taken = min(excess, rest)
+            left[line_id] = rest - taken
             excess -= taken
     return excess
 
