@@ -24,6 +24,7 @@ WIRING = Wiring(
     back_up=refuse,
     restore=refuse,
     known_verifiers=refuse,
+    simulate=refuse,
 )
 
 

@@ -269,12 +269,12 @@ class Business:
     def _rate(self, organization: Facts, currency: str) -> Facts:
         random = self.random
         fixed = random.choice([30, 150, 999]) if random.random() < 0.2 else None
-        start = random.choice([None, None, None, 0, 20, 60])
-        end = random.choice([None, None, None, 90, 120])
+        start = random.choice([None, None, None, None, 0, 20, 60])
+        end = random.choice([None, None, None, None, 90, 120])
         return {
             "rate_bps": None
             if fixed
-            else random.choice([0, 500, 1000, 1500, 1234, 10_000 - organization["fee_bps"]]),
+            else random.choice([0, 500, 1000, 1500, 1234, 777, 10_000 - organization["fee_bps"]]),
             "fixed": fixed,
             "currency": currency,
             "from": None if start is None else _seconds(START + timedelta(days=start)),

@@ -95,13 +95,13 @@ class Happenings:
         """Touches, and usually an order some time after the last of them, at the edge of a window now and then."""
         random = self.random
         visitor = f"vis_{self._sequence}" if random.random() < 0.7 else None
-        clicks = []
+        clicks, touch = [], None
         for _ in range(random.choice([0, 1, 1, 1, 2, 3])):
             touch = self._touch(at, visitor)
             if touch["kind"] == "click":
                 clicks.append(touch["id"])
             at += random.choice([0, 1, 60, _HOUR, _DAY])
-        store = random.choice(self.business.stores)
+        store = self._shop(touch)
         keys = {
             "click": random.choice(clicks) if clicks and random.random() < 0.8 else None,
             "visitor": visitor if random.random() < 0.6 else None,
@@ -132,6 +132,18 @@ class Happenings:
         self._later(at, lambda _: self._touches.append(touch))
         return touch
 
+    def _shop(self, touch: Facts | None) -> Facts:
+        """Where somebody buys: mostly where they were led to."""
+        campaign = next((each for each in self.business.campaigns if touch and each["id"] == touch["campaign"]), None)
+        led_to = [
+            store
+            for store in self.business.stores
+            if (campaign and store["organization"] == campaign["organization"])
+            or (touch and store["domain"] == touch["host"])
+        ]
+        fact: Facts = self.random.choice(led_to if led_to and self.random.random() < 0.8 else self.business.stores)
+        return fact
+
     def _code(self, store: Facts) -> str | None:
         own = [coupon["code"] for coupon in self.business.coupons if coupon["store"] == store["id"]]
         draw = self.random.random()
@@ -151,7 +163,7 @@ class Happenings:
         self._sales += 1
         sale = Sale(self.random, store, 100_000 + self._sales, at, keys)
         self._send(sale, sale.place(), at)
-        for _ in range(self.random.choice([0, 0, 1, 1, 2, 3, 5])):
+        for _ in range(self.random.choice([0, 0, 1, 1, 2, 3, 6])):
             wait = self.random.choice([0, 60, _HOUR, _DAY, 5 * _DAY, 20 * _DAY])
             at += wait
             self._later(at, lambda time: self._send(sale, sale.happen(time), time))

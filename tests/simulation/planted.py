@@ -1,0 +1,148 @@
+"""Five bugs, planted one at a time, that the simulator has to find: `python -m tests.simulation.planted NAME --seeds 50`.
+
+A bug is a patch of the code of this process for as long as it is planted. Each breaks one sentence of the semantics and
+leaves double entry, the log and most days in order, as bugs in this trade do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from unittest.mock import patch
+
+from colink.application.payout_jobs import PayoutDesk
+from colink.application.record_order import RecordOrder
+from colink.domain import attribution, claims, ledger, money, postings, revenue
+from colink.simulation.seeds import Outcome, ground, simulate
+
+STEPS = 300
+
+
+@contextmanager
+def double_payout_on_retry() -> Iterator[None]:
+    """A payout whose outcome is not known is handed in again under a new key, without looking for the first try."""
+    ask = PayoutDesk._ask
+
+    async def careless(self: PayoutDesk, instruction: Any, *, began: bool, status: str) -> Any:
+        if status == "submitted" and not began:
+            instruction = replace(instruction, reference=f"{instruction.reference}0")
+            began = True
+        return await ask(self, instruction, began=began, status=status)
+
+    with patch.object(PayoutDesk, "_ask", careless):
+        yield
+
+
+@contextmanager
+def refund_not_cumulative() -> Iterator[None]:
+    """What each refund reverses of a line's amounts is rounded by itself, so the parts do not sum to the whole."""
+    of = revenue._Amounts.of
+
+    def refund_by_refund(self: Any, known: Any) -> Any:
+        split = of(self, known)
+        before = {line.line_id: line for line in getattr(self, "_before", ())}
+        self._before = [_after(before.get(line.line_id), line) for line in split.lines]
+        return replace(split, lines=tuple(self._before))
+
+    def _after(was: Any, line: Any) -> Any:
+        if was is None or (was.base, was.commission) != (line.base, line.commission) or not line.base:
+            return line
+        refunded = line.reversed_base - was.reversed_base
+        commission = was.reversed_commission + money.round_half_even(line.commission * refunded, line.base)
+        fee = was.reversed_platform_fee + money.round_half_even(line.platform_fee * refunded, line.base)
+        kept = line.reversed_platform_fee == 0
+        return replace(line, reversed_commission=commission, reversed_platform_fee=0 if kept else fee)
+
+    with patch.object(revenue._Amounts, "of", refund_by_refund):
+        yield
+
+
+def hold_ignored() -> AbstractContextManager[object]:
+    """What is owed to the buyer clears like everything else."""
+    return patch.object(claims, "_owed_to_buyer", lambda *_, **__: 0)
+
+
+@contextmanager
+def window_at_arrival() -> Iterator[None]:
+    """Touches are judged by when the webhook came and not by when the order was placed."""
+    attribute, inside = RecordOrder._attribute, attribution._inside_window
+    arrived: list[datetime] = []
+
+    def attribute_now(self: RecordOrder, order: Any, facts: Any, terms: Any) -> None:
+        arrived[:] = [facts.now]
+        attribute(self, order, facts, terms)
+        arrived.clear()
+
+    def inside_now(occurred_at: datetime, placed_at: datetime, *, hours: int) -> bool:
+        return inside(occurred_at, arrived[0] if arrived else placed_at, hours=hours)
+
+    with (
+        patch.object(RecordOrder, "_attribute", attribute_now),
+        patch.object(attribution, "_inside_window", inside_now),
+    ):
+        yield
+
+
+@contextmanager
+def debit_aged_like_credit() -> Iterator[None]:
+    """A refund lowers what is pending, although the money has cleared: it can still be paid out."""
+    change_net = postings._ClaimWalk.change_net
+
+    def aged(self: Any, key: Any, difference: int, legs: dict[Any, int], *, purpose: Any) -> None:
+        if difference >= 0:
+            change_net(self, key, difference, legs, purpose=purpose)
+            return
+        net, cleared = self._claims.get(key, (0, 0))
+        self._claims[key] = (net + difference, cleared)
+        legs[ledger.payee_pending(key[1]), key[0], purpose] = difference
+
+    with patch.object(postings._ClaimWalk, "change_net", aged):
+        yield
+
+
+BUGS: Mapping[str, Callable[[], AbstractContextManager[object]]] = MappingProxyType(
+    {
+        "double-payout-on-retry": double_payout_on_retry,
+        "refund-not-cumulative": refund_not_cumulative,
+        "hold-ignored": hold_ignored,
+        "window-at-arrival": window_at_arrival,
+        "debit-aged-like-credit": debit_aged_like_credit,
+    }
+)
+
+
+def first_found(name: str, *, seeds: int, steps: int) -> Outcome | None:
+    """The first seed from 1 on that finds the bug."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="colink-planted-")))
+        os.chmod(folder, 0o711)  # the server's user passes through, where this runs as root
+        place = stack.enter_context(ground(folder))
+        stack.enter_context(BUGS[name]())
+        outcomes = (simulate(place, seed=seed, steps=steps) for seed in range(1, seeds + 1))
+        return next((outcome for outcome in outcomes if outcome.failure is not None), None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.planted", description=__doc__)
+    parser.add_argument("name", choices=sorted(BUGS))
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    options = parser.parse_args()
+    found = first_found(options.name, seeds=options.seeds, steps=options.steps)
+    if found is None:
+        print(f"{options.name}: not found by {options.seeds} seeds")
+        sys.exit(1)
+    print(f"{options.name}: found by seed {found.seed} at step {found.failed_at}\n{found.failure}")
+
+
+if __name__ == "__main__":
+    main()
