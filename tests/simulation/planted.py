@@ -1,13 +1,12 @@
-"""Five bugs, planted one at a time, that the simulator has to find: `python -m tests.simulation.planted NAME --seeds 50`.
+"""Five bugs, planted one at a time, for the simulator to find: `python -m tests.simulation.planted NAME --seeds 50`.
 
-A bug is a patch of the code of this process for as long as it is planted. Each breaks one sentence of the semantics and
-leaves double entry, the log and most days in order, as bugs in this trade do.
+A bug is a patch of the code of this process for as long as it is planted. Each breaks one sentence of the semantics
+and leaves double entry, the log and most days in order, as bugs in this trade do.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -124,7 +123,7 @@ def first_found(name: str, *, seeds: int, steps: int) -> Outcome | None:
     """The first seed from 1 on that finds the bug."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="colink-planted-")))
-        os.chmod(folder, 0o711)  # the server's user passes through, where this runs as root
+        folder.chmod(0o711)  # the server's user passes through, where this runs as root
         place = stack.enter_context(ground(folder))
         stack.enter_context(BUGS[name]())
         outcomes = (simulate(place, seed=seed, steps=steps) for seed in range(1, seeds + 1))

@@ -59,9 +59,7 @@ def test_the_example_of_the_semantics() -> None:
         "lines": [("1", 1, 19567, 0), ("2", 1, 19566, 0)],
         "transactions": {"1": ("success", 20900)},
     }
-    money = money_at(
-        [_paid("paid", 1)], [refund], terms=TERMS, creator="cre", rule_of=lambda _: TEN_PERCENT
-    )
+    money = money_at([_paid("paid", 1)], [refund], terms=TERMS, creator="cre", rule_of=lambda _: TEN_PERCENT)
 
     assert money is not None
     assert money["lines"] == {

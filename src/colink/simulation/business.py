@@ -213,6 +213,7 @@ class Business:
             click_window_hours=facts["click_hours"],
             view_window_hours=facts["view_hours"],
             hold_days=facts["hold_days"],
+            notice_days=0,
             product_ids=tuple(product_id(store["id"], product["id"]) for store, product in chosen),
         )
         return Change(command=command, kind="campaign", facts=facts)
@@ -241,7 +242,6 @@ class Business:
             "target": target,
             "creator": random.choice(self.creators)["id"] if random.random() < 0.3 else None,
         }
-        self.rules.append(facts)
         command = AddCommissionRule(
             caller=OPERATOR,
             id=id_,
@@ -253,6 +253,11 @@ class Business:
         )
         return Change(command=command, kind="rule", facts=facts)
 
+    def accepted(self, change: Change) -> None:
+        """A rule stands from now on: only then it can be revised."""
+        if change.kind == "rule":
+            self.rules.append(change.facts)
+
     def revised_rule(self) -> Change:
         old = self.random.choice(self.rules)
         newest = max((each for each in self.rules if each["rule"] == old["rule"]), key=lambda each: each["version"])
@@ -260,7 +265,6 @@ class Business:
         version = newest["version"] + 1
         facts = newest | self._rate(organization, newest["currency"])
         facts |= {"id": f"{newest['rule']}.{version}", "version": version}
-        self.rules.append(facts)
         command = ReviseCommissionRule(
             caller=OPERATOR, rule_id=facts["rule"], organization_id=facts["organization"], **_spelt(facts)
         )

@@ -37,11 +37,13 @@ from colink.domain.errors import ColinkError, InsufficientFunds, Unavailable
 from colink.domain.ids import order_id
 from colink.domain.money import Money
 from colink.domain.payouts import BelowMinimum, NoPayoutAccount, ProviderOutcome, ProviderReport
+from colink.domain.rule_checks import RulesConflict
 from colink.domain.tracking import LinkDetails, SetAside
 from colink.simulation.business import SECRET, Business, Change
 from colink.simulation.checks import Differs, Step, Watch, compare_order, compare_payouts
 from colink.simulation.faults import Fault, Killed
 from colink.simulation.happenings import Arrivals, Happenings, VirtualClock
+from colink.simulation.model.attribution import conflicting
 from colink.simulation.model.books import Books
 from colink.simulation.model.books import Change as Moved
 from colink.simulation.provider import SimulatedProvider
@@ -161,8 +163,20 @@ class Run:
     # Steps --------------------------------------------------------------------------------------------------------
 
     async def _configure(self, change: Change) -> None:
-        recorded = await self._command(change.command)
         known = self.books.known
+        conflict = change.kind == "rule" and conflicting(known.rules, change.facts)
+        try:
+            recorded = await self._command(change.command)
+        except RulesConflict as refusal:
+            if not conflict:
+                msg = f"{change.facts['id']} was refused: {refusal.detail}"
+                raise Differs(msg) from refusal
+            self._step("rule refused", {}, None)
+            return
+        if conflict:
+            msg = f"{change.facts['id']} was taken, beside another that cannot stand with it"
+            raise Differs(msg)
+        self.business.accepted(change)
         match change.kind:
             case "organization" | "store" | "campaign" | "creator":
                 getattr(known, f"{change.kind}s")[change.facts["id"]] = change.facts

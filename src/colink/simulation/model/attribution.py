@@ -12,6 +12,7 @@ from typing import Any
 Facts = dict[str, Any]
 
 _NEWEST_TOUCHES = 50
+_ALWAYS = 1 << 60
 _SCOPES = ("campaign", "sku", "product", "default")
 
 
@@ -130,7 +131,7 @@ def rule_for(
             or rule["target"] != target
             or rule["creator"] not in {None, credit["creator"]}
             or (rule["rate_bps"] is None and rule["currency"] != currency)
-            or not (rule["from"] or 0) <= at < (rule["to"] or 1 << 60)
+            or not (rule["from"] or 0) <= at < (rule["to"] or _ALWAYS)
         ):
             continue
         rank = (-_SCOPES.index(rule["scope"]), rule["creator"] is not None, rule["from"] or 0, place)
@@ -144,3 +145,14 @@ def _campaign_target(campaign: Facts | None, line: Facts) -> str | None:
     if campaign is None or (campaign["products"] and line["product"] not in campaign["products"]):
         return None
     return str(campaign["id"])
+
+
+def conflicting(rules: Sequence[Facts], new: Facts) -> bool:
+    """Whether only the order of recording would decide between the new version and one of another rule."""
+    return any(
+        rule["rule"] != new["rule"]
+        and all(rule[name] == new[name] for name in ("organization", "scope", "target", "creator", "from"))
+        and (rule["rate_bps"] is not None or new["rate_bps"] is not None or rule["currency"] == new["currency"])
+        and max(rule["from"] or 0, new["from"] or 0) < min(rule["to"] or _ALWAYS, new["to"] or _ALWAYS)
+        for rule in rules
+    )

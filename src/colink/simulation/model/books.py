@@ -110,7 +110,6 @@ class Books:
                         steps.append((at, amount + rise))
                     rise = min(rise + amount, 0)
         order.due = due
-        self._lower_what_is_held(order)
 
     def _money(self, order: Order, moment: int) -> Facts | None:
         store, credit = order.store, order.credit
@@ -156,16 +155,7 @@ class Books:
             return 0
         if order.credit["own_link"] and key[1] == order.credit["creator"]:
             return max(int(money["owed"].get(key, 0)), 0)
-        return int(money["held"].get(key, 0))
-
-    def _lower_what_is_held(self, order: Order) -> None:
-        """Only a hold lowers K."""
-        if order.money is None:
-            return
-        for key, cleared in order.cleared.items():
-            held = self._held(order, key)
-            if held:
-                order.cleared[key] = min(cleared, max(order.money["owed"].get(key, 0) - held, 0))
+        return min(int(money["held"].get(key, 0)), max(int(money["owed"].get(key, 0)), 0))
 
     def _post(self, order: Order) -> Change:
         if order.money is None:
@@ -177,7 +167,8 @@ class Books:
 
         for key, owed in order.money["owed"].items():
             payee = key[1]
-            available = min(owed, order.cleared.get(key, 0))
+            # A hold takes of what has cleared, and gives it back when it ends.
+            available = min(owed - self._held(order, key), order.cleared.get(key, 0))
             add(f"payee:{payee}:available", available)
             add(f"payee:{payee}:pending", owed - available)
         for account, amount in order.money["others"].items():
