@@ -107,11 +107,12 @@ def test_credits_are_void_from_the_entry_that_leaves_their_claim_nothing() -> No
 def test_only_a_payees_pending_and_available_entries_of_an_order_have_one() -> None:
     statuses = Statuses(claims={("ord_1", "11", "cre_1"): claim(100)})
 
-    def of(account: str, order_id: str | None = "ord_1") -> EntryStatus:
-        return statuses.of_entry(account=account, currency="MYR", order_id=order_id, line_id="11")
+    def of(account: str, order_id: str | None = "ord_1", purpose: str = "commission") -> EntryStatus:
+        return statuses.of_entry(account=account, purpose=purpose, currency="MYR", order_id=order_id, line_id="11")
 
     assert of("payee:cre_1:pending") == of("payee:cre_1:available") == EntryStatus.PENDING
     for account in ("payee:cre_1:in_transit", "platform:revenue", "store:sto_1:clearing", "seller:org_1:receivable"):
         assert of(account) == EntryStatus.POSTED
     assert of("payee:cre_1:available", order_id=None) == EntryStatus.POSTED
+    assert of("payee:cre_1:available", purpose="dispute_fee") == EntryStatus.POSTED
     assert of("payee:cre_2:pending") == EntryStatus.REVERSED

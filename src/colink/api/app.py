@@ -25,6 +25,7 @@ from colink.api.routes import (
     payouts,
     promotion,
     reports,
+    settlements,
 )
 from colink.api.services import Services
 
@@ -61,6 +62,7 @@ def create_app(services: Services) -> FastAPI:
         bulk_orders,
         ledger,
         payouts,
+        settlements,
         reports,
         inbox,
         events,

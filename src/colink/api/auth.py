@@ -34,6 +34,8 @@ class Permission(StrEnum):
     REQUEST_PAYOUTS = "request payouts, and cancel them before they are submitted"
     DECIDE_PAYOUTS = "approve, hold, release and reject payouts"
     DECIDE_ORDERS = "hold and release orders, and credit them to another creator"
+    READ_SETTLEMENTS = "read settlements of stores"
+    RECORD_SETTLEMENTS = "record settlements of stores"
     READ_REPORTS = "read reports"
     READ_LEADERBOARDS = "read leaderboards"
     READ_INBOX = "read deliveries"
@@ -45,10 +47,12 @@ class Permission(StrEnum):
 _READS = frozenset(permission for permission in Permission if permission.name.startswith("READ_"))
 
 ALLOWED: Mapping[Role, frozenset[Permission]] = {
-    Role.OPERATOR: frozenset(Permission) - {Permission.DECIDE_PAYOUTS, Permission.DECIDE_ORDERS},
+    Role.OPERATOR: frozenset(Permission)
+    - {Permission.DECIDE_PAYOUTS, Permission.DECIDE_ORDERS, Permission.RECORD_SETTLEMENTS},
     Role.FINANCE: _READS
     | {
         Permission.PREVIEW_COMMISSION,
+        Permission.RECORD_SETTLEMENTS,
         Permission.KEEP_PAYOUT_ACCOUNTS,
         Permission.REQUEST_PAYOUTS,
         Permission.DECIDE_PAYOUTS,

@@ -11,8 +11,9 @@ from typing import Any
 
 from colink.application.decide_orders import shown_holds
 from colink.domain.attribution import Attribution, Candidate
+from colink.domain.facts import DisputeState, disputes_now, gift_card_tender
 from colink.domain.ids import product_id, sku_id
-from colink.domain.money import Money
+from colink.domain.money import Money, minor_units
 from colink.domain.orders import Order
 from colink.domain.snapshots import OrderSnapshot
 from colink.domain.split import LineSplit
@@ -33,6 +34,9 @@ def order_view(order: Order, *, whole: bool = True) -> Shape | None:
         "refunded": Money(split.reversed_base if split else 0, currency),
         "collected": Money(split.collected if split else 0, currency),
         "cash_refunded": Money(split.cash_refunded if split else 0, currency),
+        "paid_by_gift_card": Money(gift_card_tender(order.merged.facts, currency), currency),
+        "dispute_fee": Money(split.dispute_fee if split else 0, currency),
+        "disputes": [_dispute(dispute, currency) for dispute in disputes_now(order.merged.facts)],
         "lines": [_line(line, currency) for line in split.lines if line.line_id is not None]
         if split
         else [
@@ -123,6 +127,20 @@ def _line(line: LineSplit, currency: str) -> Shape:
         "creator_commission": Money(line.net_commission, currency),
         "payment_fee": Money(line.payment_fee, currency),
         "seller_take": Money(line.seller_take, currency),
+    }
+
+
+def _dispute(dispute: DisputeState, currency: str) -> Shape:
+    """`stage`: whether it holds the order's money, counts as a refund, or is over."""
+    told_in = dispute.currency or currency
+    return {
+        "dispute_id": dispute.dispute_id,
+        "kind": dispute.kind,
+        "status": dispute.status,
+        "stage": dispute.stage,
+        "amount": Money(minor_units(dispute.amount, told_in), told_in),
+        "fee": None if dispute.fee is None else Money(minor_units(dispute.fee, told_in), told_in),
+        "since": dispute.since,
     }
 
 

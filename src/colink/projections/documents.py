@@ -21,6 +21,7 @@ from colink.domain.commission import RuleAdded, RuleDetails, RuleRevised
 from colink.domain.creators import CreatorDetails, CreatorRegistered
 from colink.domain.organizations import OrganizationDetails, OrganizationRegistered, StoreConnected, StoreDetails
 from colink.domain.payout_accounts import PayoutAccountDetails, PayoutAccountRegistered, PayoutAccountReplaced
+from colink.domain.settlements import SettlementDetails, SettlementRecorded
 from colink.domain.tracking import CouponCreated, CouponDetails, LinkCreated, LinkDetails
 from colink.projections.inline import DocumentRow, projects
 
@@ -57,6 +58,7 @@ _KINDS: dict[type[Any], _Kind] = {
         part_of_terms=True,
     ),
     PayoutAccountDetails: _Kind("payout_account", lambda d: d.organization_id),
+    SettlementDetails: _Kind("settlement", lambda d: d.organization_id),
     ApiKeyDetails: _Kind("api_key", lambda d: d.organization_id, key=lambda d: d.digest, key_field="key"),
 }
 KEY_FIELDS = {kind.name: kind.key_field for kind in _KINDS.values() if kind.key_field}
@@ -114,6 +116,7 @@ for _event_class in (
     CouponCreated,
     PayoutAccountRegistered,
     PayoutAccountReplaced,
+    SettlementRecorded,
     ApiKeyCreated,
 ):
     projects(_event_class)(document_of)

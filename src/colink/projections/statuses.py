@@ -108,10 +108,13 @@ class Statuses:
     places: Mapping[ClaimKey, Sequence[Place]] = field(default_factory=dict)
     holdings: Mapping[tuple[str, str], Holdings] = field(default_factory=dict)
 
-    def of_entry(self, *, account: str, currency: str, order_id: str | None, line_id: str | None) -> EntryStatus:
-        """`posted` for entries of accounts that are no payee's pending or available, and for those of no order."""
+    def of_entry(
+        self, *, account: str, purpose: str, currency: str, order_id: str | None, line_id: str | None
+    ) -> EntryStatus:
+        """`posted` for entries of accounts that are no payee's pending or available, and for those of no claim: of no
+        order, or the fee of a dispute."""
         payee_id = ledger.payee_of(account)
-        if payee_id is None or order_id is None:
+        if payee_id is None or order_id is None or purpose == ledger.Purpose.DISPUTE_FEE:
             return EntryStatus.POSTED
         if account not in {ledger.payee_pending(payee_id), ledger.payee_available(payee_id)}:
             return EntryStatus.POSTED
@@ -152,8 +155,8 @@ async def _claims_of(conn: Connection, orders: Sequence[str]) -> dict[ClaimKey, 
 async def _places_of(conn: Connection, orders: Sequence[str]) -> dict[ClaimKey, list[Place]]:
     cursor = await conn.execute(
         "SELECT order_id, line_id, payee_id, account, position, amount, credited_after FROM colink.entries"
-        f" WHERE {IN_ORDERS} AND payee_id IS NOT NULL ORDER BY position, ordinal",
-        {"order_ids": orders},
+        f" WHERE {IN_ORDERS} AND payee_id IS NOT NULL AND purpose <> %(no_claim)s ORDER BY position, ordinal",
+        {"order_ids": orders, "no_claim": ledger.Purpose.DISPUTE_FEE.value},
     )
     moves: dict[ClaimKey, list[Move]] = defaultdict(list)
     for order_id, line_id, payee_id, account, position, amount, credited_after in await cursor.fetchall():

@@ -87,7 +87,11 @@ def entry_view(entry: Entry, statuses: Statuses) -> dict[str, Any]:
         "amount": entry.amount,
         "currency": entry.currency,
         "status": statuses.of_entry(
-            account=entry.account, currency=entry.currency, order_id=entry.order_id, line_id=entry.line_id
+            account=entry.account,
+            purpose=entry.purpose,
+            currency=entry.currency,
+            order_id=entry.order_id,
+            line_id=entry.line_id,
         ),
         "order_id": entry.order_id,
         "line_id": entry.line_id,

@@ -1,4 +1,4 @@
-"""The pass `derivation`: the journals of orders and payouts are exactly those that their events lead to.
+"""The pass `derivation`: the journals of orders, payouts and settlements are exactly those that their events lead to.
 
 A journal is appended with the event that leads to it, so nearly all are matched inside one window. What the edge of a
 window cuts off is looked up by id; journals that no event of the part led to are carried out of it, and are findings
@@ -15,6 +15,7 @@ import msgspec
 from colink.domain.audit.orders import ExpectedJournal
 from colink.domain.audit.report import Kind, Pass, first_difference
 from colink.domain.ledger import JournalPosted, Posting
+from colink.domain.settlements import SETTLEMENT_ID
 from colink.projections.audit.journals import JournalRead, journal_of, matches, read_journal
 from colink.projections.audit.part import Part
 from colink.projections.audit.reading import Window
@@ -41,7 +42,7 @@ class DerivationCheck:
         for position, journal_id, version, journal in window.journals:
             name = journal_id if version == 1 else f"{journal_id} {version}"  # a journal is one event
             posted[name] = (position, journal)
-            if journal.order_id is not None or journal.payout_id is not None:
+            if journal.order_id is not None or journal.payout_id is not None or _is_settled(journal):
                 self._part.unexplained[name] = position
         elsewhere = [each.journal_id for each in expected if each.journal_id not in posted]
         if elsewhere:
@@ -87,6 +88,10 @@ class DerivationCheck:
             if journal is not None:
                 posted[row.stream_id] = (row.position, journal)
         return posted
+
+
+def _is_settled(journal: JournalRead) -> bool:
+    return journal.cause_id is not None and journal.cause_id.startswith(f"{SETTLEMENT_ID}_")
 
 
 async def first_leading_event(conn: Connection, part: Part, *, before: int) -> int | None:

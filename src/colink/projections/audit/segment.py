@@ -28,6 +28,7 @@ from colink.projections.audit.part import Part, new_part
 from colink.projections.audit.payout_passes import PayoutCheck
 from colink.projections.audit.reading import Source, WindowCheck, WindowReader
 from colink.projections.audit.report_pass import Followed, ReportCheck
+from colink.projections.audit.settlement_pass import SettlementCheck
 
 DECISIONS = frozenset({Pass.ATTRIBUTION, Pass.COMMISSION, Pass.SPLIT, Pass.REFUNDS, Pass.CLEARING, Pass.DERIVATION})
 _WINDOWS_A_COLLECTION = 16
@@ -117,5 +118,6 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
         rows = Pass.PAYOUTS in asked and setting.whole_log
         checks.append((PayoutCheck(part, derivation, rows=rows), frozenset({Pass.PAYOUTS, Pass.DERIVATION})))
     if derivation is not None:
+        checks.append((SettlementCheck(part, derivation), frozenset({Pass.DERIVATION})))
         checks.append((derivation, frozenset({Pass.DERIVATION})))
     return dict(enumerate(checks))

@@ -1,0 +1,82 @@
+"""What providers settled to us."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import Field
+from starlette.responses import Response
+
+from colink.api.auth import Permission
+from colink.api.bodies import Body, Currency, Id, Int, Moment, Text
+from colink.api.configured import Kind, answer_list, answer_one, find
+from colink.api.pages import Page, page
+from colink.api.routes.organizations import STORE
+from colink.api.session import Session, may
+from colink.application.settlements import MOST_FEES, RecordSettlement
+from colink.domain.facts import FeeKind
+from colink.domain.settlements import SettledFee, SettlementDetails
+
+router = APIRouter(prefix="/v1", tags=["settlements"])
+
+SETTLEMENT = Kind(details_class=SettlementDetails, name="settlement")
+Reading = Annotated[Session, Depends(may(Permission.READ_SETTLEMENTS))]
+
+
+class SettledFeeBody(Body):
+    """A fee of one order, in minor units of the settlement's currency; below zero: given back."""
+
+    order_external_id: Id
+    kind: FeeKind = FeeKind.PAYMENT
+    amount: Int
+
+
+class SettlementBody(Body):
+    """`gross`: what leaves the store's clearing account, `fee`: what the provider kept of it, both in minor units."""
+
+    store_id: Id
+    reference: Text
+    currency: Currency
+    gross: Int
+    fee: Int
+    settled_at: Moment
+    received_by: Text | None = None
+    fees: Annotated[list[SettledFeeBody], Field(max_length=MOST_FEES, default_factory=list)]
+
+
+@router.post("/settlements", status_code=201)
+async def record_settlement(
+    body: SettlementBody, session: Annotated[Session, Depends(may(Permission.RECORD_SETTLEMENTS))]
+) -> Response:
+    """Book what a provider settled of a store's money, by its own reference: the same again changes nothing, another
+    settlement under that reference is a conflict. The fee that the statement shows of an order takes the place of
+    what was known of it; the difference is posted."""
+    return await session.submit(
+        RecordSettlement(
+            **session.common(),
+            store=await find(session, STORE, body.store_id),
+            reference=body.reference,
+            currency=body.currency,
+            gross=body.gross,
+            fee=body.fee,
+            settled_at=body.settled_at,
+            received_by=body.received_by,
+            fees=tuple(
+                SettledFee(order_external_id=fee.order_external_id, kind=fee.kind, amount=fee.amount)
+                for fee in body.fees
+            ),
+        )
+    )
+
+
+@router.get("/settlements")
+async def list_settlements(
+    session: Reading, page: Annotated[Page, Depends(page)], organization_id: str | None = None
+) -> Response:
+    return await answer_list(session, SETTLEMENT, page, organization_id=organization_id)
+
+
+@router.get("/settlements/{settlement_id}")
+async def read_settlement(settlement_id: str, session: Reading) -> Response:
+    return await answer_one(session, SETTLEMENT, settlement_id)

@@ -1,0 +1,117 @@
+"""Settlements: a provider pays out what a store collected, and says what it kept. Semantics section 6.
+
+A settlement of K with the real fee y moves K out of the store's clearing account: K - y to the provider's cash, y off
+the payment fees that were withheld. What its statement says of single orders becomes a fact of each (`facts.py`), so
+that the order posts the difference to the fee that was known until then. Both follow from the event alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+from colink.domain.aggregates import Aggregate, Created
+from colink.domain.facts import FeeKind, OrderFacts, StatedFee
+from colink.domain.ids import natural_id
+from colink.domain.ledger import (
+    Journal,
+    JournalKind,
+    Posting,
+    Purpose,
+    processor_cash,
+    processor_fees,
+    store_clearing,
+)
+from colink.domain.organizations import Platform
+
+SETTLEMENT_ID = "stl"  # the prefix of their ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettledFee:
+    """A fee of one order as the statement shows it, in minor units; below zero: given back."""
+
+    order_external_id: str
+    kind: FeeKind
+    amount: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettlementDetails:
+    """`reference`: the provider's own, unique in its store. `gross` is K, `fee` y, in minor units; K is below zero
+    where more went back to buyers than came in. `received_by`: the provider or bank that holds the money now. `fees`:
+    those of single orders, as far as they are told; at most one of a kind for each."""
+
+    id: str
+    organization_id: str
+    store_id: str
+    platform: Platform
+    reference: str
+    received_by: str
+    currency: str
+    gross: int
+    fee: int
+    settled_at: datetime
+    fees: tuple[SettledFee, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettlementRecorded(Created):
+    TOPIC: ClassVar[str] = "settlement.recorded"
+    details: SettlementDetails
+
+
+class StoreSettlement(Aggregate):
+    """One settlement, recorded once."""
+
+    TOPIC: ClassVar[str] = "settlement"
+    details: SettlementDetails
+
+    @classmethod
+    def record(cls, details: SettlementDetails, *, at: datetime) -> StoreSettlement:
+        return cls._create(SettlementRecorded, id=details.id, timestamp=at, details=details)
+
+
+def settlement_id(store_id: str, reference: str) -> str:
+    """The same reference twice is one settlement."""
+    return natural_id(SETTLEMENT_ID, store_id, reference)
+
+
+def facts_of(settlement: SettlementDetails) -> Mapping[str, OrderFacts]:
+    """What the statement says of each order, by the platform's id of it."""
+    facts: dict[str, OrderFacts] = {}
+    for fee in settlement.fees:
+        stated = StatedFee(
+            reference=settlement.id,
+            kind=fee.kind,
+            amount=fee.amount,
+            currency=settlement.currency,
+            at=settlement.settled_at,
+        )
+        known = facts.get(fee.order_external_id, OrderFacts())
+        facts[fee.order_external_id] = OrderFacts(fees=(*known.fees, stated))
+    return facts
+
+
+def journal_of(event: SettlementRecorded) -> Journal:
+    details = event.details
+    legs = (
+        (processor_cash(details.received_by), details.fee - details.gross, Purpose.SETTLEMENT),
+        (processor_fees(details.platform), -details.fee, Purpose.PAYMENT_FEE),
+        (store_clearing(details.store_id), details.gross, Purpose.SETTLEMENT),
+    )
+    return Journal.post(
+        journal_id=f"jrn_{details.id}.settled",
+        kind=JournalKind.SETTLEMENT,
+        effective_at=details.settled_at,
+        postings=tuple(
+            Posting(account=account, amount=amount, currency=details.currency, purpose=purpose)
+            for account, amount, purpose in legs
+            if amount
+        ),
+        at=event.timestamp,
+        organization_id=details.organization_id,
+        cause_id=details.id,
+    )

@@ -1,0 +1,204 @@
+"""What providers settle: the journal, the fees of single orders, and that the same settlement twice is one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.api.sale import Sale, myr
+from tests.api.shop import Shop
+
+from colink.cli.shopify_traffic import Item
+
+pytestmark = pytest.mark.anyio
+
+MUG = Item(line_id=12, title="Mug", price="100.00", product_id=72, variant_id=82, sku="MUG")
+
+
+class Settled:
+    """A store with one paid order of 108.00, whose schedule takes 2.9 % and 0.30: 3.43."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop = shop
+
+    async def open(self) -> Settled:
+        shop = self.shop
+        organization = await shop.organization()
+        self.store = await shop.store(organization, payment_fee={"rate_bps": 290, "fixed": myr(30)})
+        self.organization_id = organization["id"]
+        self.finance = await shop.key("finance")
+        await shop.order(self.store, items=[MUG])
+        return self
+
+    def body(self, **changes: Any) -> dict[str, Any]:
+        return {
+            "store_id": self.store["id"],
+            "reference": "po_1",
+            "currency": "MYR",
+            "gross": 10800,
+            "fee": 300,
+            "settled_at": "2026-03-01T11:00:00Z",
+        } | changes
+
+    async def balances(self) -> dict[str, int]:
+        answer = await self.shop.get("/v1/balances", limit=100)
+        names = {f"store:{self.store['id']}:clearing": "clearing", f"payee:{self.organization_id}:pending": "seller"}
+        return {names.get(each["account"], each["account"]): each["amount"] for each in answer["items"]}
+
+
+@pytest.fixture
+async def settled(shop: Shop) -> Settled:
+    return await Settled(shop).open()
+
+
+async def test_a_settlement_empties_the_clearing_account_by_its_journal(settled: Settled) -> None:
+    assert await settled.balances() == {
+        "clearing": -10800,
+        "seller": 9957,
+        "platform:revenue": 500,
+        "processor:shopify:fees": 343,
+    }
+    made = await settled.shop.post("/v1/settlements", settled.body(), key=settled.finance)
+    assert made["id"] == f"stl_{settled.store['id']}.po_1"
+    assert await settled.balances() == {
+        "clearing": 0,
+        "seller": 9957,
+        "platform:revenue": 500,
+        "processor:shopify:fees": 43,
+        "processor:shopify:cash": -10500,
+    }
+    entries = await settled.shop.get("/v1/ledger/entries", account="processor:shopify:cash")
+    assert [(each["kind"], each["purpose"], each["effective_at"]) for each in entries["items"]] == [
+        ("settlement", "settlement", "2026-03-01T11:00:00Z")
+    ]
+
+
+async def test_the_fee_of_an_order_posts_the_difference(settled: Settled) -> None:
+    fees = [{"order_external_id": "4507", "amount": 300}, {"order_external_id": "4508", "amount": 50}]
+    await settled.shop.post("/v1/settlements", settled.body(fees=fees, received_by="maybank"), key=settled.finance)
+    # The seller bears 3.00 in place of 3.43, and no fee is left over.
+    assert await settled.balances() == {
+        "clearing": 0,
+        "seller": 10000,
+        "platform:revenue": 500,
+        "processor:shopify:fees": 0,
+        "processor:maybank:cash": -10500,
+    }
+    # The other order comes later and finds its fee waiting.
+    await settled.shop.order(settled.store, order_id=4508, items=[MUG])
+    [order] = (await settled.shop.get("/v1/orders", store_id=settled.store["id"], external_id="4508"))["items"]
+    assert order["split"]["payment_fee"] == myr(50)
+
+
+async def test_the_same_settlement_twice_is_one_and_another_under_its_name_a_conflict(settled: Settled) -> None:
+    fees = [{"order_external_id": "4507", "amount": 300}]
+    first = await settled.shop.post("/v1/settlements", settled.body(fees=fees), key=settled.finance)
+    before = await settled.balances()
+    assert await settled.shop.post("/v1/settlements", settled.body(fees=fees), key=settled.finance) == first
+    refused = await settled.shop.refused(
+        "POST", "/v1/settlements", settled.body(fees=fees, fee=301), key=settled.finance, status=409
+    )
+    assert refused["type"].endswith("conflict")
+    assert await settled.balances() == before
+
+
+async def test_the_same_settlement_at_once_is_one(settled: Settled) -> None:
+    body = settled.body(fees=[{"order_external_id": str(number), "amount": 1} for number in range(4507, 4607)])
+    answers = await asyncio.gather(
+        *(settled.shop.post("/v1/settlements", body, key=settled.finance) for _ in range(4))
+    )
+    assert len({answer["id"] for answer in answers}) == 1
+    assert (await settled.balances())["processor:shopify:cash"] == -10500
+
+
+async def test_a_dispute_fee_of_the_statement_is_booked_to_the_seller(settled: Settled) -> None:
+    fees = [
+        {"order_external_id": "4507", "amount": 300},
+        {"order_external_id": "4507", "kind": "dispute", "amount": 1500},
+    ]
+    await settled.shop.post("/v1/settlements", settled.body(gross=9300, fees=fees), key=settled.finance)
+    entries = await settled.shop.get("/v1/ledger/entries", account=f"payee:{settled.organization_id}:available")
+    assert [(each["purpose"], each["amount"], each["status"]) for each in entries["items"]] == [
+        ("dispute_fee", -1500, "posted")
+    ]
+    [order] = (await settled.shop.get("/v1/orders", store_id=settled.store["id"], external_id="4507"))["items"]
+    assert order["dispute_fee"] == myr(1500)
+    assert (await settled.balances())["clearing"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"gross": 0, "fee": 0}, "gross"),
+        ({"settled_at": "2026-03-09T12:00:00Z"}, "settled_at"),
+        ({"received_by": "a:b"}, "received_by"),
+        ({"currency": "RM"}, "currency"),
+        ({"fees": [{"order_external_id": "1", "amount": 1}] * 2}, "fees.1.order_external_id"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused(settled: Settled, changes: dict[str, Any], field: str) -> None:
+    problem = await settled.shop.refused(
+        "POST", "/v1/settlements", settled.body(**changes), key=settled.finance, status=422
+    )
+    assert problem["field"] == field
+    assert (await settled.balances())["clearing"] == -10800
+
+
+async def test_only_finance_books_and_a_seller_sees_their_own(settled: Settled) -> None:
+    shop = settled.shop
+    seller = await shop.key("seller", organization_id=settled.organization_id)
+    other = await shop.key("seller", organization_id=(await shop.organization())["id"])
+    for role in (None, await shop.key("auditor"), seller):
+        key = {} if role is None else {"key": role}
+        await shop.refused("POST", "/v1/settlements", settled.body(), status=403, **key)
+    made = await shop.post("/v1/settlements", settled.body(), key=settled.finance)
+    assert await shop.get(f"/v1/settlements/{made['id']}", key=seller) == made
+    assert [each["id"] for each in (await shop.get("/v1/settlements", key=seller))["items"]] == [made["id"]]
+    assert (await shop.get("/v1/settlements", key=other))["items"] == []
+    await shop.refused("GET", f"/v1/settlements/{made['id']}", key=other, status=404)
+
+
+async def test_a_seller_who_collects_himself_is_settled_nothing(settled: Settled) -> None:
+    organization = await settled.shop.organization()
+    store = await settled.shop.store(organization, settlement="seller_collected")
+    problem = await settled.shop.refused(
+        "POST", "/v1/settlements", settled.body(store_id=store["id"]), key=settled.finance, status=422
+    )
+    assert problem["field"] == "store_id"
+
+
+async def test_a_dispute_is_delivered_shown_and_undone(sale: Sale) -> None:
+    """Over the webhook: the money goes when it is withdrawn and comes back when it is won."""
+    shop, store = sale.shop, sale.store
+    dispute = {
+        "id": 698735,
+        "order_id": 4507,
+        "type": "chargeback",
+        "amount": "150.30",
+        "currency": "MYR",
+        "status": "needs_response",
+        "finalized_on": None,
+        "initiated_at": "2026-03-01T14:00:00+00:00",
+    }
+    answer = await shop.deliver(store, "disputes/create", dispute)
+    assert answer["status"] == "accepted"
+    order = await sale.order()
+    assert order["refunded"] == order["subtotal"] == myr(14230)
+    assert (order["collected"], order["cash_refunded"]) == (myr(15030), myr(15030))
+    assert order["disputes"] == [
+        {
+            "dispute_id": "698735",
+            "kind": "chargeback",
+            "status": "needs_response",
+            "stage": "counts",
+            "amount": myr(15030),
+            "fee": None,
+            "since": "2026-03-01T14:00:00Z",
+        }
+    ]
+    won = dispute | {"status": "won", "finalized_on": "2026-03-20"}
+    await shop.deliver(store, "disputes/update", won)
+    order = await sale.order()
+    assert (order["refunded"], order["cash_refunded"]) == (myr(0), myr(0))
+    assert [each["stage"] for each in order["disputes"]] == ["over"]
