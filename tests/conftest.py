@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from colink.adapters.postgres.cluster import APP, OWNER, SUPERUSER
 from colink.adapters.postgres.migrate import migrate
@@ -49,6 +50,11 @@ class TestDatabase:
     app_dsn: str
     owner_dsn: str
     superuser_dsn: str
+
+
+def data_dir_of(dsn: str) -> Path:
+    """The data folder that goes with a database of this run: who opens it again finds the keys of its people."""
+    return Path(os.environ[_RUN]) / "data" / str(conninfo_to_dict(dsn)["dbname"])
 
 
 FreshDatabase = Callable[..., AbstractContextManager[TestDatabase]]

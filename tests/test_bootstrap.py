@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.conftest import TestDatabase
+from tests.conftest import TestDatabase, data_dir_of
 
 from colink.adapters.postgres.migrate import migrate
 from colink.adapters.postgres.provision import Database
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.anyio
 
 
 def opened(database: TestDatabase, **settings: Any) -> Any:
+    settings.setdefault("data_dir", data_dir_of(database.owner_dsn))
     return connect(Settings(**settings), Database(owner_dsn=database.owner_dsn, app_dsn=database.app_dsn))
 
 

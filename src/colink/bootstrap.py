@@ -22,6 +22,8 @@ from colink.adapters.archive_files import ArchiveFiles
 from colink.adapters.clock import SystemClock
 from colink.adapters.ids import Uuid7Ids
 from colink.adapters.payments.sandbox_credentials import SandboxCredentials
+from colink.adapters.people_desk import PeopleDesk
+from colink.adapters.person_keys import PersonKeyFolder
 from colink.adapters.postgres import backup
 from colink.adapters.postgres import migrate as schema
 from colink.adapters.postgres.append import TRACKING
@@ -32,6 +34,7 @@ from colink.adapters.postgres.installation import Installation, read_installatio
 from colink.adapters.postgres.lookups import PostgresLookups
 from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.orders import PostgresOrders
+from colink.adapters.postgres.people import PostgresKeyBook, PostgresPeople, open_person_keys
 from colink.adapters.postgres.pool import AsyncPool, create_pool
 from colink.adapters.postgres.provision import Database, open_database
 from colink.adapters.postgres.salts import PostgresSalts, destroy_old_salts
@@ -46,6 +49,7 @@ from colink.application.observers import CommitObservers
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.payout_rails import PayoutRail
 from colink.application.ports import Caller, Clock, Idempotency, Recorded
+from colink.application.privacy.people import People
 from colink.application.store_directory import CachedStores
 from colink.application.track import RememberedLookups
 from colink.cli.app import run
@@ -104,6 +108,9 @@ class Colink:
     inbox: PostgresInbox
     salts: PostgresSalts
     connectors: Mapping[Platform, StoreConnector]
+    person_keys: PersonKeyFolder
+    people: People
+    privacy: PeopleDesk
     engine: ProjectionEngine
     sealer: Sealer
     keys: KeyFolder
@@ -140,6 +147,7 @@ class Colink:
             ids=self.ids,
             clock=self.clock,
             automatic_approval=self.settings.payout_approval is PayoutApproval.AUTO,
+            account_details=self.people.account_details,
             actor=actor,
         )
 
@@ -171,7 +179,7 @@ class Colink:
     def outside(self) -> Outside:
         """What the data folder holds of what was signed."""
         notes, keys = self.keys.kept()
-        return Outside(notes=notes, keys=keys)
+        return Outside(notes=notes, keys=keys, person_keys=self.person_keys.keys())
 
     async def new_seal_key(self) -> VerifierKey:
         """A new key, the one that signs from now on; those before it are retired."""
@@ -262,6 +270,9 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
         mapper = EventMapper()
         origin = origin_of(installation.log_id)
         keys = KeyFolder(key_folder(settings), origin=origin)
+        with in_words():
+            people_folder = key_folder(settings) / installation.log_id / "people"
+            person_keys = await asyncio.to_thread(open_person_keys, people_folder, dsn)
         colink = Colink(
             settings=settings,
             database=database,
@@ -274,7 +285,15 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
             mapper=mapper,
             orders=PostgresOrders(pool, mapper),
             stores=CachedStores(PostgresStoreDirectory(pool), monotonic=time.monotonic),
-            inbox=PostgresInbox(pool),
+            inbox=PostgresInbox(pool, person_keys.keys),
+            person_keys=person_keys,
+            people=People(person_keys.keys, PostgresKeyBook(pool)),
+            privacy=PeopleDesk(
+                folder=person_keys,
+                register=PostgresPeople(pool, person_keys, pepper=installation.pepper),
+                bus=commerce,
+                pepper=installation.pepper,
+            ),
             salts=PostgresSalts(pool),
             connectors={Platform.SHOPIFY: ShopifyConnector(pepper=installation.pepper)},
             engine=ProjectionEngine(
@@ -405,6 +424,9 @@ def build_asgi(colink: Colink) -> ASGIApp:
         automatic_approval=colink.settings.payout_approval is PayoutApproval.AUTO,
         customer_ref=partial(customer_ref_of, pepper=colink.installation.pepper),
         replay=colink.replay,
+        people=colink.people,
+        privacy=colink.privacy,
+        body=colink.inbox.delivery,
         metrics=metrics,
         tail=colink.tail,
         new_secret=new_secret,
@@ -412,7 +434,7 @@ def build_asgi(colink: Colink) -> ASGIApp:
     )
     tracking = TrackingRoutes(
         bus=touches,
-        lookups=RememberedLookups(PostgresLookups(colink.pool)),
+        lookups=RememberedLookups(PostgresLookups(colink.pool, handle_digest=colink.people.handle_digest)),
         salts=colink.salts,
         crawlers=KnownCrawlers(),
         ids=colink.ids,
@@ -426,6 +448,7 @@ def build_asgi(colink: Colink) -> ASGIApp:
         connectors=colink.connectors,
         clock=colink.clock,
         rejections=PostgresRejectionCounter(colink.pool),
+        keys=colink.person_keys.keys,
         delivered=metrics.delivered,
         patience=_WEBHOOK_PATIENCE,
     )
@@ -467,7 +490,15 @@ def restore(settings: Settings, source: Path) -> schema.SchemaStatus:
             msg = "there is a CoLink in this database already: restore into an empty one"
             raise DatabaseNotUsable(msg)
         backup.restore(database, settings.data_dir, source)
-        return schema.migrate(database.owner_dsn, demo=settings.demo)
+        state = schema.migrate(database.owner_dsn, demo=settings.demo)
+        asyncio.run(_erase_again(settings, database))
+        return state
+
+
+async def _erase_again(settings: Settings, database: Database) -> None:
+    """A backup brings back the keys of whoever was erased after it was made."""
+    async with connect(settings, database) as colink:
+        await colink.privacy.keep_erasures()
 
 
 def wiring() -> Wiring:

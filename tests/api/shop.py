@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+from tests.conftest import data_dir_of
 
 from colink.adapters.postgres.provision import Database
 from colink.application.clear_order import ClearOrder
@@ -179,7 +180,8 @@ class Shop:
 @asynccontextmanager
 async def open_shop(database: Database, **settings: Any) -> AsyncIterator[Shop]:
     clock = MovableClock()
-    fields = {"admin_key": ADMIN_KEY, "public_url": PUBLIC_URL} | settings
+    data_dir = data_dir_of(database.owner_dsn)
+    fields = {"admin_key": ADMIN_KEY, "public_url": PUBLIC_URL, "data_dir": data_dir} | settings
     async with connect(Settings(**fields), database, clock=clock) as colink:
         transport = httpx.ASGITransport(app=build_asgi(colink))
         async with httpx.AsyncClient(transport=transport, base_url=PUBLIC_URL) as http:

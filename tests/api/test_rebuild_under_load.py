@@ -25,7 +25,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tests.api.sale import MUG
 from tests.api.shop import Shop, open_shop
-from tests.conftest import TestDatabase
+from tests.conftest import TestDatabase, data_dir_of
 
 from colink.adapters.postgres.provision import Database
 
@@ -138,7 +138,7 @@ async def rebuilding(database: TestDatabase, name: str) -> AsyncIterator[asyncio
     process = await asyncio.create_subprocess_exec(
         COLINK,
         *("projections", "rebuild", name, "--json"),
-        env={"PATH": os.environ["PATH"], "COLINK_DATABASE_URL": url},
+        env={"PATH": os.environ["PATH"], "COLINK_DATABASE_URL": url, "COLINK_DATA_DIR": str(data_dir_of(url))},
         stdout=asyncio.subprocess.PIPE,
     )
     try:

@@ -295,13 +295,17 @@ async def test_secrets_are_never_echoed_nor_in_the_log(shop: Shop) -> None:
     assert problem.status_code == 422
     assert secret not in problem.text
     async with shop.colink.pool.connection() as connection:
-        cursor = await connection.execute("select owner_id, name, value from colink.private_values order by owner_id")
-        assert await cursor.fetchall() == [
-            (creator["id"], "email", email),
-            (store["id"], "webhook_secrets", f'["{secret}"]'),
-        ]
+        cursor = await connection.execute("select owner_id, name, value from colink.private_values order by 1, 2")
+        kept = await cursor.fetchall()
+    assert [row[:2] for row in kept] == [
+        (creator["id"], "email"),
+        (creator["id"], "key:profile"),
+        (store["id"], "webhook_secrets"),
+    ]
         cursor = await connection.execute("select answer from colink.idempotency_keys")
         assert key not in str(await cursor.fetchall())
+    assert email not in str(kept)
+    assert kept[2][2] == f'["{secret}"]'
 
 
 async def test_links_are_drawn_as_qr_codes(shop: Shop) -> None:

@@ -10,11 +10,13 @@ from itertools import count
 from typing import Any
 
 import httpx
+from tests.person_keys import keys
 
 from colink.adapters.payments.sandbox import SandboxRail
 from colink.adapters.payments.sandbox_credentials import SandboxCredentials
 from colink.adapters.payments.sandbox_process import SandboxProcess
 from colink.adapters.postgres.committer import Committer
+from colink.adapters.postgres.people import PostgresKeyBook
 from colink.adapters.postgres.pool import AsyncPool
 from colink.application.payout_attempts import SubmitPayout
 from colink.application.payout_jobs import PayoutDesk
@@ -25,6 +27,7 @@ from colink.application.payouts import (
     RequestPayout,
 )
 from colink.application.ports import Caller, Decision, Facts, Needs, Recorded, Request
+from colink.application.privacy.people import People
 from colink.domain.creators import Creator, CreatorDetails
 from colink.domain.ledger import Journal, JournalKind, Posting, Purpose, payee_available, store_clearing
 from colink.domain.money import Money
@@ -183,6 +186,7 @@ class Treasury:
             ids=lambda prefix: f"{prefix}_test{next(_numbers)}",
             clock=self.clock,
             automatic_approval=automatic,
+            account_details=People(keys, PostgresKeyBook(self.pool)).account_details,
         )
 
     async def finish(self, desk: PayoutDesk) -> None:

@@ -16,8 +16,9 @@ from colink.cli.shopify_traffic import Item
 MUG = Item(line_id=12, title="Mug", price="22.50", product_id=72, variant_id=82, sku="MUG")
 
 
-async def deliver(database: TestDatabase) -> None:
-    async with open_shop(Database(owner_dsn=database.owner_dsn, app_dsn=database.app_dsn)) as shop:
+async def deliver(database: TestDatabase, data_dir: Path) -> None:
+    at = Database(owner_dsn=database.owner_dsn, app_dsn=database.app_dsn)
+    async with open_shop(at, data_dir=data_dir) as shop:
         store = await shop.store(await shop.organization())
         await shop.order(store, items=[MUG], order_id=1)
         told = await shop.order(store, items=[MUG], order_id=2, currency="ZZZ")
@@ -25,7 +26,7 @@ async def deliver(database: TestDatabase) -> None:
 
 
 def test_a_rejected_delivery_is_listed_and_read_again(database: TestDatabase, data_dir: Path) -> None:
-    asyncio.run(deliver(database))
+    asyncio.run(deliver(database, data_dir))
     at = conninfo_to_dict(database.superuser_dsn)
     url = f"postgresql://{at['user']}@/{at['dbname']}?host={at['host']}&port={at['port']}"
     colink = CommandLine(data_dir=data_dir, settings={"COLINK_DATABASE_URL": url})

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from tests.person_keys import keys
 from tests.projections.world import AINA, BUDI, CALLER, MONDAY, ORGANIZATION, STORE, World
 from tests.scenarios.stories import renamed, shuffled, story
 
@@ -16,7 +17,7 @@ from colink.application.record_order import RecordOrder, StandaloneFacts
 from colink.domain.audit.report import Kind, Pass, Report, Status
 from colink.domain.commission import RuleDetails, RuleRevised, Scope
 from colink.domain.errors import InvalidInput
-from colink.projections.audit import verify
+from colink.projections.audit import Outside, verify
 from colink.projections.audit.verify import Effort
 
 pytestmark = pytest.mark.anyio
@@ -29,6 +30,7 @@ FINELY = Effort(processes=1, events_a_segment=21, events_a_window=7)
 
 async def verified(world: World, **options: Any) -> Report:
     """However the log is cut into segments and windows, the report is the same."""
+    options.setdefault("outside", Outside(person_keys=keys()))
     async with world.pool.connection() as conn:
         report = await verify(conn, world.mapper.event, **options)
         cut = await verify(conn, world.mapper.event, effort=FINELY, **options)

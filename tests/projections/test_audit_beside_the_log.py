@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.adapters.stores.shopify_bodies import TSHIRT, a_refund, an_order
+from tests.person_keys import keys
 from tests.projections.test_audit import found, position_of, verified
 from tests.projections.world import AINA, BUDI, CALLER, MONDAY, ORGANIZATION, STORE, World
 
@@ -52,7 +53,7 @@ async def deliver(
 ) -> None:
     raw = body if isinstance(body, bytes) else encoded(body)
     arrival = Arrival(topic=topic, delivery_id=id_, headers={}, body=raw, received_at=MONDAY)
-    await receive_delivery(arrival, store=world.store, connector=connector, bus=world.commerce)
+    await receive_delivery(arrival, store=world.store, connector=connector, bus=world.commerce, keys=keys)
 
 
 async def deliveries(world: World) -> None:
@@ -146,7 +147,7 @@ async def test_a_delivery_that_was_read_again_is_verified_too(world: World) -> N
     recorded = await replay_delivery(
         of_inbox("wh.1"),
         caller=CALLER,
-        inbox=PostgresInbox(world.pool),
+        inbox=PostgresInbox(world.pool, keys),
         stores=OneStore(world),
         connectors={Platform.SHOPIFY: SHOPIFY},
         bus=world.commerce,

@@ -21,6 +21,7 @@ from colink.domain.audit.report import Kind, Pass, Report, Status
 from colink.domain.audit.terms import TermsBook
 from colink.domain.sealing.encoding import origin_of
 from colink.projections.audit import Outside, verify
+from colink.projections.audit.personal_pass import Personal
 from colink.projections.audit.processes import verify_segments
 from colink.projections.audit.reading import Source
 from colink.projections.audit.segment import Segment, Setting
@@ -333,7 +334,7 @@ async def test_what_was_posted_before_the_range_cannot_be_read() -> None:
     source = Source(dsn="host=/nowhere", snapshot="", decode=dies)
     setting = Setting(
         source=source, first=9, last=20, sealed=20, origin="", book=TermsBook(), whole_log=False, reports=(),
-        events_a_window=8,
+        personal=Personal(keys=None, erasures={}), events_a_window=8,
     )  # fmt: skip
     before = Segment(first=1, last=8, passes=frozenset(), needed_by=frozenset({Pass.ENTRIES}))
     [part] = await verify_segments(setting, [before], processes=1, finished=lambda _: None)

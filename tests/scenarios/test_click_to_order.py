@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from tests.person_keys import keys
 
 from colink.adapters.crawlers import KnownCrawlers
 from colink.adapters.postgres.append import TRACKING
@@ -117,7 +119,7 @@ class Shop:
         self._numbers = count(1)
         self.routes = TrackingRoutes(
             bus=self.tracking,
-            lookups=RememberedLookups(PostgresLookups(pool)),
+            lookups=RememberedLookups(PostgresLookups(pool, handle_digest=partial(keys().digest, purpose="handle"))),
             salts=self.salts,
             crawlers=KnownCrawlers(),
             ids=self._new_id,

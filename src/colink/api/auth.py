@@ -41,6 +41,8 @@ class Permission(StrEnum):
     READ_INBOX = "read deliveries"
     READ_EVENTS = "read the event log"
     REPLAY_INBOX = "replay deliveries"
+    SEE_BODIES = "read what platforms told of buyers"
+    ERASE_PEOPLE = "find and erase people"
     PROVE = "read proofs and tiles of the whole log"
 
 
@@ -70,6 +72,7 @@ ALLOWED: Mapping[Role, frozenset[Permission]] = {
         Permission.KEEP_PAYOUT_ACCOUNTS,
         Permission.REQUEST_PAYOUTS,
         Permission.REPLAY_INBOX,
+        Permission.SEE_BODIES,
     },
     Role.CREATOR: frozenset(
         {

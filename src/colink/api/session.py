@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
@@ -26,6 +26,9 @@ from colink.domain.errors import InvalidInput, NotFound
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 REPLAYED = "Idempotent-Replayed"
 _bearer = HTTPBearer(auto_error=False, description="An API key. Roles: operator, finance, auditor, seller, creator.")
+
+
+Reveal = Callable[[Sequence[Mapping[str, Any]]], Awaitable[Sequence[Mapping[str, Any]]]]
 
 
 class CommonFields(TypedDict):
@@ -77,11 +80,16 @@ class Session:
         *,
         status: int = 201,
         show: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda answer: answer,
+        reveal: Reveal | None = None,
     ) -> Response:
-        """Record a command and answer with what it answered, the first time's answer when it was recorded before."""
+        """Record a command and answer with what it answered, the first time's answer when it was recorded before.
+        `reveal` opens what is recorded sealed."""
         recorded = await self.services.commerce.submit(command)
         headers = {REPLAYED: "true"} if recorded.replayed else {}
-        return json_answer(show(recorded.answer), status=status, headers=headers)
+        answer = show(recorded.answer)
+        if reveal is not None:
+            [answer] = await reveal([answer])
+        return json_answer(answer, status=status, headers=headers)
 
 
 def may(permission: Permission) -> Callable[..., Coroutine[Any, Any, Session]]:

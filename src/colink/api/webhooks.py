@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from colink.api.answers import json_answer, problem_answer
 from colink.application.deliveries import Arrival, RejectionCounter, StoreConnector, WebhookHeaders, receive_delivery
 from colink.application.ports import Clock, CommandBus, DeliveryStatus, Recorded
+from colink.application.privacy.envelope import PersonKeys
 from colink.application.problems import PROBLEM_JSON
 from colink.application.store_directory import CachedStores, StoreAccess
 from colink.domain.errors import (
@@ -52,13 +53,14 @@ class _Disconnected(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Webhooks:
     """The route. `connectors` holds the platforms that can be taken; `delivered` counts what became of deliveries.
-    `patience`: seconds that reading a store may take; `bus` has its own."""
+    `patience`: seconds that reading a store may take; `bus` has its own. `keys` seal what is kept."""
 
     bus: CommandBus
     stores: CachedStores
     connectors: Mapping[Platform, StoreConnector]
     clock: Clock
     rejections: RejectionCounter
+    keys: Callable[[], PersonKeys]
     delivered: Callable[[str], None] = _uncounted
     max_body: int = MAX_BODY
     patience: float = 4.0
@@ -100,7 +102,9 @@ class Webhooks:
             msg = "the signature does not fit the body and the secrets of this store"
             raise Unauthorized(msg)
         arrival = _arrival(connector.headers, headers, body, clock=self.clock)
-        recorded = await receive_delivery(arrival, store=access.details, connector=connector, bus=self.bus)
+        recorded = await receive_delivery(
+            arrival, store=access.details, connector=connector, bus=self.bus, keys=self.keys
+        )
         return self._answer_to(recorded)
 
     def _answer_to(self, recorded: Recorded) -> Response:

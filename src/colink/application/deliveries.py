@@ -1,4 +1,4 @@
-"""From a verified delivery to a command: what it says is recorded and its bytes are kept, in one append.
+"""From a verified delivery to a command: what it says is recorded and its bytes are kept, sealed, in one append.
 
 Knows no platform (a connector translates) and no HTTP. What cannot be used is kept as rejected with its problem, so
 that later deliveries are unaffected and it can be read again when the connector has learned better.
@@ -6,7 +6,7 @@ that later deliveries are unaffected and it can be read again when the connector
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from colink.application.ports import (
     Recorded,
     Request,
 )
+from colink.application.privacy.envelope import PersonKeys
 from colink.application.problems import problem_document
 from colink.application.record_order import News, RecordOrder, order_of
 from colink.application.store_directory import StoreDirectory
@@ -79,7 +80,7 @@ class Inbox(Protocol):
     """Deliveries as they were kept."""
 
     async def delivery(self, *, source: str, delivery_id: str) -> Delivery | None:
-        """One delivery, byte for byte, with what has become of it."""
+        """One delivery, its body opened, byte for byte, with what has become of it. Raises Erased."""
 
 
 class RejectionCounter(Protocol):
@@ -116,9 +117,14 @@ class Arrival:
 
 
 async def receive_delivery(
-    arrival: Arrival, *, store: StoreDetails, connector: StoreConnector, bus: CommandBus
+    arrival: Arrival,
+    *,
+    store: StoreDetails,
+    connector: StoreConnector,
+    bus: CommandBus,
+    keys: Callable[[], PersonKeys],
 ) -> Recorded:
-    """Record a delivery once.
+    """Record a delivery once; its body is sealed with one of `keys`.
 
     The answer is `{"status": "accepted", "order_id"}`, `{"status": "ignored", "reason"}` or `{"status": "rejected",
     "problem"}`; for a delivery that is already kept it is the first answer, `replayed`. Raises Unavailable or
@@ -137,7 +143,7 @@ async def receive_delivery(
         caller=Caller(actor=f"webhook:{store.id}", correlation_id=inbox_id(store.id, arrival.delivery_id)),
         delivery_key=(store.id, arrival.delivery_id),
     )
-    return await _record(delivery, request, store=store, connector=connector, bus=bus)
+    return await _record(delivery, request, store=store, connector=connector, bus=bus, keys=keys())
 
 
 async def replay_delivery(
@@ -153,23 +159,23 @@ async def replay_delivery(
     """Read a kept delivery again with today's connector; its inbox row takes over the outcome.
 
     One that was accepted already is answered as it was (`replayed`): reading the same bytes again cannot change an
-    order. Raises NotFound for an unknown inbox id.
+    order. Raises NotFound for an unknown inbox id, Erased where nobody can read it any more.
     """
     parts = natural_parts(id_)
-    kept = await inbox.delivery(source=parts[0], delivery_id=parts[1]) if len(parts) == 2 else None
-    access = await stores.store(kept.source) if kept is not None else None
+    found = await inbox.delivery(source=parts[0], delivery_id=parts[1]) if len(parts) == 2 else None
+    access = await stores.store(found.source) if found is not None else None
     connector = connectors.get(access.details.platform) if access is not None else None
-    if kept is None or access is None or connector is None:
+    if found is None or access is None or connector is None:
         msg = "there is no such delivery"
         raise NotFound(msg)
-    if kept.status is DeliveryStatus.ACCEPTED:
-        return _accepted_before(kept)
-    delivery = replace(kept, status=DeliveryStatus.ACCEPTED, problem=None, order_id=None, replay=True)
+    if found.status is DeliveryStatus.ACCEPTED:
+        return _accepted_before(found)
+    delivery = replace(found, status=DeliveryStatus.ACCEPTED, problem=None, order_id=None, replay=True)
     request = Request(caller=replace(caller, causation_id=id_), idempotency=idempotency)
     try:
-        return await _record(delivery, request, store=access.details, connector=connector, bus=bus)
+        return await _record(delivery, request, store=access.details, connector=connector, bus=bus, keys=None)
     except ConcurrentUpdate:
-        by_now = await inbox.delivery(source=kept.source, delivery_id=kept.delivery_id)
+        by_now = await inbox.delivery(source=found.source, delivery_id=found.delivery_id)
         if by_now is None or by_now.status is not DeliveryStatus.ACCEPTED:
             raise
         return _accepted_before(by_now)
@@ -184,9 +190,32 @@ def inbox_id(source: str, delivery_id: str) -> str:
     return natural_id("dlv", source, delivery_id)
 
 
+def kept(delivery: Delivery, *, owner: str, keys: PersonKeys) -> Delivery:
+    """The delivery with its body sealed, by a key that is the owner's."""
+    place = inbox_id(delivery.source, delivery.delivery_id)
+    key = keys.new_key(owner, place)
+    return replace(delivery, body=key.seal_body(delivery.body, place=place), key=keys.wrapped(key))
+
+
 async def _record(
-    delivery: Delivery, request: Request, *, store: StoreDetails, connector: StoreConnector, bus: CommandBus
+    delivery: Delivery,
+    request: Request,
+    *,
+    store: StoreDetails,
+    connector: StoreConnector,
+    bus: CommandBus,
+    keys: PersonKeys | None,
 ) -> Recorded:
+    """`keys` None: the delivery is read again, and its row keeps the bytes it has.
+
+    A body is its order's, and goes with the buyer; one that tells of no order is nobody's but its own.
+    """
+
+    def as_kept(order_id: str | None) -> Delivery:
+        if keys is None:
+            return replace(delivery, body=b"")
+        return kept(delivery, owner=order_id or inbox_id(delivery.source, delivery.delivery_id), keys=keys)
+
     shared: dict[str, Any] = {
         "caller": request.caller,
         "idempotency": request.idempotency,
@@ -196,18 +225,19 @@ async def _record(
     try:
         told = connector.translate(delivery.topic, delivery.body)
     except InvalidInput as error:
-        return await bus.submit(_rejection(delivery, error, shared))
+        return await bus.submit(_rejection(as_kept(None), error, shared))
     if isinstance(told, Ignored):
-        ignored = replace(delivery, status=DeliveryStatus.IGNORED)
+        ignored = replace(as_kept(None), status=DeliveryStatus.IGNORED)
         answer = {"status": DeliveryStatus.IGNORED.value, "reason": told.reason}
         return await bus.submit(KeepDelivery(delivery=ignored, answer=answer, **shared))
-    accepted = replace(delivery, order_id=order_of(store, told))
+    order_id = order_of(store, told)
+    sealed = as_kept(order_id)
     try:
-        return await bus.submit(RecordOrder(news=told, delivery=accepted, **shared))
+        return await bus.submit(RecordOrder(news=told, delivery=replace(sealed, order_id=order_id), **shared))
     except _NOT_THE_DELIVERYS_FAULT:
         raise
     except ColinkError as error:
-        return await bus.submit(_rejection(delivery, error, shared))
+        return await bus.submit(_rejection(sealed, error, shared))
 
 
 def _rejection(delivery: Delivery, error: ColinkError, shared: Mapping[str, Any]) -> KeepDelivery:

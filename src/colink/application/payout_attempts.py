@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from colink.application.payout_rails import PayoutInstruction
+from colink.application.payout_rails import PayoutInstruction, SealedAccount
 from colink.application.payouts import PayoutAccountCommand, PayoutCommand, decided
 from colink.application.ports import Decision, Facts
 from colink.domain.payout_accounts import Rail
@@ -43,6 +43,11 @@ def _instruction(payout: Payout) -> dict[str, Any] | None:
         "amount": payout.amount,
         "currency": payout.currency,
         "details": dict(payout.account.details),
+        "account": {
+            "id": payout.account.id,
+            "payee_id": payout.account.payee_id,
+            "private": payout.account.private.text if payout.account.private else None,
+        },
     }
 
 
@@ -58,6 +63,7 @@ def instruction_in(answer: Mapping[str, Any]) -> PayoutInstruction | None:
         amount=told["amount"],
         currency=told["currency"],
         details=told["details"],
+        account=SealedAccount(**told["account"]),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -79,6 +79,13 @@ class PayoutQueue(Protocol):
     async def newest_paid(self, *, limit: int) -> Sequence[PayoutRef]: ...
 
 
+class AccountDetails(Protocol):
+    """Opens the sealed details of a payout account (application.privacy.people)."""
+
+    async def __call__(self, payee_id: str, *, account_id: str, text: str) -> Mapping[str, str | int] | None:
+        """None where the payee was erased."""
+
+
 class PayoutDesk:
     """The jobs of one worker. Methods that end in a count say how many things changed."""
 
@@ -91,6 +98,7 @@ class PayoutDesk:
         ids: IdFactory,
         clock: Clock,
         automatic_approval: bool,
+        account_details: AccountDetails,
         actor: str = "worker",
     ) -> None:
         self._bus = bus
@@ -99,6 +107,7 @@ class PayoutDesk:
         self._ids = ids
         self._clock = clock
         self._automatic_approval = automatic_approval
+        self._account_details = account_details
         self._actor = actor
         self._asked: dict[str, datetime] = {}
         self._unsettled: dict[str, PayoutRef] = {}
@@ -254,11 +263,24 @@ class PayoutDesk:
                 # It was seen there once: handing it in again could pay twice, so a person has to look.
                 _log.error("the provider lost a payout", reference=instruction.reference, status=status)
                 return None
-        report = await rail.submit(instruction)
+        opened = await self._opened(instruction)
+        if opened is None:
+            # Erased while the payout was on its way here, and the provider never heard of it: nothing was paid.
+            code = "payee_erased"
+            return ProviderReport(reference=instruction.reference, outcome=ProviderOutcome.FAILED, failure_code=code)
+        report = await rail.submit(opened)
         if report.outcome is ProviderOutcome.UNKNOWN:
             _log.warning("payout outcome unknown", reference=report.reference, code=report.failure_code)
             return None
         return report
+
+    async def _opened(self, instruction: PayoutInstruction) -> PayoutInstruction | None:
+        """With the account's details in clear; None where nobody can read them any more."""
+        account = instruction.account
+        if account is None or account.private is None:
+            return instruction
+        details = await self._account_details(account.payee_id, account_id=account.id, text=account.private)
+        return None if details is None else replace(instruction, details=details)
 
     def _caller(self, correlation_id: str) -> Caller:
         return Caller(actor=self._actor, correlation_id=correlation_id)

@@ -11,9 +11,18 @@ from colink.domain.payouts import ProviderReport
 
 
 @dataclass(frozen=True, kw_only=True)
+class SealedAccount:
+    """Whose the account is, and where its details stand; `private` is their sealed text."""
+
+    id: str
+    payee_id: str
+    private: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class PayoutInstruction:
     """One attempt, the same in every retry. `reference` is our reference and the idempotency key; amount in minor
-    units; `details` of the account as approved."""
+    units; `details` of the account as approved, in clear when a rail gets them: until then sealed in `account`."""
 
     payout_id: str
     reference: str
@@ -21,6 +30,7 @@ class PayoutInstruction:
     amount: int
     currency: str
     details: Mapping[str, str | int]
+    account: SealedAccount | None = None
 
 
 class PayoutRail(Protocol):

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from colink.application.ports import BalanceUnchanged, Decision, Facts, Needs, Request
+from colink.application.privacy.erasure import check_not_erased
+from colink.application.privacy.people import SealedDetails
 from colink.domain.aggregates import Event
 from colink.domain.creators import CreatorDetails
 from colink.domain.errors import InvalidInput, NotFound
@@ -21,6 +23,7 @@ from colink.domain.payout_accounts import (
     PayoutAccount,
     PayoutAccountDetails,
     Rail,
+    check_details,
     detail_pairs,
     payout_account_id,
 )
@@ -32,6 +35,7 @@ from colink.domain.payouts import (
     PayoutChanged,
     PayoutRequested,
 )
+from colink.domain.people import ErasedPerson
 
 
 def shown_payout(payout: Payout) -> dict[str, Any]:
@@ -62,7 +66,8 @@ def decided(payout: Payout, **also: Any) -> Decision:
 class RegisterPayoutAccount(Request):
     """Set the account a payee is paid to in one currency; a new one takes the place of the old.
 
-    Answers with the account. Raises InvalidInput naming the field, also for an unknown payee."""
+    `details` are looked at, and recorded as they were `sealed`. Answers with the account, they too sealed. Raises
+    InvalidInput naming the field, also for an unknown payee, PersonIsErased."""
 
     payee_id: str
     rail: Rail
@@ -70,6 +75,7 @@ class RegisterPayoutAccount(Request):
     details: Mapping[str, str | int]
     minimum: Money | None = None
     within_payee: str | None = None
+    sealed: SealedDetails | None = None
 
     @property
     def id(self) -> str:
@@ -77,7 +83,7 @@ class RegisterPayoutAccount(Request):
 
     def needs(self) -> Needs:
         payees = ((CreatorDetails, self.payee_id), (OrganizationDetails, self.payee_id))
-        return Needs(streams=(self.id,), documents=payees)
+        return Needs(streams=(self.id,), documents=(*payees, (ErasedPerson, self.payee_id)))
 
     def decide(self, facts: Facts) -> Decision:
         check_payee_is_visible(self.payee_id, within_payee=self.within_payee, what="payee")
@@ -85,29 +91,34 @@ class RegisterPayoutAccount(Request):
         if organization is None and facts.document(CreatorDetails, self.payee_id) is None:
             msg = f"payee_id {self.payee_id!r} is neither a creator nor an organization"
             raise InvalidInput(msg, field="payee_id")
+        check_not_erased(facts, self.payee_id)
+        check_details(self.rail, self.details)
         details = PayoutAccountDetails(
             id=self.id,
             payee_id=self.payee_id,
             organization_id=organization.id if organization else None,
             rail=self.rail,
             currency=self.currency,
-            details=detail_pairs(self.details),
+            details=() if self.sealed else detail_pairs(self.details),
             minimum=self.minimum,
+            private=self.sealed.details if self.sealed else None,
         )
         account = facts.aggregate(PayoutAccount, self.id)
         if account is None:
             account = PayoutAccount.register(details, at=facts.now)
         else:
             account.replace_with(details, at=facts.now)
+        events = account.new_events()
         return Decision(
             answer=shown_account(account.details),
-            events=account.new_events(),
+            events=events,
             organization_id=details.organization_id,
+            private=(self.sealed.key,) if self.sealed and events else (),
         )
 
 
 def shown_account(account: PayoutAccountDetails) -> dict[str, Any]:
-    """A payout account as the API shows it."""
+    """A payout account as the API shows it to who may not read its details: `private` is their sealed text."""
     return {
         "id": account.id,
         "payee_id": account.payee_id,
@@ -115,6 +126,7 @@ def shown_account(account: PayoutAccountDetails) -> dict[str, Any]:
         "currency": account.currency,
         "details": dict(account.details),
         "minimum": account.minimum,
+        "private": account.private.text if account.private else None,
     }
 
 
@@ -141,7 +153,8 @@ class RequestPayout(Request):
 
     def needs(self) -> Needs:
         account = (PayoutAccountDetails, payout_account_id(self.payee_id, self.currency))
-        return Needs(streams=(self.payout_id,), documents=(account,), funds_of=((self.payee_id, self.currency),))
+        documents = (account, (ErasedPerson, self.payee_id))
+        return Needs(streams=(self.payout_id,), documents=documents, funds_of=((self.payee_id, self.currency),))
 
     def decide(self, facts: Facts) -> Decision:
         check_payee_is_visible(self.payee_id, within_payee=self.within_payee, what="payee")
@@ -153,6 +166,7 @@ class RequestPayout(Request):
         if account is None:
             msg = f"{self.payee_id} has no payout account in {self.currency}: register one first"
             raise NoPayoutAccount(msg, field="payee_id")
+        check_not_erased(facts, self.payee_id)
         funds = facts.funds(self.payee_id, self.currency)
         payout = Payout.request(
             self.payout_id,
@@ -205,7 +219,7 @@ class PayoutAccountCommand(PayoutCommand):
 
     def needs(self) -> Needs:
         account = (PayoutAccountDetails, payout_account_id(self.payee_id, self.currency))
-        return Needs(streams=(self.payout_id,), documents=(account,))
+        return Needs(streams=(self.payout_id,), documents=(account, (ErasedPerson, self.payee_id)))
 
     def current_account(self, facts: Facts) -> PayoutAccountDetails | None:
         return facts.document(PayoutAccountDetails, payout_account_id(self.payee_id, self.currency))
@@ -228,6 +242,7 @@ class ApprovePayout(PayoutAccountCommand):
         if account is None:
             msg = f"{payout.payee_id} has no payout account in {payout.currency}"
             raise NoPayoutAccount(msg)
+        check_not_erased(facts, self.payee_id)
         payout.approve(account=account, by=self.caller.actor, at=facts.now)
         return decided(payout)
 

@@ -66,8 +66,18 @@ class DeliveryStatus(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrivateValue:
+    """A secret or personal value, kept outside the log where it can be changed and erased."""
+
+    owner_id: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """One raw delivery, byte for byte. Unique per (source, delivery_id); `source` is the store id.
+    """One raw delivery, byte for byte. Unique per (source, delivery_id); `source` is the store id. What is to be kept
+    has its body sealed, and `key` is what it is sealed with, wrapped (application.privacy).
 
     `problem` is an RFC 9457 object where it was rejected. `replay`: an operator had the kept delivery read again, so
     its row exists and takes over status, problem, order and answer; first reading and bytes stay as they were.
@@ -83,15 +93,7 @@ class Delivery:
     problem: JsonObject | None = None
     order_id: str | None = None
     replay: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrivateValue:
-    """A secret or personal value, kept outside the log where it can be changed and erased."""
-
-    owner_id: str
-    name: str
-    value: str
+    key: PrivateValue | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

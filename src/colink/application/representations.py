@@ -16,7 +16,7 @@ from colink.domain.tracking import LinkDetails
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-HIDDEN = frozenset({"customer_ref", "creator_customer_ref", "digest"})
+HIDDEN = frozenset({"customer_ref", "creator_customer_ref", "digest", "handle_digest"})
 """Names of fields that hold keyed hashes and digests."""
 
 

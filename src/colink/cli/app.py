@@ -24,6 +24,7 @@ from colink.cli import (
     ledger,
     logs,
     payouts,
+    privacy,
     projections,
     serve,
     simulate,
@@ -38,7 +39,22 @@ from colink.config import SettingsError
 from colink.domain.errors import ColinkError
 
 WRONG_USE = 2
-_GROUPS = (demo, up, serve, worker, audit, ledger, payouts, inbox, projections, tracking, keys, db, simulate)
+_GROUPS = (
+    demo,
+    up,
+    serve,
+    worker,
+    audit,
+    ledger,
+    payouts,
+    inbox,
+    projections,
+    tracking,
+    keys,
+    privacy,
+    db,
+    simulate,
+)
 
 
 def build_cli(wiring: Wiring) -> typer.Typer:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.ports import Caller, Clock, CommandBus, IdFactory, Recorded
+from colink.application.privacy.erasure import PrivacyDesk
 from colink.application.tracking_archive import TrackingMonths
 from colink.config import Settings
 from colink.domain.sealing.checkpoint import VerifierKey
@@ -73,6 +74,10 @@ class RunningColink(Protocol):
 
     async def replay(self, delivery_id: str, *, caller: Caller) -> Recorded:
         """Read a kept delivery again. Raises NotFound."""
+
+    @property
+    def privacy(self) -> PrivacyDesk:
+        """Finding and erasing people."""
 
     async def seal(self) -> int:
         """Seal the commerce log up to its end, and sign; how many events were sealed. Raises SealRefused."""

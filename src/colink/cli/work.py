@@ -25,6 +25,7 @@ JOBS = {
     "sealing": "events sealed",
     "tracking_months": "months of tracking made or archived",
     "salts": "old salts destroyed",
+    "erasures": "erasures of people kept",
 }
 """What each job counts, in words; by the part of its name before a colon."""
 
@@ -62,6 +63,7 @@ async def opened_worker(colink: RunningColink) -> AsyncIterator[Worker]:
         Job(name="sealing", run=colink.seal, interval=0.25, routine=True),
         Job(name="tracking_months", run=colink.keep_tracking_months, interval=3600.0),
         Job(name="salts", run=colink.destroy_old_salts, interval=3600.0),
+        Job(name="erasures", run=colink.privacy.keep_erasures, interval=60.0),
     ]
     async with colink.log_watch() as watch:
         yield Worker(jobs, watch_log=watch.wait, under_way=desk.under_way)

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from colink.domain.aggregates import Aggregate, Created, Event
 from colink.domain.errors import InvalidInput
 from colink.domain.ids import natural_id
 from colink.domain.money import MAX_AMOUNT, Money, currency_exponent
+from colink.domain.people import PrivateDetails
 
 MAX_DELAY_MS = 3_600_000
+MAX_ACCOUNT_TEXT = 140  # characters: the longest name ISO 20022 takes
 
 
 class Rail(StrEnum):
@@ -60,7 +62,8 @@ def detail_pairs(details: Mapping[str, str | int]) -> DetailPairs:
 
 @dataclass(frozen=True, kw_only=True)
 class PayoutAccountDetails:
-    """`details` is what the rail needs to reach the payee, as sorted (name, value) pairs. `minimum`: the smallest
+    """`private` is what the rail needs to reach the payee, sealed: a JSON object. `details` is the same in clear, as
+    sorted (name, value) pairs, where recorded before it was sealed; else empty. `minimum`: the smallest
     payout, None for any above zero. `organization_id`: the payee, where it is an organisation. `version` counts from
     1, so that an account changed and changed back is not mistaken for the one approved."""
 
@@ -72,6 +75,7 @@ class PayoutAccountDetails:
     details: DetailPairs
     minimum: Money | None = None
     version: int = 1
+    private: PrivateDetails | None = None
 
     @property
     def minimum_amount(self) -> int:
@@ -90,7 +94,13 @@ def check_account_can_be_used(account: PayoutAccountDetails) -> None:
         raise InvalidInput(msg, field="rail")
     currency_exponent(account.currency)
     _check_minimum(account)
-    _check_sandbox_details(dict(account.details))
+    check_details(account.rail, dict(account.details))
+
+
+def check_details(rail: Rail, details: Mapping[str, str | int]) -> None:
+    """What the rail is to be told, before it is sealed. Raises InvalidInput naming the field."""
+    if rail is Rail.SANDBOX:
+        _check_sandbox_details(details)
 
 
 def _check_minimum(account: PayoutAccountDetails) -> None:
@@ -117,15 +127,29 @@ def _check_sandbox_details(details: Mapping[str, str | int]) -> None:
                 if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_DELAY_MS:
                     msg = f"delay_ms is a whole number from 0 to {MAX_DELAY_MS}"
                     raise InvalidInput(msg, field=field)
+            case "account_holder" | "account_number":
+                if not isinstance(value, str) or not 0 < len(value) <= MAX_ACCOUNT_TEXT:
+                    msg = f"{name} is a text of at most {MAX_ACCOUNT_TEXT} characters"
+                    raise InvalidInput(msg, field=field)
             case _:
-                msg = "a sandbox account takes outcome, delay_ms and fault"
+                msg = "a sandbox account takes outcome, delay_ms, fault, account_holder and account_number"
                 raise InvalidInput(msg, field=field)
+
+
+def without_private(account: dict[str, Any]) -> None:
+    """For upcasts: an account as it was recorded before details were sealed."""
+    account["private"] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PayoutAccountRegistered(Created):
     TOPIC: ClassVar[str] = "payout_account.registered"
+    class_version: ClassVar[int] = 2
     details: PayoutAccountDetails
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        without_private(state["details"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +157,12 @@ class PayoutAccountReplaced(Event):
     """Payouts approved for the account before this one are cancelled when they come to be submitted."""
 
     TOPIC: ClassVar[str] = "payout_account.replaced"
+    class_version: ClassVar[int] = 2
     details: PayoutAccountDetails
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        without_private(state["details"])
 
     def apply(self, aggregate: PayoutAccount) -> None:
         aggregate.details = self.details

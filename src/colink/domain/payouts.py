@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from colink.domain.aggregates import Aggregate, Created, Event
 from colink.domain.errors import Conflict, Forbidden, InsufficientFunds, InvalidInput, PayoutStateError
-from colink.domain.payout_accounts import PayoutAccountDetails, Rail
+from colink.domain.payout_accounts import PayoutAccountDetails, Rail, without_private
 
 AUTOMATIC = "policy:automatic"  # the approver where COLINK_PAYOUT_APPROVAL is `auto`
 MAX_ATTEMPTS = 3
@@ -202,9 +202,14 @@ class PayoutApproved(PayoutChanged):
     """`account` is the payee's account as it was then; the money goes there or nowhere."""
 
     TOPIC: ClassVar[str] = "payout.approved"
+    class_version: ClassVar[int] = 2
     status: ClassVar[PayoutStatus] = PayoutStatus.APPROVED
     approved_by: str
     account: PayoutAccountDetails
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        without_private(state["account"])
 
     def apply(self, aggregate: Payout) -> None:
         super().apply(aggregate)

@@ -1,5 +1,6 @@
 """What is configured, by id and by unique key: organisations, stores, products, campaigns, rules, links, coupons,
-creators, payout accounts, API keys. Inline rows and their queries; decoding into details classes is here too.
+creators, payout accounts, API keys, who was erased. Inline rows and their queries; decoding into details classes is
+here too.
 
 Documents that judge orders are part of their organisation's terms: writing one moves the terms (semantics section 4).
 """
@@ -22,6 +23,7 @@ from colink.domain.creators import CreatorDetails, CreatorRegistered
 from colink.domain.organizations import OrganizationDetails, OrganizationRegistered, StoreConnected, StoreDetails
 from colink.domain.payout_accounts import PayoutAccountDetails, PayoutAccountRegistered, PayoutAccountReplaced
 from colink.domain.settlements import SettlementDetails, SettlementRecorded
+from colink.domain.people import ERASURES, ErasedPerson
 from colink.domain.tracking import CouponCreated, CouponDetails, LinkCreated, LinkDetails
 from colink.projections.inline import DocumentRow, projects
 
@@ -44,7 +46,7 @@ _KINDS: dict[type[Any], _Kind] = {
     StoreDetails: _Kind("store", lambda d: d.organization_id, part_of_terms=True),
     ProductDetails: _Kind("product", lambda d: d.organization_id),
     Sku: _Kind("sku", lambda _: None),
-    CreatorDetails: _Kind("creator", lambda _: None, key=lambda d: d.handle, key_field="handle"),
+    CreatorDetails: _Kind("creator", lambda _: None, key=lambda d: d.key, key_field="handle"),
     CampaignDetails: _Kind(
         "campaign", lambda d: d.organization_id, key=lambda d: d.slug, key_field="slug", part_of_terms=True
     ),
@@ -60,6 +62,7 @@ _KINDS: dict[type[Any], _Kind] = {
     PayoutAccountDetails: _Kind("payout_account", lambda d: d.organization_id),
     SettlementDetails: _Kind("settlement", lambda d: d.organization_id),
     ApiKeyDetails: _Kind("api_key", lambda d: d.organization_id, key=lambda d: d.digest, key_field="key"),
+    ErasedPerson: _Kind("erased_person", lambda _: None),
 }
 KEY_FIELDS = {kind.name: kind.key_field for kind in _KINDS.values() if kind.key_field}
 """Which input field the unique key of a kind comes from."""
@@ -118,6 +121,7 @@ for _event_class in (
     PayoutAccountReplaced,
     SettlementRecorded,
     ApiKeyCreated,
+    *ERASURES,
 ):
     projects(_event_class)(document_of)
 projects(ProductRecorded)(documents_of_product)

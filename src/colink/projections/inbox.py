@@ -1,4 +1,5 @@
-"""The inbox: every platform delivery as it came, for listing and for reading again. Commands write its rows."""
+"""The inbox: every platform delivery as it came, its body sealed, for listing and for reading again. Commands write
+its rows."""
 
 from __future__ import annotations
 
@@ -8,7 +9,10 @@ from datetime import datetime
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
+from colink.application.deliveries import inbox_id
+from colink.application.privacy.envelope import PersonKeys, owner_of_body
 from colink.projections.conditions import Where
+from colink.projections.person_keys import wrapped_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,7 @@ async def list_deliveries(
 async def delivery(
     connection: AsyncConnection[TupleRow], source: str, delivery_id: str
 ) -> tuple[FiledDelivery, bytes] | None:
-    """One delivery with its body, byte for byte."""
+    """One delivery with its body as it is kept."""
     async with connection.cursor(row_factory=class_row(FiledDelivery)) as cursor:
         await cursor.execute(
             f"select {_COLUMNS} from colink.inbox where source = %s and delivery_id = %s", (source, delivery_id)
@@ -71,3 +75,15 @@ async def delivery(
         )
     ).fetchone()
     return (filed, bytes(row[0])) if row else None
+
+
+async def open_body(
+    connection: AsyncConnection[TupleRow], keys: PersonKeys, source: str, delivery_id: str, body: bytes
+) -> bytes | None:
+    """A kept body, byte for byte as it came; None where its key is destroyed. Raises CannotBeOpened."""
+    owner = owner_of_body(body)
+    if owner is None:
+        return body  # kept before bodies were sealed
+    place = inbox_id(source, delivery_id)
+    wrapped = await wrapped_keys(connection, [(owner, place)])
+    return keys.unwrapped(wrapped[owner, place]).open_body(body, place=place) if wrapped else None

@@ -55,7 +55,7 @@ class LeaderboardRow:
 
     rank: int
     creator_id: str
-    handle: str
+    handle: str  # sealed (domain/people.py)
     value: int
     currency: str | None
     reached_at_position: int

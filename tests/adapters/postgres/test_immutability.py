@@ -164,8 +164,9 @@ def test_the_application_keeps_salts_and_counts_rejections_itself(application: C
     salts = "select day::text, salt from colink.tracking_salts"
     application.execute("insert into colink.tracking_salts values ('2026-03-01', '\\x00')")
     assert kept(salts) == [("2026-03-01", b"\x00")]
-    application.execute("delete from colink.tracking_salts where day = '2026-03-01'")
-    assert kept(salts) == []
+    application.execute("insert into colink.tracking_salts values ('2026-03-02', '\\x01')")
+    assert kept("select colink.destroy_salts('2026-03-02')") == [(1,)]
+    assert kept(salts) == [("2026-03-02", b"\x01")]
     for count in (1, 2):
         application.execute(
             "insert into colink.webhook_rejections as r values ('sto_1', 'signature', 1)"

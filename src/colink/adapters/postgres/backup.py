@@ -26,6 +26,8 @@ _DUMP, _FILES = "colink.dump", "files"
 _OF_THE_APPLICATION = "colink_read"  # tables that projections make and drop by themselves
 _ARCHIVE = "objects"
 _COPIED_OTHERWISE = shutil.ignore_patterns("postgres", "postgres.lock", _ARCHIVE)
+_NEVER_COPIED = "colink.tracking_salts"  # they are destroyed after 48 hours, and a copy would keep them
+_ERASED = "erased"  # grows only: what either side knows is kept (adapters.person_keys)
 _UNFINISHED = shutil.ignore_patterns(".*")  # adapters.archive_files
 
 
@@ -43,7 +45,8 @@ def back_up(database: Database, data_dir: Path, destination: Path) -> None:
     except OSError as error:
         raise ServerError(f"{destination} cannot be made: {error}") from error
     shutil.copytree(data_dir, unfinished / _FILES, ignore=_COPIED_OTHERWISE)
-    _run(database.owner_dsn, "pg_dump", "--format=custom", "--schema=colink*", f"--file={unfinished / _DUMP}")
+    what = ("--schema=colink*", f"--exclude-table-data={_NEVER_COPIED}")
+    _run(database.owner_dsn, "pg_dump", "--format=custom", *what, f"--file={unfinished / _DUMP}")
     if (data_dir / _ARCHIVE).is_dir():
         shutil.copytree(data_dir / _ARCHIVE, unfinished / _FILES / _ARCHIVE, ignore=_UNFINISHED)
     unfinished.rename(destination)
@@ -56,10 +59,22 @@ def restore(database: Database, data_dir: Path, source: Path) -> None:
     if not files.is_dir() or not dump.is_file():
         raise ServerError(f"{source} is no backup: it lacks {_FILES}/ or {_DUMP}")
     kept = [path.relative_to(files) for path in files.rglob("*") if path.is_file()]
+    merged = {path for path in kept if path.name == _ERASED and (data_dir / path).exists()}
     for path in kept:
-        if (data_dir / path).exists() and not cmp(files / path, data_dir / path, shallow=False):
+        if (
+            path not in merged
+            and (data_dir / path).exists()
+            and not cmp(files / path, data_dir / path, shallow=False)
+        ):
             raise ServerError(f"{data_dir / path} is another than the backup's: restore into an empty data folder")
-    shutil.copytree(files, data_dir, dirs_exist_ok=True)
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        return {name for name in names if (Path(folder) / name).relative_to(files) in merged}
+
+    shutil.copytree(files, data_dir, dirs_exist_ok=True, ignore=left_out)
+    for path in merged:
+        with (data_dir / path).open("ab") as file:
+            file.write(b"\n" + (files / path).read_bytes())
     # Each object is made by whom it belongs to: the owner's names differ from server to server, the roles do not.
     into = ("pg_restore", "--exit-on-error", "--single-transaction", "--no-owner", str(dump))
     _run(database.owner_dsn, *into, f"--exclude-schema={_OF_THE_APPLICATION}")

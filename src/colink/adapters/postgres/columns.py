@@ -297,6 +297,10 @@ def private_table(batch: Sequence[Prepared]) -> Table:
     table = Table("private", ("owner_id", "name", "value"))
     newest = {(value.owner_id, value.name): value.value for prepared in batch for value in prepared.private}
     table.rows.extend((owner, name, value) for (owner, name), value in newest.items())
+    for prepared in batch:
+        if prepared.delivery is not None and prepared.delivery.key is not None:
+            key = prepared.delivery.key
+            table.rows.append((key.owner_id, key.name, key.value))
     return table
 
 

@@ -6,14 +6,17 @@ Deliveries are written by the committer, in the same append as what they lead to
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import msgspec
 
 from colink.adapters.postgres.pool import AsyncPool
 from colink.adapters.postgres.reading import connected
 from colink.application.ports import Delivery, DeliveryStatus
+from colink.application.privacy.envelope import PersonKeys
 from colink.application.store_directory import StoreAccess
 from colink.domain.organizations import StoreDetails
+from colink.domain.people import Erased
 from colink.projections import inbox
 from colink.projections.documents import document_by_id
 
@@ -43,17 +46,22 @@ class PostgresStoreDirectory:
 
 
 class PostgresInbox:
-    """An Inbox on the table `inbox`."""
+    """An Inbox on the table `inbox`; `keys` are those outside the database."""
 
-    def __init__(self, pool: AsyncPool) -> None:
+    def __init__(self, pool: AsyncPool, keys: Callable[[], PersonKeys]) -> None:
         self._pool = pool
+        self._keys = keys
 
     async def delivery(self, *, source: str, delivery_id: str) -> Delivery | None:
         async with connected(self._pool) as connection:
             found = await inbox.delivery(connection, source, delivery_id)
-        if found is None:
-            return None
-        filed, body = found
+            if found is None:
+                return None
+            filed, kept = found
+            body = await inbox.open_body(connection, self._keys(), source, delivery_id, kept)
+        if body is None:
+            msg = "the body of this delivery was erased with the person it is about"
+            raise Erased(msg)
         return Delivery(
             source=filed.source,
             delivery_id=filed.delivery_id,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from colink.adapters.postgres.pool import AsyncPool
 from colink.adapters.postgres.reading import connected
 from colink.domain.campaigns import CampaignDetails
@@ -13,8 +15,9 @@ from colink.projections.documents import document_by_id, document_by_key
 class PostgresLookups:
     """TrackingLookups with a query each; put RememberedLookups in front."""
 
-    def __init__(self, pool: AsyncPool) -> None:
+    def __init__(self, pool: AsyncPool, *, handle_digest: Callable[[str], str]) -> None:
         self._pool = pool
+        self._handle_digest = handle_digest
 
     async def link(self, code: str) -> LinkDetails | None:
         async with connected(self._pool) as connection:
@@ -30,6 +33,7 @@ class PostgresLookups:
         """An id is looked for first: ids are ours to give, handles anyone's to choose."""
         async with connected(self._pool) as connection:
             found = await document_by_id(connection, CreatorDetails, id_or_handle)
-            if found is None:
-                found = await document_by_key(connection, CreatorDetails, id_or_handle)
+            for key in (self._handle_digest(id_or_handle), id_or_handle):  # in clear where recorded long ago
+                if found is None:
+                    found = await document_by_key(connection, CreatorDetails, key)
         return found.details(CreatorDetails) if found else None

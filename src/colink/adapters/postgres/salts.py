@@ -14,7 +14,7 @@ from colink.application.track import REPEAT_WITHIN
 
 _FIND = "select salt from colink.tracking_salts where day = %s"
 _MAKE = "insert into colink.tracking_salts (day, salt) values (%s, %s) on conflict (day) do nothing"
-_DESTROY = "delete from colink.tracking_salts where day < %s"
+_DESTROY = "select colink.destroy_salts(%s)"  # the table gets a new file: nothing of them stays in the old one
 
 
 class PostgresSalts:
@@ -56,4 +56,5 @@ async def destroy_old_salts(pool: AsyncPool, *, at: datetime) -> int:
     """Delete the salts that began 48 hours ago or earlier; returns how many. The worker calls this every hour."""
     oldest_kept = at.astimezone(UTC).date() - timedelta(days=1)
     async with pool.connection() as connection:
-        return (await connection.execute(_DESTROY, (oldest_kept,))).rowcount
+        row = await (await connection.execute(_DESTROY, (oldest_kept,))).fetchone()
+    return row[0] if row else 0

@@ -21,6 +21,7 @@ from colink.domain.ids import natural_parts
 from colink.projections.inbox import FiledDelivery, list_deliveries
 
 router = APIRouter(prefix="/v1", tags=["inbox"])
+_NONE = "there is no such delivery"
 
 
 @router.get("/inbox")
@@ -50,17 +51,32 @@ async def read_inbox(
     return json_answer(page.answer(deliveries, key=lambda delivery: (delivery.seq,), show=_delivery_view))
 
 
+@router.get("/inbox/{delivery_id}/body", response_class=Response)
+async def read_body(delivery_id: str, session: Annotated[Session, Depends(may(Permission.SEE_BODIES))]) -> Response:
+    """What the platform sent, byte for byte: it names the buyer. 410 where they were erased."""
+    source, of_source = await _own(session, delivery_id)
+    delivery = await session.services.body(source=source, delivery_id=of_source)
+    if delivery is None:
+        raise NotFound(_NONE)
+    return Response(delivery.body, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
+
+
 @router.post("/inbox/{delivery_id}/replay")
 async def replay(delivery_id: str, session: Annotated[Session, Depends(may(Permission.REPLAY_INBOX))]) -> Response:
     """Read a kept delivery again, with today's connector. Reading an accepted one again moves no money."""
-    parts = natural_parts(delivery_id)
-    if not delivery_id.startswith("dlv_") or len(parts) != 2:
-        msg = "there is no such delivery"
-        raise NotFound(msg)
-    if session.within_organization is not None:
-        await find(session, STORE, parts[0])
+    await _own(session, delivery_id)
     recorded = await session.services.replay(delivery_id, **session.common())
     return json_answer(recorded.answer, headers={REPLAYED: "true"} if recorded.replayed else {})
+
+
+async def _own(session: Session, delivery_id: str) -> tuple[str, str]:
+    """Store and delivery id in an inbox id. Raises NotFound for none, or another organisation's."""
+    parts = natural_parts(delivery_id)
+    if not delivery_id.startswith("dlv_") or len(parts) != 2:
+        raise NotFound(_NONE)
+    if session.within_organization is not None:
+        await find(session, STORE, parts[0])
+    return parts[0], parts[1]
 
 
 def _delivery_view(delivery: FiledDelivery) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from colink.api.answers import json_answer
-from colink.api.auth import Permission
+from colink.api.auth import ALLOWED, Permission
 from colink.api.bodies import Body, Currency, FreeJson, Id, MoneyBody, Text
 from colink.api.pages import Page, numbers_after, page, text_after
 from colink.api.routes.ledger import entry_view
@@ -26,7 +27,7 @@ from colink.application.payouts import (
 from colink.domain.errors import NotFound
 from colink.domain.ledger import payee_available
 from colink.domain.money import Money
-from colink.domain.payout_accounts import PayoutAccountDetails, Rail
+from colink.domain.payout_accounts import PayoutAccountDetails, Rail, payout_account_id
 from colink.domain.payouts import PAYOUT_ID, PayoutStatus, Stretch
 from colink.projections.belongings import payout_accounts
 from colink.projections.documents import document_by_id
@@ -44,7 +45,8 @@ Paging = Annotated[Page, Depends(page)]
 
 
 class PayoutAccountBody(Body):
-    """Where a payee is paid in one currency; the next one takes its place. Sandbox details: `outcome`, `delay_ms`."""
+    """Where a payee is paid in one currency; the next one takes its place. Sandbox details: `outcome`, `delay_ms`,
+    and, to be like a bank's, `account_holder` and `account_number`. Details are stored sealed."""
 
     payee_id: Id
     rail: Rail
@@ -73,17 +75,23 @@ class HoldBody(Body):
 
 @router.post("/payout-accounts", status_code=201)
 async def register_payout_account(body: PayoutAccountBody, session: KeepingAccounts) -> Response:
-    return await session.submit(
-        RegisterPayoutAccount(
-            **session.common(),
-            within_payee=session.within_payee,
-            payee_id=body.payee_id,
-            rail=body.rail,
-            currency=body.currency,
-            details=body.details,
-            minimum=body.minimum.money() if body.minimum else None,
-        )
+    services = session.services
+    command = RegisterPayoutAccount(
+        **session.common(),
+        within_payee=session.within_payee,
+        payee_id=body.payee_id,
+        rail=body.rail,
+        currency=body.currency,
+        details=body.details,
+        minimum=body.minimum.money() if body.minimum else None,
+        sealed=services.people.seal_account(
+            body.payee_id,
+            body.details,
+            account_id=payout_account_id(body.payee_id, body.currency),
+            name=services.ids("acd"),
+        ),
     )
+    return await session.submit(command, reveal=services.people.show_accounts)
 
 
 @router.get("/payout-accounts")
@@ -98,13 +106,12 @@ async def read_payout_accounts(session: Reading, page: Paging, payee_id: str | N
             after_id=text_after(page),
             limit=page.limit + 1,
         )
-    return json_answer(
-        page.answer(
-            documents,
-            key=lambda document: (document.id,),
-            show=lambda document: shown_account(document.details(PayoutAccountDetails)),
-        )
+    listed = page.answer(
+        documents,
+        key=lambda document: (document.id,),
+        show=lambda document: shown_account(document.details(PayoutAccountDetails)),
     )
+    return json_answer(listed | {"items": await _readable(session, listed["items"])})
 
 
 @router.get("/payout-accounts/{account_id}")
@@ -116,7 +123,16 @@ async def read_payout_account(account_id: str, session: Reading) -> Response:
         raise NotFound(msg)
     account = document.details(PayoutAccountDetails)
     session.check_sees_payee(account.payee_id, what="payout account")
-    return json_answer(shown_account(account))
+    [view] = await _readable(session, [shown_account(account)])
+    return json_answer(view)
+
+
+async def _readable(session: Session, views: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Accounts with their details in clear for those who keep accounts: payees, finance, operators. Others, auditors
+    that is, are told none."""
+    if Permission.KEEP_PAYOUT_ACCOUNTS in ALLOWED[session.principal.role]:
+        return await session.services.people.show_accounts(views)
+    return [{name: value for name, value in view.items() if name != "private"} | {"details": None} for view in views]
 
 
 @router.post("/payouts", status_code=201)

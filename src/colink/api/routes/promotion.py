@@ -14,7 +14,7 @@ from starlette.responses import Response
 from colink.api.answers import json_answer
 from colink.api.auth import Permission
 from colink.api.bodies import Body, Id, Text
-from colink.api.configured import Kind, answer_list, find, read_list
+from colink.api.configured import Kind, find, read_list
 from colink.api.pages import Page, page, text_after
 from colink.api.session import Session, may
 from colink.application.configure.creators import RegisterCreator
@@ -38,7 +38,7 @@ COUPON = Kind(details_class=CouponDetails, name="coupon")
 
 
 class CreatorBody(Body):
-    """The e-mail is kept apart, to notice own purchases, and never shown."""
+    """The e-mail is kept apart, to notice own purchases, and never shown. All of it is stored sealed."""
 
     handle: Text
     display_name: Text
@@ -66,28 +66,32 @@ class CouponBody(Body):
 
 @router.post("/creators", status_code=201)
 async def register_creator(body: CreatorBody, session: Configuring) -> Response:
-    return await session.submit(
-        RegisterCreator(
-            **session.common(),
-            id=session.services.ids("cre"),
-            customer_ref=session.services.customer_ref(body.email),
-            **body.model_dump(),
-        )
+    creator_id, services = session.services.ids("cre"), session.services
+    command = RegisterCreator(
+        **session.common(),
+        id=creator_id,
+        customer_ref=services.customer_ref(body.email),
+        sealed=services.people.seal_profile(creator_id, **body.model_dump()),
+        **body.model_dump(),
     )
+    return await session.submit(command, reveal=services.people.show_creators)
 
 
 @router.get("/creators")
 async def list_creators(session: Reading, page: Paging) -> Response:
+    show = session.services.people.show_creators
     if session.within_creator is not None:
-        creator = shown(await find(session, CREATOR, session.within_creator))
+        [creator] = await show([shown(await find(session, CREATOR, session.within_creator))])
         return json_answer({"items": [] if page.after else [creator], "next_cursor": None})
-    return await answer_list(session, CREATOR, page)
+    listed = await read_list(session, CREATOR, page)
+    return json_answer(listed | {"items": await show(listed["items"])})
 
 
 @router.get("/creators/{creator_id}")
 async def read_creator(creator_id: str, session: Reading) -> Response:
     _check_is_own(session, creator_id, what="creator")
-    return json_answer(shown(await find(session, CREATOR, creator_id)))
+    [creator] = await session.services.people.show_creators([shown(await find(session, CREATOR, creator_id))])
+    return json_answer(creator)
 
 
 @router.post("/links", status_code=201)

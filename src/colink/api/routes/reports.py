@@ -91,7 +91,9 @@ async def read_leaderboard(
             limit=page.limit + 1,
             offset=offset,
         )
-    return json_answer(page.answer(rows, key=lambda _: (offset + page.limit,), show=_board_row))
+    board = page.answer(rows, key=lambda _: (offset + page.limit,), show=_board_row)
+    ranks = await session.services.people.show_creators(board["items"], id_="creator_id")
+    return json_answer(board | {"items": ranks})
 
 
 async def _check_sees_board(

@@ -30,6 +30,7 @@ class Pass(StrEnum):
     DOCUMENTS = "documents"
     TERMS_HEADS = "terms_heads"
     INBOX = "inbox"
+    PERSONAL = "personal"
     TRACKING = "tracking"
     PROJECTIONS = "projections"
     IDEMPOTENCY = "idempotency"
@@ -85,7 +86,7 @@ class Finding:
 @dataclass(kw_only=True)
 class PassResult:
     """One pass. `checked` counts the things that were compared; `more` the findings that were not kept; `reason`:
-    what it did not look at, and why."""
+    what it did not look at, and why; `erased`: things that nobody can look at any more, as the log says."""
 
     audit_pass: Pass
     status: Status = Status.PASSED
@@ -93,6 +94,7 @@ class PassResult:
     findings: list[Finding] = field(default_factory=list)
     more: int = 0
     reason: str | None = None
+    erased: int = 0
 
     def find(
         self,
@@ -123,6 +125,7 @@ class PassResult:
     def add(self, other: PassResult) -> None:
         """Join what the same pass found in a later part of the log."""
         self.checked += other.checked
+        self.erased += other.erased
         kept = MAX_FINDINGS - len(self.findings)
         self.findings += other.findings[:kept]
         self.more += other.more + len(other.findings[kept:])

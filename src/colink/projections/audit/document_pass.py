@@ -15,6 +15,7 @@ from colink.domain.creators import CreatorRegistered
 from colink.domain.organizations import OrganizationRegistered, StoreConnected
 from colink.domain.payout_accounts import PayoutAccountRegistered, PayoutAccountReplaced
 from colink.domain.settlements import SettlementRecorded
+from colink.domain.people import ERASURES
 from colink.domain.tracking import CouponCreated, LinkCreated
 from colink.projections import documents  # noqa: F401 - it registers the projectors used below
 from colink.projections.audit.part import Part
@@ -38,6 +39,7 @@ _EVENTS: tuple[type[Event], ...] = (
     ApiKeyCreated,
     ProductRecorded,
     ProductChanged,
+    *ERASURES,
 )
 _TOPICS = frozenset(event.TOPIC for event in _EVENTS)
 Key = tuple[str, str, int]

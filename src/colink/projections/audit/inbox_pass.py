@@ -1,16 +1,20 @@
 """The pass over the inbox: what the platforms said is still there, byte for byte, wherever the log builds on it.
 
 From the log to the inbox: every delivery that events name is kept, accepted, about their order, and (of a snapshot)
-has the bytes whose digest stands in the event. Back: every accepted delivery names an event it led to, or an order
-that exists. Of deliveries that led to no event nothing can be derived: the database refuses to change them.
+has the bytes whose digest stands in the event, unless they were erased. Back: every accepted delivery names an event
+it led to, or an order that exists. Of deliveries that led to no event nothing can be derived: the database refuses to
+change them.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from colink.application.deliveries import inbox_id
+from colink.application.ports import PrivateValue
+from colink.application.privacy.envelope import CannotBeOpened, owner_of_body
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.ids import natural_parts
 from colink.domain.order_facts import OrderFactsParked, OrderFactsRecorded
@@ -23,6 +27,7 @@ from colink.domain.orders import (
     OrderUpdated,
 )
 from colink.projections.audit.part import Part
+from colink.projections.audit.personal_pass import Personal, keys_in, needed
 from colink.projections.audit.reading import LogRow, Window, WindowReader
 from colink.projections.audit.rows import each_row
 from colink.projections.engine import Connection
@@ -54,13 +59,14 @@ class _Led:
 class InboxCheck:
     """From the log to the inbox. `checked` counts the deliveries that events name."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Part, personal: Personal) -> None:
         self._result = part.results[Pass.INBOX]
+        self._personal = personal
 
     def check(self, window: Window) -> None:
         deliveries = self._deliveries(window)
         if deliveries:
-            _compare(window.reader, self._result, deliveries)
+            _compare(window.reader, self._result, deliveries, self._personal)
 
     def _deliveries(self, window: Window) -> list[_Led]:
         """One after the other: the events of a command lie together. One that goes on from the window before was
@@ -105,16 +111,18 @@ def _cause_of(correlation_id: str, causation_id: str | None) -> str:
     return causation_id if causation_id is not None and causation_id.startswith("dlv_") else correlation_id
 
 
-def _compare(reader: WindowReader, result: PassResult, chunk: Sequence[_Led]) -> None:
+def _compare(reader: WindowReader, result: PassResult, chunk: Sequence[_Led], personal: Personal) -> None:
     keys = sorted({led.key for led in chunk if led.key is not None})
     found = reader.rows(
-        "SELECT i.source, i.delivery_id, i.status, i.order_id, i.position, encode(sha256(i.body), 'hex')"
-        " FROM colink.inbox i"
+        "SELECT i.source, i.delivery_id, i.status, i.order_id, i.position, i.body FROM colink.inbox i"
         " JOIN unnest(%s::text[], %s::text[]) AS named (source, delivery_id) USING (source, delivery_id)",
         [source for source, _ in keys],
         [delivery_id for _, delivery_id in keys],
     )
     rows = {(row[0], row[1]): row[2:] for row in found}
+    bodies = {(row[0], row[1]): bytes(row[5]) for row in found}
+    owners = {key: owner for key, body in bodies.items() if (owner := owner_of_body(body)) is not None}
+    wrapped = keys_in(reader, ((owner, inbox_id(*key)) for key, owner in owners.items()))
     for led in chunk:
         result.checked += 1
         row = rows.get(led.key) if led.key is not None else None
@@ -126,7 +134,7 @@ def _compare(reader: WindowReader, result: PassResult, chunk: Sequence[_Led]) ->
                 f"the delivery {led.inbox_id} that led to event {led.position} is not in the inbox",
             )
             continue
-        status, order_id, position, digest = row
+        status, order_id, position, body = row
         if position is None:  # where it names one, `_check_named_events` says whether that is right
             result.find(
                 Kind.CHANGED, led.position, led.inbox_id, f"{led.inbox_id} led to event {led.position} and names none"
@@ -140,15 +148,53 @@ def _compare(reader: WindowReader, result: PassResult, chunk: Sequence[_Led]) ->
                 recorded=f"{status} {order_id}",
                 derived=f"accepted {led.order_id}",
             )
-        if led.digest is not None and digest != led.digest:
+        owner = owners.get(led.key) if led.key is not None else None
+        key = wrapped.get((owner, led.inbox_id)) if owner is not None else None
+        erased = owner is not None and personal.is_erased(owner, since=led.position)
+        if owner is not None and key is None:
+            _look_for_erasure(result, led, erased=erased)
+        elif erased:
             result.find(
-                Kind.CHANGED,
-                led.told_at,
+                Kind.EXTRA,
+                led.position,
                 led.inbox_id,
-                f"the body of {led.inbox_id} is not the one that event {led.told_at} was read from",
-                recorded=digest,
-                derived=led.digest,
+                f"the body of {led.inbox_id} was erased, and its key is still there",
             )
+        else:
+            _compare_body(result, led, bytes(body), key, personal)
+
+
+def _look_for_erasure(result: PassResult, led: _Led, *, erased: bool) -> None:
+    if erased:
+        result.erased += 1
+        return
+    result.find(
+        Kind.MISSING,
+        led.position,
+        led.inbox_id,
+        f"the key to the body of {led.inbox_id} is gone, and nobody erased it",
+    )
+
+
+def _compare_body(result: PassResult, led: _Led, body: bytes, key: PrivateValue | None, personal: Personal) -> None:
+    """A body that is kept in clear has no key. Raises CannotBeOpened where the keys are on another machine."""
+    if key is not None:
+        keys = needed(personal.keys)
+        try:
+            body = keys.unwrapped(key).open_body(body, place=led.inbox_id)
+        except CannotBeOpened as error:
+            result.find(Kind.CHANGED, led.position, led.inbox_id, f"{led.inbox_id} cannot be read: {error}")
+            return
+    digest = hashlib.sha256(body).hexdigest()
+    if led.digest is not None and digest != led.digest:
+        result.find(
+            Kind.CHANGED,
+            led.told_at,
+            led.inbox_id,
+            f"the body of {led.inbox_id} is not the one that event {led.told_at} was read from",
+            recorded=digest,
+            derived=led.digest,
+        )
 
 
 async def _check_named_events(conn: Connection, result: PassResult, first: int, last: int) -> None:

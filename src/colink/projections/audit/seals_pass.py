@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from colink.application.privacy.envelope import PersonKeys
 from colink.application.sealing.keys import signature_is_good
 from colink.domain.audit.report import Kind, PassResult
 from colink.domain.errors import ColinkError
@@ -34,10 +35,12 @@ _NODE_LEVELS = (8, 16)
 @dataclass(frozen=True, kw_only=True)
 class Outside:
     """What is known of the log from outside its database. `notes`: signed checkpoints by where they are kept; `keys`:
-    the public keys it is signed with, none where nobody told."""
+    the public keys it is signed with, none where nobody told; `person_keys`: what personal data is sealed with, None
+    where that is not here."""
 
     notes: Mapping[str, str] = field(default_factory=dict)
     keys: Sequence[VerifierKey] = ()
+    person_keys: PersonKeys | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

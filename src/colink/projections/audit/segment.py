@@ -26,6 +26,7 @@ from colink.projections.audit.moment_pass import FollowedSums, MomentCheck
 from colink.projections.audit.order_passes import OrderCheck, OrderRowCheck
 from colink.projections.audit.part import Part, new_part
 from colink.projections.audit.payout_passes import PayoutCheck
+from colink.projections.audit.personal_pass import Personal, PersonalCheck
 from colink.projections.audit.reading import Source, WindowCheck, WindowReader
 from colink.projections.audit.report_pass import Followed, ReportCheck
 from colink.projections.audit.settlement_pass import SettlementCheck
@@ -50,6 +51,7 @@ class Setting:
     whole_log: bool
     reports: Sequence[Followed]
     sums: FollowedSums | None
+    personal: Personal
     events_a_window: int
 
 
@@ -102,7 +104,8 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
         (DECISIONS, lambda: OrderCheck(part, setting.book, derivation)),
         (frozenset({Pass.ORDER_ROWS}), lambda: OrderRowCheck(part)),
         (frozenset({Pass.DOCUMENTS, Pass.TERMS_HEADS}), lambda: DocumentCheck(part)),
-        (frozenset({Pass.INBOX}), lambda: InboxCheck(part)),
+        (frozenset({Pass.INBOX}), lambda: InboxCheck(part, setting.personal)),
+        (frozenset({Pass.PERSONAL}), lambda: PersonalCheck(part, setting.personal)),
     ]
     checks = [(make(), passes) for passes, make in offered if passes & asked]
     if Pass.PROJECTIONS in asked:

@@ -32,6 +32,7 @@ from colink.projections.audit.moment_pass import FollowedSums, check_moments, fo
 from colink.projections.audit.order_passes import check_extra_orders
 from colink.projections.audit.part import Part, new_part, says_the_same
 from colink.projections.audit.payout_passes import check_extra_payouts, check_held
+from colink.projections.audit.personal_pass import Personal, check_silent_bodies, erasures
 from colink.projections.audit.processes import usable_processes, verify_segments
 from colink.projections.audit.reading import EVENTS_A_WINDOW, PATIENT, Source
 from colink.projections.audit.report_pass import Followed, check_sums, followed_reports
@@ -148,6 +149,7 @@ class _Run:
         self._sealed, self._origin = 0, ""
         self._reports: list[Followed] = []
         self._sums: FollowedSums | None = None
+        self._personal = Personal(keys=outside.person_keys, erasures={})
 
     async def verify(self) -> Part:
         for audit_pass in self._left_out:
@@ -157,6 +159,8 @@ class _Run:
         if not self._complete(Pass.CHAIN):
             self._asked -= {Pass.CHAIN}
         await self._check(Pass.PROJECTIONS, self._find_reports)
+        for audit_pass in (Pass.INBOX, Pass.PERSONAL):
+            await self._check(audit_pass, self._find_erasures)
         setting = await self._setting()
         for part in await self._parts(setting):
             self._total.join(part)
@@ -182,6 +186,7 @@ class _Run:
             whole_log=self._whole_log,
             reports=self._reports,
             sums=self._sums,
+            personal=self._personal,
             events_a_window=self._effort.events_a_window,
         )
 
@@ -190,6 +195,9 @@ class _Run:
         cursor = await self._conn.execute("SELECT value FROM colink.installation WHERE name = 'log_id'")
         row = await cursor.fetchone()
         self._origin = origin_of(row[0] if row else "")
+
+    async def _find_erasures(self) -> None:
+        self._personal = Personal(keys=self._outside.person_keys, erasures=await erasures(self._conn))
 
     async def _find_reports(self) -> None:
         self._reports = await followed_reports(self._conn)
@@ -292,6 +300,8 @@ class _Run:
             Pass.INBOX,
             lambda: check_named(conn, result(Pass.INBOX), first=log.first, last=log.last, whole_log=whole),
         )
+        if whole:
+            await self._check(Pass.PERSONAL, lambda: check_silent_bodies(conn, result(Pass.PERSONAL), self._personal))
         await self._check(Pass.TRACKING, lambda: check_tracking(conn, result(Pass.TRACKING), self._decode))
         await self._check(Pass.PROJECTIONS, self._check_projections)
         await self._check(Pass.IDEMPOTENCY, lambda: check_references(conn, result(Pass.IDEMPOTENCY), log))

@@ -1,0 +1,36 @@
+"""Wrapped data keys, as they are kept beside the log; what they seal is opened in `application.privacy`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from colink.application.ports import PrivateValue
+from colink.application.privacy.envelope import KEY
+from colink.application.privacy.people import KeyId
+
+WRAPPED = (
+    "select v.owner_id, v.name, v.value from colink.private_values v"
+    " join unnest(%s::text[], %s::text[]) as wanted (owner_id, name) using (owner_id, name)"
+)
+
+
+def asked_for(wanted: Iterable[KeyId]) -> tuple[list[str], list[str]]:
+    """The values of WRAPPED."""
+    pairs = sorted(set(wanted))
+    return [owner for owner, _ in pairs], [f"{KEY}{name}" for _, name in pairs]
+
+
+def by_id(rows: Iterable[TupleRow]) -> dict[KeyId, PrivateValue]:
+    return {
+        (owner, name.removeprefix(KEY)): PrivateValue(owner_id=owner, name=name, value=value)
+        for owner, name, value in rows
+    }
+
+
+async def wrapped_keys(connection: AsyncConnection[TupleRow], wanted: Iterable[KeyId]) -> dict[KeyId, PrivateValue]:
+    """Those of the keys that are there."""
+    cursor = await connection.execute(WRAPPED, asked_for(wanted))
+    return by_id(await cursor.fetchall())
