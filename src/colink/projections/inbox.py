@@ -10,9 +10,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
 from colink.application.deliveries import inbox_id
-from colink.application.privacy.envelope import PersonKeys, owner_of_body
+from colink.application.privacy.envelope import CannotBeOpened, PersonKeys, owner_of_body
 from colink.projections.conditions import Where
-from colink.projections.person_keys import wrapped_keys
+from colink.projections.person_keys import is_erased, wrapped_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +80,15 @@ async def delivery(
 async def open_body(
     connection: AsyncConnection[TupleRow], keys: PersonKeys, source: str, delivery_id: str, body: bytes
 ) -> bytes | None:
-    """A kept body, byte for byte as it came; None where its key is destroyed. Raises CannotBeOpened."""
+    """A kept body, byte for byte as it came; None where it was erased. Raises CannotBeOpened."""
     owner = owner_of_body(body)
     if owner is None:
         return body  # kept before bodies were sealed
     place = inbox_id(source, delivery_id)
     wrapped = await wrapped_keys(connection, [(owner, place)])
-    return keys.unwrapped(wrapped[owner, place]).open_body(body, place=place) if wrapped else None
+    if wrapped:
+        return keys.unwrapped(wrapped[owner, place]).open_body(body, place=place)
+    if not await is_erased(connection, owner):
+        msg = f"the key to the body of {place} is gone, and nobody erased it"
+        raise CannotBeOpened(msg)
+    return None

@@ -34,3 +34,13 @@ async def wrapped_keys(connection: AsyncConnection[TupleRow], wanted: Iterable[K
     """Those of the keys that are there."""
     cursor = await connection.execute(WRAPPED, asked_for(wanted))
     return by_id(await cursor.fetchall())
+
+
+async def is_erased(connection: AsyncConnection[TupleRow], owner: str) -> bool:
+    """Whether keys of this owner were destroyed by an erasure. Reads all erasures: for when a key is missing."""
+    cursor = await connection.execute(
+        "select exists (select from colink.documents where kind = 'erased_person' and body::jsonb -> 'owners' ? %s)",
+        (owner,),
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])

@@ -151,7 +151,14 @@ def _compare(reader: WindowReader, result: PassResult, chunk: Sequence[_Led], pe
         owner = owners.get(led.key) if led.key is not None else None
         key = wrapped.get((owner, led.inbox_id)) if owner is not None else None
         erased = owner is not None and personal.is_erased(owner, since=led.position)
-        if owner is not None and key is None:
+        if owner not in {None, led.order_id, led.inbox_id}:
+            result.find(
+                Kind.CHANGED,
+                led.position,
+                led.inbox_id,
+                f"the body of {led.inbox_id} is sealed for {owner}: it is another's",
+            )
+        elif owner is not None and key is None:
             _look_for_erasure(result, led, erased=erased)
         elif erased:
             result.find(

@@ -125,18 +125,20 @@ async def check_silent_bodies(conn: Connection, result: PassResult, personal: Pe
     """Bodies that led to no event: nothing is known of what was in them, but their keys must be there."""
     rows = each_row(
         conn,
-        "SELECT source, delivery_id, recorded_at, substring(body FROM 1 FOR %s) FROM colink.inbox"
+        "SELECT source, delivery_id, order_id, recorded_at, substring(body FROM 1 FOR %s) FROM colink.inbox"
         " WHERE position IS NULL AND substring(body FROM 1 FOR %s) = %s ORDER BY seq",
         (_HEAD, len(BODY), BODY),
     )
-    async for source, delivery_id, recorded_at, head in rows:
+    async for source, delivery_id, order_id, recorded_at, head in rows:
         result.checked += 1
         name = inbox_id(source, delivery_id)
         owner = owner_of_body(bytes(head)) or name
         erasure = personal.erasures.get(owner)
         erased = erasure is not None and erasure.recorded_at >= recorded_at
         there = bool(await wrapped_keys(conn, [(owner, name)]))
-        if erased and not there:
+        if owner not in {name, order_id}:
+            result.find(Kind.CHANGED, 0, name, f"the body of {name} is sealed for {owner}: it is another's")
+        elif erased and not there:
             result.erased += 1
         elif not there:
             result.find(Kind.MISSING, 0, name, f"the key to the body of {name} is gone, and nobody erased it")
