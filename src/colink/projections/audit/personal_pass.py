@@ -20,6 +20,7 @@ from colink.application.privacy.people import KeyId, PersonalText
 from colink.domain.aggregates import Event
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.creators import CreatorRegistered
+from colink.domain.ids import natural_parts
 from colink.domain.payout_accounts import PayoutAccountDetails, PayoutAccountRegistered, PayoutAccountReplaced
 from colink.domain.payouts import PayoutApproved
 from colink.domain.people import ERASURES, ErasedPerson
@@ -125,18 +126,18 @@ async def check_silent_bodies(conn: Connection, result: PassResult, personal: Pe
     """Bodies that led to no event: nothing is known of what was in them, but their keys must be there."""
     rows = each_row(
         conn,
-        "SELECT source, delivery_id, order_id, recorded_at, substring(body FROM 1 FOR %s) FROM colink.inbox"
+        "SELECT source, delivery_id, recorded_at, substring(body FROM 1 FOR %s) FROM colink.inbox"
         " WHERE position IS NULL AND substring(body FROM 1 FOR %s) = %s ORDER BY seq",
         (_HEAD, len(BODY), BODY),
     )
-    async for source, delivery_id, order_id, recorded_at, head in rows:
+    async for source, delivery_id, recorded_at, head in rows:
         result.checked += 1
         name = inbox_id(source, delivery_id)
         owner = owner_of_body(bytes(head)) or name
         erasure = personal.erasures.get(owner)
         erased = erasure is not None and erasure.recorded_at >= recorded_at
         there = bool(await wrapped_keys(conn, [(owner, name)]))
-        if owner not in {name, order_id}:
+        if owner != name and natural_parts(owner)[0] != source:
             result.find(Kind.CHANGED, 0, name, f"the body of {name} is sealed for {owner}: it is another's")
         elif erased and not there:
             result.erased += 1
