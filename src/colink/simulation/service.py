@@ -17,11 +17,13 @@ from datetime import datetime
 from pathlib import Path
 
 from colink.adapters.archive_files import ArchiveFiles
+from colink.adapters.person_keys import PersonKeyFolder
 from colink.adapters.postgres.append import TRACKING
 from colink.adapters.postgres.committer import Committer
 from colink.adapters.postgres.installation import Installation, read_installation
 from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.orders import PostgresOrders
+from colink.adapters.postgres.people import PostgresKeyBook
 from colink.adapters.postgres.pool import AsyncPool, create_pool
 from colink.adapters.postgres.sealer import Sealer
 from colink.adapters.postgres.tracking_archive import ArchivedEvents
@@ -32,13 +34,14 @@ from colink.application.jobs import clearing_job
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.payout_rails import PayoutRail
 from colink.application.ports import Clock, Command, IdFactory, Recorded
+from colink.application.privacy.people import People
 from colink.domain.audit.report import Report
 from colink.domain.errors import Unauthorized
 from colink.domain.organizations import StoreDetails
 from colink.domain.payout_accounts import Rail
 from colink.domain.sealing.encoding import origin_of
 from colink.projections.attribution_report import AttributionReport
-from colink.projections.audit import verify
+from colink.projections.audit import Outside, verify
 from colink.projections.engine import ProjectionEngine
 from colink.projections.leaderboard import Leaderboard
 from colink.projections.orders import due_orders
@@ -50,7 +53,7 @@ Outcome = Recorded | Exception
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """What outlives a crash. `pepper` keys the hashes of buyers' addresses; `keys` is a folder for sealing keys."""
+    """What outlives a crash. `pepper` keys the hashes of buyers' addresses; `keys` is a folder for keys."""
 
     dsn: str
     clock: Clock
@@ -81,6 +84,8 @@ class Service:
         )
         origin = origin_of(log_id)
         self._keys = KeyFolder(world.keys, origin=origin)
+        self._person_keys = PersonKeyFolder(world.keys / log_id / "people")
+        self._person_keys.make()
         self._sealer = Sealer(pool, self._keys, world.clock, origin=origin)
         self._clear = clearing_job(self.commerce, self._due, world.clock)
         self.desk = self._desk()
@@ -125,6 +130,7 @@ class Service:
             ids=self._world.ids,
             clock=self._world.clock,
             automatic_approval=False,
+            account_details=People(self._person_keys.keys, PostgresKeyBook(self.pool)).account_details,
         )
 
     async def _due(self, now: datetime, limit: int) -> Sequence[str]:
@@ -148,7 +154,9 @@ class Service:
             body=body,
             received_at=at,
         )
-        return await receive_delivery(arrival, store=store, connector=self.connector, bus=self.commerce)
+        return await receive_delivery(
+            arrival, store=store, connector=self.connector, bus=self.commerce, keys=self._person_keys.keys
+        )
 
     async def submit(self, commands: Sequence[Command]) -> list[Outcome]:
         return list(await self.commerce.submit_many(commands))
@@ -174,4 +182,5 @@ class Service:
             pass
         await self.engine.run_until_caught_up()
         async with self.pool.connection() as connection:
-            return await verify(connection, self.mapper.event)
+            outside = Outside(person_keys=self._person_keys.keys())
+            return await verify(connection, self.mapper.event, outside=outside)
