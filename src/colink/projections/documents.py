@@ -22,8 +22,8 @@ from colink.domain.commission import RuleAdded, RuleDetails, RuleRevised
 from colink.domain.creators import CreatorDetails, CreatorRegistered
 from colink.domain.organizations import OrganizationDetails, OrganizationRegistered, StoreConnected, StoreDetails
 from colink.domain.payout_accounts import PayoutAccountDetails, PayoutAccountRegistered, PayoutAccountReplaced
-from colink.domain.settlements import SettlementDetails, SettlementRecorded
 from colink.domain.people import ERASURES, ErasedPerson
+from colink.domain.settlements import SettlementDetails, SettlementRecorded
 from colink.domain.tracking import CouponCreated, CouponDetails, LinkCreated, LinkDetails
 from colink.projections.inline import DocumentRow, projects
 

@@ -14,8 +14,8 @@ from colink.domain.commission import RuleAdded, RuleRevised
 from colink.domain.creators import CreatorRegistered
 from colink.domain.organizations import OrganizationRegistered, StoreConnected
 from colink.domain.payout_accounts import PayoutAccountRegistered, PayoutAccountReplaced
-from colink.domain.settlements import SettlementRecorded
 from colink.domain.people import ERASURES
+from colink.domain.settlements import SettlementRecorded
 from colink.domain.tracking import CouponCreated, LinkCreated
 from colink.projections import documents  # noqa: F401 - it registers the projectors used below
 from colink.projections.audit.part import Part
