@@ -26,6 +26,7 @@ from colink.api.routes import (
     people,
     promotion,
     reports,
+    seller_billing,
     settlements,
 )
 from colink.api.services import Services
@@ -64,6 +65,7 @@ def create_app(services: Services) -> FastAPI:
         ledger,
         payouts,
         settlements,
+        seller_billing,
         reports,
         inbox,
         people,

@@ -33,6 +33,8 @@ class Permission(StrEnum):
     KEEP_PAYOUT_ACCOUNTS = "keep payout accounts"
     REQUEST_PAYOUTS = "request payouts, and cancel them before they are submitted"
     DECIDE_PAYOUTS = "approve, hold, release and reject payouts"
+    READ_BILLING = "read invoices and payments of sellers who collect the money themselves"
+    BILL_SELLERS = "bill sellers who collect the money themselves, and record what they pay"
     DECIDE_ORDERS = "hold and release orders, and credit them to another creator"
     READ_SETTLEMENTS = "read settlements of stores"
     RECORD_SETTLEMENTS = "record settlements of stores"
@@ -50,7 +52,12 @@ _READS = frozenset(permission for permission in Permission if permission.name.st
 
 ALLOWED: Mapping[Role, frozenset[Permission]] = {
     Role.OPERATOR: frozenset(Permission)
-    - {Permission.DECIDE_PAYOUTS, Permission.DECIDE_ORDERS, Permission.RECORD_SETTLEMENTS},
+    - {
+        Permission.DECIDE_PAYOUTS,
+        Permission.DECIDE_ORDERS,
+        Permission.BILL_SELLERS,
+        Permission.RECORD_SETTLEMENTS,
+    },
     Role.FINANCE: _READS
     | {
         Permission.PREVIEW_COMMISSION,
@@ -59,6 +66,7 @@ ALLOWED: Mapping[Role, frozenset[Permission]] = {
         Permission.REQUEST_PAYOUTS,
         Permission.DECIDE_PAYOUTS,
         Permission.DECIDE_ORDERS,
+        Permission.BILL_SELLERS,
         Permission.REPLAY_INBOX,
         Permission.PROVE,
     },

@@ -15,6 +15,7 @@ from colink.domain.facts import DisputeState, disputes_now, gift_card_tender
 from colink.domain.ids import product_id, sku_id
 from colink.domain.money import Money, minor_units
 from colink.domain.orders import Order
+from colink.domain.organizations import Settlement
 from colink.domain.snapshots import OrderSnapshot
 from colink.domain.split import LineSplit
 
@@ -49,6 +50,7 @@ def order_view(order: Order, *, whole: bool = True) -> Shape | None:
         else None,
         "split": _split(split.lines if split else (), currency),
         "discrepancies": list(split.discrepancies) if split else [],
+        "receivable": _receivable(order, currency),
         "holds": shown_holds(order),
         "set_by_hand": _set_by_hand(order),
     }
@@ -78,6 +80,13 @@ def order_view_for_creator(order: Order, creator_id: str) -> Shape | None:
         "attribution": _attribution(attribution, own),
         "split": {"creator_commission": Money(sum(line.net_commission for line in lines), newest.currency)},
     }
+
+
+def _receivable(order: Order, currency: str) -> Shape | None:
+    """What a seller who collects the money himself owes for the order, and has paid; None where we collect it."""
+    if order.terms is None or order.terms.settlement is Settlement.PLATFORM_COLLECTED:
+        return None
+    return {"owed": Money(order.receivable, currency), "settled": Money(order.decisions.settled, currency)}
 
 
 def _set_by_hand(order: Order) -> Shape | None:

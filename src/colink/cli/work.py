@@ -9,10 +9,12 @@ from functools import partial
 
 from colink.application.jobs import clearing_job
 from colink.application.payout_schedule import payout_jobs
+from colink.application.seller_billing import SettlementDesk
 from colink.application.true_up_job import true_up_job
 from colink.application.worker import Job, Worker
 from colink.cli.wiring import RunningColink
 from colink.projections.orders import due_orders
+from colink.projections.seller_billing import SettlementTables
 from colink.projections.true_ups import TrueUpTables
 
 JOBS = {
@@ -20,6 +22,7 @@ JOBS = {
     "retired_tables": "old versions of reports dropped",
     "true_ups": "tiers and caps of a day or month trued up",
     "clearing": "orders cleared",
+    "settlement": "accounts of sellers settled",
     "payout_schedule": "payouts requested on schedule",
     "payouts": "steps of payouts taken",
     "sealing": "events sealed",
@@ -58,6 +61,12 @@ async def opened_worker(colink: RunningColink) -> AsyncIterator[Worker]:
             on_events=True,
         ),
         Job(name="clearing", run=clearing_job(colink.commerce, due, colink.clock), interval=5.0, on_events=True),
+        Job(
+            name="settlement",
+            run=SettlementDesk(colink.commerce, SettlementTables(colink.pool)).run,
+            interval=5.0,
+            on_events=True,
+        ),
         *payout_jobs(desk, schedule=colink.settings.payout_schedule, clock=colink.clock),
         # Not on events: a few times a second is soon enough, and each time more is sealed for the same price.
         Job(name="sealing", run=colink.seal, interval=0.25, routine=True),

@@ -1,6 +1,6 @@
 """What is configured, by id and by unique key: organisations, stores, products, campaigns, rules, links, coupons,
-creators, payout accounts, API keys, who was erased. Inline rows and their queries; decoding into details classes is
-here too.
+creators, payout accounts, API keys, who was erased; accounts, payments and invoices of sellers who collect the money
+themselves. Inline rows and their queries; decoding into details classes is here too.
 
 Documents that judge orders are part of their organisation's terms: writing one moves the terms (semantics section 4).
 """
@@ -23,6 +23,19 @@ from colink.domain.creators import CreatorDetails, CreatorRegistered
 from colink.domain.organizations import OrganizationDetails, OrganizationRegistered, StoreConnected, StoreDetails
 from colink.domain.payout_accounts import PayoutAccountDetails, PayoutAccountRegistered, PayoutAccountReplaced
 from colink.domain.people import ERASURES, ErasedPerson
+from colink.domain.seller_accounts import (
+    SellerAccountAllocated,
+    SellerAccountCredited,
+    SellerAccountDetails,
+    SellerAccountInvoiced,
+    SellerAccountOpened,
+)
+from colink.domain.seller_billing import (
+    SellerInvoiceDetails,
+    SellerInvoiceIssued,
+    SellerPaymentDetails,
+    SellerPaymentReceived,
+)
 from colink.domain.settlements import SettlementDetails, SettlementRecorded
 from colink.domain.tracking import CouponCreated, CouponDetails, LinkCreated, LinkDetails
 from colink.projections.inline import DocumentRow, projects
@@ -61,6 +74,9 @@ _KINDS: dict[type[Any], _Kind] = {
     ),
     PayoutAccountDetails: _Kind("payout_account", lambda d: d.organization_id),
     SettlementDetails: _Kind("settlement", lambda d: d.organization_id),
+    SellerAccountDetails: _Kind("seller_account", lambda d: d.organization_id),
+    SellerPaymentDetails: _Kind("seller_payment", lambda d: d.organization_id),
+    SellerInvoiceDetails: _Kind("seller_invoice", lambda d: d.organization_id),
     ApiKeyDetails: _Kind("api_key", lambda d: d.organization_id, key=lambda d: d.digest, key_field="key"),
     ErasedPerson: _Kind("erased_person", lambda _: None),
 }
@@ -122,6 +138,12 @@ for _event_class in (
     SettlementRecorded,
     ApiKeyCreated,
     *ERASURES,
+    SellerAccountOpened,
+    SellerAccountCredited,
+    SellerAccountAllocated,
+    SellerAccountInvoiced,
+    SellerPaymentReceived,
+    SellerInvoiceIssued,
 ):
     projects(_event_class)(document_of)
 projects(ProductRecorded)(documents_of_product)

@@ -26,6 +26,7 @@ class Pass(StrEnum):
     CLEARING = "clearing"
     ORDER_ROWS = "order_rows"
     DERIVATION = "derivation"
+    RECEIVABLES = "receivables"
     PAYOUTS = "payouts"
     DOCUMENTS = "documents"
     TERMS_HEADS = "terms_heads"

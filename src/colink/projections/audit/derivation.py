@@ -15,6 +15,7 @@ import msgspec
 from colink.domain.audit.orders import ExpectedJournal
 from colink.domain.audit.report import Kind, Pass, first_difference
 from colink.domain.ledger import JournalPosted, Posting
+from colink.domain.seller_accounts import SELLER_PAYMENT_ID
 from colink.domain.settlements import SETTLEMENT_ID
 from colink.projections.audit.journals import JournalRead, journal_of, matches, read_journal
 from colink.projections.audit.part import Part
@@ -22,6 +23,7 @@ from colink.projections.audit.reading import Window
 from colink.projections.engine import Connection
 
 _Posted = tuple[int, JournalRead]
+_CAUSES = (f"{SETTLEMENT_ID}_", f"{SELLER_PAYMENT_ID}_")  # streams whose journals follow from their events
 _OF_ORDER = re.compile(r"(.+)\.([0-9]{1,9})\.[0-9]+")
 
 
@@ -42,7 +44,7 @@ class DerivationCheck:
         for position, journal_id, version, journal in window.journals:
             name = journal_id if version == 1 else f"{journal_id} {version}"  # a journal is one event
             posted[name] = (position, journal)
-            if journal.order_id is not None or journal.payout_id is not None or _is_settled(journal):
+            if journal.order_id is not None or journal.payout_id is not None or _has_derived_cause(journal):
                 self._part.unexplained[name] = position
         elsewhere = [each.journal_id for each in expected if each.journal_id not in posted]
         if elsewhere:
@@ -90,8 +92,8 @@ class DerivationCheck:
         return posted
 
 
-def _is_settled(journal: JournalRead) -> bool:
-    return journal.cause_id is not None and journal.cause_id.startswith(f"{SETTLEMENT_ID}_")
+def _has_derived_cause(journal: JournalRead) -> bool:
+    return journal.cause_id is not None and journal.cause_id.startswith(_CAUSES)
 
 
 async def first_leading_event(conn: Connection, part: Part, *, before: int) -> int | None:

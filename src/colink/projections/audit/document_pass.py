@@ -15,6 +15,13 @@ from colink.domain.creators import CreatorRegistered
 from colink.domain.organizations import OrganizationRegistered, StoreConnected
 from colink.domain.payout_accounts import PayoutAccountRegistered, PayoutAccountReplaced
 from colink.domain.people import ERASURES
+from colink.domain.seller_accounts import (
+    SellerAccountAllocated,
+    SellerAccountCredited,
+    SellerAccountInvoiced,
+    SellerAccountOpened,
+)
+from colink.domain.seller_billing import SellerInvoiceIssued, SellerPaymentReceived
 from colink.domain.settlements import SettlementRecorded
 from colink.domain.tracking import CouponCreated, LinkCreated
 from colink.projections import documents  # noqa: F401 - it registers the projectors used below
@@ -40,6 +47,12 @@ _EVENTS: tuple[type[Event], ...] = (
     ProductRecorded,
     ProductChanged,
     *ERASURES,
+    SellerAccountOpened,
+    SellerAccountCredited,
+    SellerAccountAllocated,
+    SellerAccountInvoiced,
+    SellerPaymentReceived,
+    SellerInvoiceIssued,
 )
 _TOPICS = frozenset(event.TOPIC for event in _EVENTS)
 Key = tuple[str, str, int]

@@ -41,6 +41,8 @@ class Part:
     irregular_streams: those whose versions do not follow each other
     terms_heads: where each organisation's terms last moved
     held: what payouts hold in the end
+    unmatched: of what sellers paid, settled and were billed, which two events say each: the difference between them
+        and the position of the first
     sales, scores: what orders add to reports: orders, revenue, commission and the last position, by whom they are
         credited to; and points with the last position, by board
     moves, shared_sums: how many moves of balances the part has, and the sums of the blocks of positions that it
@@ -57,6 +59,7 @@ class Part:
     irregular_streams: set[str] = field(default_factory=set)
     terms_heads: dict[str, int] = field(default_factory=dict)
     held: list[Held] = field(default_factory=list)
+    unmatched: dict[tuple[str, ...], list[int]] = field(default_factory=dict)
     sales: dict[Credit, list[int]] = field(default_factory=dict)
     scores: dict[ScoreKey, Score] = field(default_factory=dict)
     moves: int = 0
@@ -75,6 +78,8 @@ class Part:
         self.irregular_streams |= later.irregular_streams
         self.terms_heads |= later.terms_heads
         self.held += later.held
+        for pair, (amount, position) in later.unmatched.items():
+            self.match(pair, amount, position)
         for credit, added in later.sales.items():
             known = self.sales.get(credit, [0, 0, 0, 0])
             self.sales[credit] = [*(a + b for a, b in zip(known[:3], added[:3], strict=True)), added[3]]
@@ -85,6 +90,14 @@ class Part:
             for place, (amount, position) in sums.items():
                 known_sums[place] = (known_sums.get(place, (0, 0))[0] + amount, position)
         self.unsealed += later.unsealed
+
+    def match(self, pair: tuple[str, ...], amount: int, position: int) -> None:
+        """One of two events that name the pair says the amount, the other the same below zero."""
+        known, first = self.unmatched.get(pair, (0, position))
+        if known + amount:
+            self.unmatched[pair] = [known + amount, min(first, position)]
+        else:
+            self.unmatched.pop(pair, None)
 
     def could_not_run(self, passes: Collection[Pass], reason: str) -> None:
         """None of these passes says anything of this part, whether they look at it or only build on it."""

@@ -28,6 +28,7 @@ from colink.projections.audit.part import Part, new_part
 from colink.projections.audit.payout_passes import PayoutCheck
 from colink.projections.audit.personal_pass import Personal, PersonalCheck
 from colink.projections.audit.reading import Source, WindowCheck, WindowReader
+from colink.projections.audit.receivable_pass import SellerCheck
 from colink.projections.audit.report_pass import Followed, ReportCheck
 from colink.projections.audit.settlement_pass import SettlementCheck
 
@@ -120,6 +121,8 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
     if not asked or asked & {Pass.PAYOUTS, Pass.DERIVATION}:
         rows = Pass.PAYOUTS in asked and setting.whole_log
         checks.append((PayoutCheck(part, derivation, rows=rows), frozenset({Pass.PAYOUTS, Pass.DERIVATION})))
+    if asked & {Pass.RECEIVABLES, Pass.DERIVATION}:
+        checks.append((SellerCheck(part, derivation), frozenset({Pass.RECEIVABLES, Pass.DERIVATION})))
     if derivation is not None:
         checks.append((SettlementCheck(part, derivation), frozenset({Pass.DERIVATION})))
         checks.append((derivation, frozenset({Pass.DERIVATION})))

@@ -35,6 +35,7 @@ from colink.projections.audit.payout_passes import check_extra_payouts, check_he
 from colink.projections.audit.personal_pass import Personal, check_silent_bodies, erasures
 from colink.projections.audit.processes import usable_processes, verify_segments
 from colink.projections.audit.reading import EVENTS_A_WINDOW, PATIENT, Source
+from colink.projections.audit.receivable_pass import find_unmatched
 from colink.projections.audit.report_pass import Followed, check_sums, followed_reports
 from colink.projections.audit.rows import each_row
 from colink.projections.audit.seals_pass import Outside, SealsCheck
@@ -289,6 +290,7 @@ class _Run:
         )
         await self._check(Pass.ACCOUNTS, lambda: find_overdrawn(conn, total, last=log.last))
         await self._check(Pass.BALANCES, lambda: check_balances(conn, result(Pass.BALANCES), total.balances))
+        await self._check(Pass.RECEIVABLES, self._check_receivables)
         await self._check(Pass.PAYOUTS, self._check_payouts)
         if whole:
             await self._check(Pass.ORDER_ROWS, lambda: check_extra_orders(conn, result(Pass.ORDER_ROWS)))
@@ -320,6 +322,9 @@ class _Run:
         result = self._total.results[Pass.PROJECTIONS]
         await check_sums(self._conn, result, self._reports, self._total, self._decode)
         await check_moments(self._conn, result, self._sums, self._total)
+
+    async def _check_receivables(self) -> None:
+        find_unmatched(self._total, whole_log=self._whole_log)
 
     async def _check_payouts(self) -> None:
         result = self._total.results[Pass.PAYOUTS]

@@ -1,0 +1,218 @@
+"""Sellers who collect the money themselves: invoices, payments, and what is open of their accounts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from pydantic import Field
+from starlette.responses import Response
+
+from colink.api.answers import json_answer
+from colink.api.auth import Permission
+from colink.api.bodies import Body, Currency, Id, Moment, MoneyBody, Text
+from colink.api.pages import Page, page, text_after
+from colink.api.session import Session, may
+from colink.application.seller_billing import (
+    IssueSellerInvoice,
+    RecordSellerPayment,
+    shown_invoice,
+    shown_payment,
+)
+from colink.domain.errors import InvalidInput, NotFound
+from colink.domain.local_time import local_month, period_bounds
+from colink.domain.money import Money
+from colink.domain.organizations import OrganizationDetails
+from colink.domain.seller_accounts import MOST_ORDERS, SellerAccountDetails, seller_account_id
+from colink.domain.seller_billing import SellerInvoiceDetails, SellerPaymentDetails
+from colink.projections.documents import Document, document_by_id, list_documents
+from colink.projections.seller_billing import receivable_statement
+
+router = APIRouter(prefix="/v1", tags=["seller billing"])
+
+Reading = Annotated[Session, Depends(may(Permission.READ_BILLING))]
+Billing = Annotated[Session, Depends(may(Permission.BILL_SELLERS))]
+Paging = Annotated[Page, Depends(page)]
+
+_ORDERS_AT_ONCE = 200
+_A_MOMENT = timedelta(microseconds=1)
+
+
+class SellerPaymentBody(Body):
+    """Money that arrived from a seller. `reference`: the bank's, by which it is recorded once. It settles the orders
+    that it names, or those of its invoice, and with the rest the oldest."""
+
+    organization_id: Id
+    amount: MoneyBody
+    reference: Annotated[Text, Field(max_length=140)]
+    received_at: Moment
+    invoice_id: Id | None = None
+    order_ids: Annotated[list[Id], Field(max_length=MOST_ORDERS)] = []  # noqa: RUF012 - pydantic copies it
+
+
+class SellerInvoiceBody(Body):
+    """`period`: a calendar month that is over (`2026-03`), in the organisation's time zone; by default the last."""
+
+    organization_id: Id
+    currency: Currency
+    period: Annotated[str | None, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] = None
+
+
+@router.post("/seller-payments", status_code=201)
+async def record_seller_payment(body: SellerPaymentBody, session: Billing) -> Response:
+    """Record a payment, once per reference. What it does not settle at once the worker settles, oldest orders first;
+    what is left over stays the seller's credit."""
+    if body.order_ids and body.invoice_id is not None:
+        msg = "a payment names an invoice or orders, not both"
+        raise InvalidInput(msg, field="order_ids")
+    named = tuple(dict.fromkeys(body.order_ids))
+    if body.invoice_id is not None:
+        named = await _open_orders_of(session, body.invoice_id, organization_id=body.organization_id)
+    return await session.submit(
+        RecordSellerPayment(
+            **session.common(),
+            organization_id=body.organization_id,
+            amount=body.amount.money(),
+            reference=body.reference,
+            received_at=body.received_at,
+            invoice_id=body.invoice_id,
+            order_ids=named,
+        )
+    )
+
+
+@router.get("/seller-payments")
+async def read_seller_payments(session: Reading, page: Paging, organization_id: str | None = None) -> Response:
+    documents = await _documents(session, page, SellerPaymentDetails, organization_id)
+    return json_answer(
+        page.answer(
+            documents,
+            key=lambda document: (document.id,),
+            show=lambda document: shown_payment(document.details(SellerPaymentDetails)),
+        )
+    )
+
+
+@router.get("/seller-payments/{payment_id}")
+async def read_seller_payment(payment_id: str, session: Reading) -> Response:
+    document = await _own_document(session, SellerPaymentDetails, payment_id, what="payment")
+    return json_answer(shown_payment(document.details(SellerPaymentDetails)))
+
+
+@router.post("/seller-invoices", status_code=201)
+async def issue_seller_invoice(body: SellerInvoiceBody, session: Billing) -> Response:
+    """Bill a seller for a month: what was open, what was charged and credited for each order since the invoice
+    before, what was paid, and what is due. Asked again, the same invoice."""
+    async with session.services.pool.connection() as conn:
+        organization = await document_by_id(conn, OrganizationDetails, body.organization_id)
+        if organization is None:
+            msg = f"there is no organization {body.organization_id!r}"
+            raise InvalidInput(msg, field="organization_id")
+        timezone = organization.details(OrganizationDetails).timezone
+        now = session.services.clock.now()
+        this_month, _ = period_bounds(local_month(now, timezone), timezone)
+        period = body.period or local_month(this_month - _A_MOMENT, timezone)
+        _, ends_at = period_bounds(period, timezone)
+        if ends_at > now:
+            msg = f"{period} is not over in {timezone}: an invoice bills a whole month"
+            raise InvalidInput(msg, field="period")
+        account_id = seller_account_id(body.organization_id, body.currency)
+        account = await document_by_id(conn, SellerAccountDetails, account_id)
+        statement = await receivable_statement(
+            conn,
+            organization_id=body.organization_id,
+            currency=body.currency,
+            from_position=account.details(SellerAccountDetails).invoiced_to if account else 0,
+            before=ends_at,
+        )
+    return await session.submit(
+        IssueSellerInvoice(
+            **session.common(),
+            organization_id=body.organization_id,
+            currency=body.currency,
+            period=period,
+            statement=statement,
+        )
+    )
+
+
+@router.get("/seller-invoices")
+async def read_seller_invoices(session: Reading, page: Paging, organization_id: str | None = None) -> Response:
+    """Without their lines, which an invoice asked for alone has."""
+    documents = await _documents(session, page, SellerInvoiceDetails, organization_id)
+    return json_answer(
+        page.answer(
+            documents,
+            key=lambda document: (document.id,),
+            show=lambda document: shown_invoice(document.details(SellerInvoiceDetails), lines=False),
+        )
+    )
+
+
+@router.get("/seller-invoices/{invoice_id}")
+async def read_seller_invoice(invoice_id: str, session: Reading) -> Response:
+    document = await _own_document(session, SellerInvoiceDetails, invoice_id, what="invoice")
+    return json_answer(shown_invoice(document.details(SellerInvoiceDetails)))
+
+
+@router.get("/seller-accounts")
+async def read_seller_accounts(session: Reading, page: Paging, organization_id: str | None = None) -> Response:
+    """Of each seller and currency the credit: what was paid and settles no order yet."""
+    documents = await _documents(session, page, SellerAccountDetails, organization_id)
+    return json_answer(
+        page.answer(
+            documents,
+            key=lambda document: (document.id,),
+            show=lambda document: _account_view(document.details(SellerAccountDetails)),
+        )
+    )
+
+
+def _account_view(account: SellerAccountDetails) -> dict[str, Any]:
+    return {
+        "id": account.id,
+        "organization_id": account.organization_id,
+        "credit": Money(account.credit, account.currency),
+        "invoiced_to": account.invoiced_to,
+    }
+
+
+async def _documents(session: Session, page: Page, kind: type[Any], organization_id: str | None) -> list[Document]:
+    if organization_id is not None:
+        session.check_sees_organization(organization_id, what="organization")
+    async with session.services.pool.connection() as conn:
+        return await list_documents(
+            conn,
+            kind,
+            organization_id=organization_id or session.within_organization,
+            after_id=text_after(page),
+            limit=page.limit + 1,
+        )
+
+
+async def _own_document(session: Session, kind: type[Any], id_: str, *, what: str) -> Document:
+    async with session.services.pool.connection() as conn:
+        document = await document_by_id(conn, kind, id_)
+    if document is None:
+        msg = f"there is no such {what}"
+        raise NotFound(msg)
+    session.check_sees_organization(document.organization_id, what=what)
+    return document
+
+
+async def _open_orders_of(session: Session, invoice_id: str, *, organization_id: str) -> tuple[str, ...]:
+    """The first orders of an invoice of which something is open; what it is, the command decides."""
+    async with session.services.pool.connection() as conn:
+        document = await document_by_id(conn, SellerInvoiceDetails, invoice_id)
+    if document is None or document.organization_id != organization_id:
+        return ()
+    lines = [line.order_id for line in document.details(SellerInvoiceDetails).statement.lines]
+    found: list[str] = []
+    for start in range(0, len(lines), _ORDERS_AT_ONCE):
+        part = lines[start : start + _ORDERS_AT_ONCE]
+        orders = await session.services.orders(part)
+        found += [order_id for order_id in part if order_id in orders and orders[order_id].unsettled > 0]
+        if len(found) >= MOST_ORDERS:
+            break
+    return tuple(found[:MOST_ORDERS])
