@@ -21,7 +21,7 @@ NAMED = {
     ledger.payee_pending("cre_1"): (AccountType.LIABILITY, NormalSide.CREDIT, False),
     ledger.payee_available("cre_1"): (AccountType.LIABILITY, NormalSide.CREDIT, True),
     ledger.payee_in_transit("cre_1"): (AccountType.LIABILITY, NormalSide.CREDIT, False),
-    ledger.tax_withheld("lhdn"): (AccountType.LIABILITY, NormalSide.CREDIT, False),
+    ledger.tax_withheld("lhdn"): (AccountType.LIABILITY, NormalSide.CREDIT, True),
     ledger.PLATFORM_REVENUE: (AccountType.INCOME, NormalSide.CREDIT, True),
     ledger.PLATFORM_EXPENSE: (AccountType.EXPENSE, NormalSide.DEBIT, False),
     ledger.PLATFORM_LOSS: (AccountType.EXPENSE, NormalSide.DEBIT, False),

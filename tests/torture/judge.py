@@ -12,9 +12,9 @@ from tests.torture.shop import BASE, COMMISSION, PLATFORM_FEE, Shop
 
 _BALANCES = "select account, currency, amount, debits, credits, credited, version, position from colink.balances"
 _FOLDED = """
-    select account, currency, sum(amount)::bigint, coalesce(sum(amount) filter (where amount < 0), 0)::bigint,
-           coalesce(sum(amount) filter (where amount > 0), 0)::bigint,
-           coalesce(sum(amount) filter (where credited_after is not null), 0)::bigint, count(*), max(position)
+    select account, currency, sum(amount), coalesce(sum(amount) filter (where amount < 0), 0),
+           coalesce(sum(amount) filter (where amount > 0), 0),
+           coalesce(sum(amount) filter (where credited_after is not null), 0), count(*), max(position)
       from colink.entries group by account, currency
 """
 _PAYOUTS = "select payout_id, amount, status from colink.payouts"

@@ -47,7 +47,7 @@ def sound(database: TestDatabase) -> None:
     counts = "select count(*), coalesce(max(position), 0), (select position from colink.log_head) from colink.events"
     ((count, last, head),) = rows(database, counts)
     assert count == last == head
-    folded = "select account, currency, sum(amount)::bigint, count(*) from colink.entries group by 1, 2 order by 1, 2"
+    folded = "select account, currency, sum(amount), count(*) from colink.entries group by 1, 2 order by 1, 2"
     stored = "select account, currency, amount, version from colink.balances order by 1, 2"
     assert rows(database, folded) == rows(database, stored)
 
@@ -129,19 +129,20 @@ async def test_bad_data_and_broken_rules_fail_alone_in_the_middle_of_a_batch(dat
     sound(database)
 
 
-async def test_sums_that_no_column_holds_fail_alone(database: TestDatabase) -> None:
-    """Each fits by itself and their sum does not: who comes second is told so, and the rest is recorded."""
+async def test_amounts_that_no_column_holds_fail_alone_and_sums_never(database: TestDatabase) -> None:
+    """Who posts more than an entry holds is told so; what is too large only as a sum is recorded like the rest."""
     nearly = 2**62
     commands: list[Command] = [
         *posts("a", 3),
         *(Post(journal_id=f"jrn_{n}", legs=((ACCOUNT, nearly), ("platform:revenue", -nearly))) for n in range(3)),
+        Post(journal_id="jrn_3", legs=((ACCOUNT, 2 * nearly), ("platform:revenue", -2 * nearly))),
         *posts("b", 3),
     ]
     async with committing(database) as bus:
         results = await asyncio.gather(*(bus.submit(command) for command in commands), return_exceptions=True)
     kinds = [type(result) for result in results]
-    assert kinds == [Recorded] * 4 + [InvalidInput] * 2 + [Recorded] * 3
-    assert rows(database, "select amount from colink.balances where account = %s", ACCOUNT) == [(nearly + 30,)]
+    assert kinds == [Recorded] * 6 + [InvalidInput] + [Recorded] * 3
+    assert rows(database, "select amount from colink.balances where account = %s", ACCOUNT) == [(3 * nearly + 30,)]
     sound(database)
 
 

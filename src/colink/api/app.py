@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from colink.api.errors import add_error_handlers
 from colink.api.routes import (
     audit,
+    books,
     bulk_orders,
     campaigns,
     catalog,
@@ -63,6 +64,7 @@ def create_app(services: Services) -> FastAPI:
         order_decisions,
         bulk_orders,
         ledger,
+        books,
         payouts,
         settlements,
         seller_billing,

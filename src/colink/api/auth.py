@@ -38,6 +38,7 @@ class Permission(StrEnum):
     DECIDE_ORDERS = "hold and release orders, and credit them to another creator"
     READ_SETTLEMENTS = "read settlements of stores"
     RECORD_SETTLEMENTS = "record settlements of stores"
+    BOOK_JOURNALS = "propose and decide journals, and close periods"
     READ_REPORTS = "read reports"
     READ_LEADERBOARDS = "read leaderboards"
     READ_INBOX = "read deliveries"
@@ -57,6 +58,8 @@ ALLOWED: Mapping[Role, frozenset[Permission]] = {
         Permission.DECIDE_ORDERS,
         Permission.BILL_SELLERS,
         Permission.RECORD_SETTLEMENTS,
+        Permission.RECORD_SETTLEMENTS,
+        Permission.BOOK_JOURNALS,
     },
     Role.FINANCE: _READS
     | {
@@ -67,6 +70,7 @@ ALLOWED: Mapping[Role, frozenset[Permission]] = {
         Permission.DECIDE_PAYOUTS,
         Permission.DECIDE_ORDERS,
         Permission.BILL_SELLERS,
+        Permission.BOOK_JOURNALS,
         Permission.REPLAY_INBOX,
         Permission.PROVE,
     },

@@ -118,7 +118,9 @@ class Needs:
     """What a command reads. `streams` are the aggregates it may write: they are also its conflict keys, as are the
     idempotency key, the delivery and the funds. `begins` are streams it begins: written, not read; `reads` are those
     it reads and never writes. `documents` are read by id, `keys` by unique key, both with the details class they
-    hold. `revenues_of`: what is counted for tiers; `periods_of`: the orders that are trued up together."""
+    hold. `revenues_of`: what is counted for tiers; `periods_of`: the orders that are trued up together.
+    `balances_of`: (account, currency) pairs, which are no conflict keys: guard what must not move
+    (BalanceUnchanged)."""
 
     streams: tuple[str, ...] = ()
     begins: tuple[str, ...] = ()
@@ -128,6 +130,7 @@ class Needs:
     touches_for: OrderKeys | None = None
     touches_before: datetime | None = None
     funds_of: tuple[tuple[str, str], ...] = ()
+    balances_of: tuple[tuple[str, str], ...] = ()
     repeats_of: RepeatQuery | None = None
     reads: tuple[str, ...] = ()
     revenues_of: tuple[RevenueQuery, ...] = ()
@@ -206,11 +209,27 @@ class SeenPeriod:
     position: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountBalance:
+    """Of one account in one currency, signed (credit > 0); `version` as BalanceUnchanged takes it."""
+
+    amount: int
+    version: int
+
+    def unchanged(self, account: str, currency: str) -> BalanceUnchanged:
+        return BalanceUnchanged(account=account, currency=currency, version=self.version)
+
+
 class Facts(Protocol):
     """What was read for one command, as of one moment before its append. `needs`: what was asked for."""
 
     now: datetime
     needs: Needs
+
+    @property
+    def open_from(self) -> datetime | None:
+        """Journals take effect no earlier: the periods before are closed. None where none ever was. Journals of
+        orders and payouts are moved when they are recorded; who books for a person refuses (domain.periods)."""
 
     def aggregate(self, type_: type[A], stream_id: str) -> A | None:
         """The aggregate of a needed stream, a fresh copy, or None where the stream is empty."""
@@ -233,6 +252,9 @@ class Facts(Protocol):
         """The last position of the tracking log that was visible to `touches`."""
 
     def funds(self, payee_id: str, currency: str) -> Funds: ...
+
+    def balance(self, account: str, currency: str) -> AccountBalance:
+        """Of one of `balances_of`; zero where nothing was posted."""
 
     def is_repeat(self) -> bool: ...
 

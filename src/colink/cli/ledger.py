@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from colink.cli import books
 from colink.cli.amounts import money_text
 from colink.cli.output import Json, tell
 from colink.cli.wiring import Wiring
@@ -34,6 +35,7 @@ def moment(text: str) -> datetime:
 def add_to(app: typer.Typer, wiring: Wiring) -> None:
     ledger = typer.Typer(help="The ledger's accounts.", no_args_is_help=True)
     app.add_typer(ledger, name="ledger")
+    books.add_to(ledger, wiring)
 
     @ledger.command()
     def balances(

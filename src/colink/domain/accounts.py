@@ -67,7 +67,7 @@ CHART: Final = (
     AccountKind("payee:{id}:pending", _L, _CR, "earned, inside the holding period or held"),
     AccountKind("payee:{id}:available", _L, _CR, "cleared; below zero it is a debt", may_go_negative=True),
     AccountKind("payee:{id}:in_transit", _L, _CR, "reserved by a payout"),
-    AccountKind("tax:{authority}:withheld", _L, _CR, "tax withheld from payouts"),
+    AccountKind("tax:{authority}:withheld", _L, _CR, "tax withheld, not paid to it yet", may_go_negative=True),
     AccountKind("platform:revenue", _I, _CR, "platform fees earned", may_go_negative=True),
     AccountKind("platform:expense", _E, _DR, "payout fees and other costs the platform bears"),
     AccountKind("platform:loss", _E, _DR, "write-offs"),

@@ -23,6 +23,7 @@ from colink.domain.creators import CreatorDetails, CreatorRegistered
 from colink.domain.organizations import OrganizationDetails, OrganizationRegistered, StoreConnected, StoreDetails
 from colink.domain.payout_accounts import PayoutAccountDetails, PayoutAccountRegistered, PayoutAccountReplaced
 from colink.domain.people import ERASURES, ErasedPerson
+from colink.domain.periods import ClosedPeriods, PeriodClosed
 from colink.domain.seller_accounts import (
     SellerAccountAllocated,
     SellerAccountCredited,
@@ -41,6 +42,8 @@ from colink.domain.tracking import CouponCreated, CouponDetails, LinkCreated, Li
 from colink.projections.inline import DocumentRow, projects
 
 D = TypeVar("D")
+CLOSED_PERIODS = "closed_periods"
+"""The kind of what is closed of the ledger: an append that writes one closes the periods (0008_periods.sql)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ _KINDS: dict[type[Any], _Kind] = {
     SellerAccountDetails: _Kind("seller_account", lambda d: d.organization_id),
     SellerPaymentDetails: _Kind("seller_payment", lambda d: d.organization_id),
     SellerInvoiceDetails: _Kind("seller_invoice", lambda d: d.organization_id),
+    ClosedPeriods: _Kind(CLOSED_PERIODS, lambda _: None),
     ApiKeyDetails: _Kind("api_key", lambda d: d.organization_id, key=lambda d: d.digest, key_field="key"),
     ErasedPerson: _Kind("erased_person", lambda _: None),
 }
@@ -144,6 +148,7 @@ for _event_class in (
     SellerAccountInvoiced,
     SellerPaymentReceived,
     SellerInvoiceIssued,
+    PeriodClosed,
 ):
     projects(_event_class)(document_of)
 projects(ProductRecorded)(documents_of_product)

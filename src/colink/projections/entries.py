@@ -31,13 +31,15 @@ def journal_posted(event: JournalPosted) -> Sequence[JournalRow]:
             payout_id=event.payout_id,
             effective_at=event.effective_at,
             postings=event.postings,
+            occurred_at=event.occurred_at,
         )
     ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A ledger entry as recorded. `credited_after`: length of the payee's line of cleared credits after it, for
+    """A ledger entry as recorded. `occurred_at`: its own time, where a closed period moved it.
+    `credited_after`: length of the payee's line of cleared credits after it, for
     entries that lengthen it (domain.payouts)."""
 
     position: int
@@ -56,6 +58,7 @@ class Entry:
     effective_at: datetime
     recorded_at: datetime
     credited_after: int | None
+    occurred_at: datetime | None
 
     @property
     def cursor(self) -> Cursor:
@@ -69,7 +72,7 @@ IN_ORDERS = (
 
 _ENTRY = (
     "select position, ordinal, journal_id, kind, account, payee_id, purpose, amount, currency, organization_id, "
-    "order_id, line_id, payout_id, effective_at, recorded_at, credited_after from colink.entries"
+    "order_id, line_id, payout_id, effective_at, recorded_at, credited_after, occurred_at from colink.entries"
 )
 
 

@@ -25,6 +25,7 @@ class JournalRow(NamedTuple):
     payout_id: str | None
     effective_at: datetime
     postings: Sequence[Posting]
+    occurred_at: datetime | None = None
 
 
 class OrderRow(NamedTuple):
@@ -58,7 +59,8 @@ class DocumentRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayoutRow:
-    """The state of a payout after an event. `stretches` is the JSON text of the `Stretch`es it was reserved with."""
+    """The state of a payout after an event. `stretches` is the JSON text of the `Stretch`es it was reserved with;
+    `tax` what is withheld of the amount."""
 
     payout_id: str
     payee_id: str
@@ -66,6 +68,7 @@ class PayoutRow:
     amount: int
     status: str
     stretches: str
+    tax: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

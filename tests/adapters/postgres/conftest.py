@@ -57,10 +57,10 @@ class Store:
             " order by account, currency"
         )
         folded = self.rows(
-            "select account, currency, sum(amount)::bigint,"
-            " coalesce(sum(amount) filter (where amount < 0), 0)::bigint,"
-            " coalesce(sum(amount) filter (where amount > 0), 0)::bigint,"
-            " coalesce(sum(amount) filter (where credited_after is not null), 0)::bigint, count(*), max(position)"
+            "select account, currency, sum(amount),"
+            " coalesce(sum(amount) filter (where amount < 0), 0),"
+            " coalesce(sum(amount) filter (where amount > 0), 0),"
+            " coalesce(sum(amount) filter (where credited_after is not null), 0), count(*), max(position)"
             " from colink.entries group by account, currency order by account, currency"
         )
         assert stored == folded

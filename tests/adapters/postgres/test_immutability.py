@@ -207,7 +207,7 @@ def test_columns_of_different_lengths_are_refused(application: Connection[TupleR
     assert row == (0,)
 
 
-_WIDTHS = (10, 3, 6, 12, 3, 4, 15, 8, 9, 10, 8, 3)  # of the tables of an append, in their order
+_WIDTHS = (10, 3, 6, 12, 3, 4, 16, 8, 9, 10, 9, 3)  # of the tables of an append, in their order
 
 
 def _append_commerce(

@@ -83,7 +83,7 @@ def tracking_parameters(batch: Sequence[Prepared], now: datetime) -> list[object
 @dataclass(frozen=True, slots=True)
 class Log:
     """One of the two logs: where its events are and how they are appended. `channel`: of its NOTIFY, where it has
-    one."""
+    one. `journals`: whether there are any in it."""
 
     name: str
     events_table: str
@@ -91,9 +91,16 @@ class Log:
     append: str
     parameters: Callable[[Sequence[Prepared], datetime], list[object]]
     channel: str | None = None
+    journals: bool = False
 
 
 COMMERCE = Log(
-    "commerce", "colink.events", "colink.log_head", COMMERCE_APPEND, commerce_parameters, channel="colink_commerce"
+    "commerce",
+    "colink.events",
+    "colink.log_head",
+    COMMERCE_APPEND,
+    commerce_parameters,
+    channel="colink_commerce",
+    journals=True,
 )
 TRACKING = Log("tracking", "colink.tracking_events", "colink.tracking_head", TRACKING_APPEND, tracking_parameters)

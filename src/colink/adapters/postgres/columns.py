@@ -279,7 +279,7 @@ def orders_table(found: RowsByClass) -> Table:
 def payouts_table(found: RowsByClass) -> Table:
     table = Table(
         "payouts",
-        ("first_event", "event", "payout_id", "payee_id", "currency", "amount", "status", "stretches"),
+        ("first_event", "event", "payout_id", "payee_id", "currency", "amount", "status", "stretches", "tax"),
     )
     newest: dict[str, tuple[int, int, PayoutRow]] = {}
     rows: Sequence[tuple[int, PayoutRow]] = found.get(PayoutRow, ())
@@ -288,7 +288,7 @@ def payouts_table(found: RowsByClass) -> Table:
         newest[row.payout_id] = (first, event, row)
     for first, event, row in newest.values():
         table.rows.append(
-            (first, event, row.payout_id, row.payee_id, row.currency, row.amount, row.status, row.stretches)
+            (first, event, row.payout_id, row.payee_id, row.currency, row.amount, row.status, row.stretches, row.tax)
         )
     return table
 

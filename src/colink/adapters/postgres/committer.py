@@ -22,13 +22,13 @@ import structlog
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from colink.adapters.postgres.append import COMMERCE, Log
+from colink.adapters.postgres.arranging import arranged
 from colink.adapters.postgres.facts import Connection, FactsReader, LoadedFacts, Prior
 from colink.adapters.postgres.mapper import EventMapper, encode
 from colink.adapters.postgres.pool import AsyncPool
 from colink.adapters.postgres.prepared import Prepared
 from colink.adapters.postgres.repeats import DecidedTouches, place_keys
 from colink.application.ports import (
-    BalanceUnchanged,
     Clock,
     Command,
     CommandQueue,
@@ -37,7 +37,6 @@ from colink.application.ports import (
     MoreNeeded,
     Needs,
     Recorded,
-    TermsUnchanged,
 )
 from colink.domain.errors import (
     ColinkError,
@@ -47,6 +46,8 @@ from colink.domain.errors import (
     InvalidInput,
     Unavailable,
 )
+from colink.domain.ledger import UnbalancedJournal
+from colink.domain.periods import in_open_period
 from colink.projections.documents import KEY_FIELDS
 from colink.projections.inline import project
 
@@ -60,6 +61,7 @@ _PAUSE: Final = 0.1  # seconds between tries then
 _PASSING = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError)
 # Filed as such all the same: what was sent is larger than the server takes.
 _TOO_LARGE = psycopg.errors.ProgramLimitExceeded
+_PERIOD_CLOSED = "CL001"  # since the batch was read (migrations/sql/0008_periods.sql)
 
 
 @dataclass(eq=False, slots=True)
@@ -266,7 +268,7 @@ class Committer(CommandQueue):
                 facts = await self._load(connection, batch)
                 # After the read, so that what it did not see and is not found here collides in the append.
                 open_ = await self._recognise(connection, zip(batch, facts, strict=True))
-                decided, again = _arranged(self._decide(open_))
+                decided, again = arranged(self._decide(open_))
                 again += await self._append(connection, decided)
                 self._away_since = None
                 return again
@@ -335,7 +337,7 @@ class Committer(CommandQueue):
                 pending.leans = query is not None and not facts.repeat and touches.has(query)
                 facts.repeat = facts.repeat or pending.leans
                 decision = pending.command.decide(facts)
-                prepared = self._prepare(pending.command, decision)
+                prepared = self._prepare(pending.command, decision, facts)
                 if query is not None:
                     touches.add(prepared.rows)
                 decided.append((pending, prepared))
@@ -358,10 +360,11 @@ class Committer(CommandQueue):
         pending.keys, pending.shared = conflict_keys(pending.command, needs)
         self._waiting.appendleft(pending)
 
-    def _prepare(self, command: Command, decision: Decision) -> Prepared:
+    def _prepare(self, command: Command, decision: Decision, facts: LoadedFacts) -> Prepared:
+        events = in_open_period(decision.events, facts.open_from)
         return Prepared(
-            events=[self._mapper.stamped(event) for event in decision.events],
-            rows=[project(event) for event in decision.events],
+            events=[self._mapper.stamped(event) for event in events],
+            rows=[project(event) for event in events],
             caller=command.caller,
             answer=encode(decision.answer),
             organization_id=decision.organization_id,
@@ -382,6 +385,8 @@ class Committer(CommandQueue):
                 cursor = await connection.execute(self._log.append, parameters)
                 rows = await cursor.fetchall()
             except (psycopg.Error, InvalidInput, ValueError, OSError) as error:
+                if isinstance(error, psycopg.Error) and error.sqlstate == _PERIOD_CLOSED:
+                    return again + [pending for pending, _ in decided if _may_retry(pending)]
                 if isinstance(error, _PASSING) and not isinstance(error, _TOO_LARGE):
                     for pending, lost in decided:
                         pending.unsure.append(lost)
@@ -416,43 +421,6 @@ class Committer(CommandQueue):
 
 def _keys_of(batch: Iterable[_Pending]) -> set[Hashable]:
     return {key for pending in batch for keys in (pending.keys, pending.shared) for key in keys}
-
-
-def _arranged(decided: list[_Decided]) -> tuple[list[_Decided], list[_Pending]]:
-    """Order a batch so that what a command is guarded by is not changed before it; returns the batch, and the
-    commands for which no order exists (they decide again, after the batch)."""
-
-    guards = [guard for _, prepared in decided for guard in prepared.guards]
-    if not any(isinstance(guard, BalanceUnchanged) for guard in guards) and not any(
-        prepared.terms_moved() for _, prepared in decided
-    ):
-        return decided, []  # as nearly always: nothing in it can make a guard stale
-
-    def rank(item: _Decided) -> int:
-        if item[1].terms_moved():
-            return 3
-        guards = item[1].guards
-        if any(isinstance(guard, BalanceUnchanged) for guard in guards):
-            return 0
-        return 1 if any(isinstance(guard, TermsUnchanged) for guard in guards) else 2
-
-    batch: list[_Decided] = []
-    again: list[_Pending] = []
-    accounts: set[tuple[str, str]] = set()
-    terms: set[str] = set()
-    for pending, prepared in sorted(decided, key=rank):
-        stale = any(
-            (isinstance(guard, BalanceUnchanged) and (guard.account, guard.currency) in accounts)
-            or (isinstance(guard, TermsUnchanged) and guard.organization_id in terms)
-            for guard in prepared.guards
-        )
-        if stale:
-            again.append(pending)
-            continue
-        batch.append((pending, prepared))
-        accounts |= prepared.accounts()
-        terms |= prepared.terms_moved()
-    return batch, again
 
 
 def _may_retry(pending: _Pending) -> bool:
@@ -490,6 +458,8 @@ def _translated(error: Exception) -> Exception:
             field_name = KEY_FIELDS.get(kind)
             return Conflict(f"this {field_name or 'key'} is taken by another {kind or 'thing'}", field=field_name)
         return Conflict(f"it is recorded already ({error.diag.constraint_name})")
+    if isinstance(error, psycopg.errors.CheckViolation):
+        return UnbalancedJournal(error.diag.message_primary or str(error))
     if isinstance(error, psycopg.errors.NumericValueOutOfRange):
         return InvalidInput("a number is too large to be stored")
     if isinstance(error, (psycopg.DataError, UnicodeEncodeError, _TOO_LARGE)):

@@ -29,6 +29,7 @@ ENTRY_COLUMNS: Final = (
     "payout_id",
     "effective_at",
     "credited",
+    "occurred_at",
 )
 
 
@@ -50,6 +51,7 @@ class Entries:
     def __init__(self, rows: RowsByClass) -> None:
         self.columns: dict[str, list[Value]] = {name: [] for name in ENTRY_COLUMNS}
         self.changes: dict[tuple[str, str], _Change] = {}
+        self._moved = False
         journals: Sequence[tuple[int, JournalRow]] = rows.get(JournalRow, ())
         for event, journal in journals:
             self._add(event, journal)
@@ -59,7 +61,10 @@ class Entries:
 
     def delimited(self) -> list[str]:
         """One text a column (columns.Table)."""
-        return [delimited(name, column) if column else "" for name, column in self.columns.items()]
+        columns = dict(self.columns)
+        if not self._moved:
+            columns["occurred_at"] = []  # as nearly always: a column that says nothing is not sent
+        return [delimited(name, column) if column else "" for name, column in columns.items()]
 
     def balances(self) -> Table:
         """One row an account and currency, sorted by them: the order in which they are locked."""
@@ -83,6 +88,8 @@ class Entries:
         columns["order_id"] += [journal.order_id] * count
         columns["payout_id"] += [journal.payout_id] * count
         columns["effective_at"] += [text_of(journal.effective_at)] * count
+        columns["occurred_at"] += [text_of(journal.occurred_at)] * count
+        self._moved = self._moved or journal.occurred_at is not None
         columns["account"] += [posting.account for posting in postings]
         columns["purpose"] += [posting.purpose for posting in postings]
         columns["amount"] += [str(posting.amount) for posting in postings]

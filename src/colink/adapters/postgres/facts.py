@@ -6,7 +6,7 @@ Responsible for turning rows into aggregates, details, terms and funds. Not for 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
@@ -20,7 +20,17 @@ from colink.adapters.postgres.append import Log
 from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.prepared import Prepared
 from colink.adapters.postgres.questions import ask, place_of
-from colink.application.ports import Clock, Command, Facts, Needs, PeriodQuery, RevenueQuery, SeenPeriod, SeenRevenue
+from colink.application.ports import (
+    AccountBalance,
+    Clock,
+    Command,
+    Facts,
+    Needs,
+    PeriodQuery,
+    RevenueQuery,
+    SeenPeriod,
+    SeenRevenue,
+)
 from colink.domain.aggregates import Aggregate, Event
 from colink.domain.campaigns import CampaignDetails
 from colink.domain.commission import KnownRule, RuleDetails
@@ -62,6 +72,7 @@ class _Read:
     keyed: dict[tuple[str, str], str] = field(default_factory=dict)
     terms: dict[str, Terms] = field(default_factory=dict)
     tracking_position: int = 0
+    open_from: datetime | None = None
     balances: dict[tuple[str, str], tuple[int, int, int]] = field(default_factory=dict)
     stretches: dict[tuple[str, str], list[Stretch]] = field(default_factory=dict)
     decoded: dict[str, list[Event]] = field(default_factory=dict)
@@ -100,6 +111,10 @@ class LoadedFacts(Facts):
         self._read = read
         self.seen: list[SeenTouch] = []
         self.repeat = False
+
+    @property
+    def open_from(self) -> datetime | None:
+        return self._read.open_from
 
     def aggregate(self, type_: type[A], stream_id: str) -> A | None:
         _check_needed(stream_id, (*self.needs.streams, *self.needs.reads))
@@ -150,6 +165,11 @@ class LoadedFacts(Facts):
             taken=tuple(taken),
         )
 
+    def balance(self, account: str, currency: str) -> AccountBalance:
+        _check_needed((account, currency), self.needs.balances_of)
+        amount, version, _ = self._read.balances.get((account, currency), (0, 0, 0))
+        return AccountBalance(amount=amount, version=version)
+
     def is_repeat(self) -> bool:
         return self.repeat
 
@@ -198,7 +218,9 @@ class FactsReader:
         facts = [LoadedFacts(need, read) for need in needs]
         known = {need.terms_of: self._terms.get(need.terms_of) for need in needs if need.terms_of is not None}
         positions = {organization_id: terms.position for organization_id, terms in known.items() if terms}
-        statement, values = ask(commands, needs, events_table=self._log.events_table, known_terms=positions)
+        statement, values = ask(
+            commands, needs, events_table=self._log.events_table, known_terms=positions, journals=self._log.journals
+        )
         if statement:
             cursor = await connection.execute(statement, values, prepare=True)
             _take(await cursor.fetchall(), read, facts)
@@ -251,8 +273,7 @@ def _take(rows: Iterable[TupleRow], read: _Read, facts: Sequence[LoadedFacts]) -
         facts[command].seen.append(seen_touch(position, body))
     for *_, command, _ in parts["repeat"]:
         facts[command].repeat = True
-    for account, currency, _, _, amount, version, credited in parts["balance"]:
-        read.balances[account, currency] = (amount, version, credited)
+    _take_ledger(parts, read)
     read.revenues.update({id_: SeenRevenue(revenue=row[4], position=row[3]) for id_, *row in parts["revenue"]})
     _take_periods(parts["period"], read)
     for payee_id, currency, _, stretches, *_ in parts["stretches"]:
@@ -262,6 +283,13 @@ def _take(rows: Iterable[TupleRow], read: _Read, facts: Sequence[LoadedFacts]) -
 def _take_periods(rows: Iterable[TupleRow], read: _Read) -> None:
     for place, *row in rows:
         read.periods.setdefault(place, []).append(row)
+
+
+def _take_ledger(parts: Mapping[str, Sequence[TupleRow]], read: _Read) -> None:
+    for account, currency, amount, credited, version, _, _ in parts.get("balance", ()):
+        read.balances[account, currency] = (int(amount), version, int(credited))
+    for *_, microseconds, _, _ in parts.get("open_from", ()):
+        read.open_from = _EPOCH + timedelta(microseconds=microseconds)
 
 
 def _newer_terms(rows: Iterable[tuple[Any, ...]]) -> Terms | None:

@@ -6,6 +6,8 @@ from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from colink.projections.whole_numbers import read_whole_numbers
+
 AsyncPool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 SyncPool = ConnectionPool[Connection[TupleRow]]
 
@@ -19,14 +21,17 @@ _BY_KEY_ONLY = f"{_SETTINGS}; set enable_seqscan = off; set plan_cache_mode = fo
 
 
 async def _configure(connection: AsyncConnection[TupleRow]) -> None:
+    read_whole_numbers(connection)
     await connection.execute(_SETTINGS)
 
 
 async def _configure_for_commands(connection: AsyncConnection[TupleRow]) -> None:
+    read_whole_numbers(connection)
     await connection.execute(_BY_KEY_ONLY)
 
 
 def _configure_blocking(connection: Connection[TupleRow]) -> None:
+    read_whole_numbers(connection)
     connection.execute(_SETTINGS)
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from eventsourcing.persistence import StoredEvent
 
 from colink.application.ports import Caller, Delivery, Guard, Idempotency, PrivateValue
+from colink.projections.documents import CLOSED_PERIODS
 from colink.projections.inline import DocumentRow, JournalRow, Row
 
 
@@ -60,6 +61,9 @@ class Prepared:
             if isinstance(row, JournalRow)
             for posting in row.postings
         }
+
+    def closes_a_period(self) -> bool:
+        return any(isinstance(row, DocumentRow) and row.kind == CLOSED_PERIODS for rows in self.rows for row in rows)
 
     def terms_moved(self) -> set[str]:
         """Organisations whose terms change."""

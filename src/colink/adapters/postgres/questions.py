@@ -103,12 +103,17 @@ _REPEATS = """
                             and t.creator_id = k.creator_id and t.link_id is not distinct from k.link_id
                             and t.campaign_id is not distinct from k.campaign_id
                           order by t.occurred_at desc limit 1) found"""
-# account, currency; amount, version, credited.
+# account, currency, amount, length of the line of credits (as texts, which every sum fits); version.
 _BALANCES = """
-    select 'balance', k.account, k.currency, null, null, b.amount, b.version, b.credited
+    select 'balance', k.account, k.currency, b.amount::text, b.credited::text, b.version, null::bigint, null::bigint
       from unnest(%b::text[], %b::text[]) as k (account, currency)
      cross join lateral (select amount, version, credited from colink.balances
                           where account = k.account and currency = k.currency limit 1) b"""
+# the moment from which the ledger is open, in microseconds since 1970; no row where no period was closed.
+_OPEN_FROM = """
+    select 'open_from', null, null, null, null, (extract(epoch from open_from) * 1000000)::bigint, null::bigint,
+           null::bigint
+      from colink.log_head where id = 1 and open_from is not null"""
 # payee, currency; stretches.
 _STRETCHES = """
     select 'stretches', k.payee_id, k.currency, null, p.stretches, null::bigint, null::bigint, null::bigint
@@ -152,10 +157,15 @@ _PERIODS = """
 
 
 def ask(
-    commands: Sequence[Command], needs: Sequence[Needs], *, events_table: str, known_terms: Mapping[str, int]
+    commands: Sequence[Command],
+    needs: Sequence[Needs],
+    *,
+    events_table: str,
+    known_terms: Mapping[str, int],
+    journals: bool,
 ) -> tuple[str, list[object]]:
     """The statement and its parameters; an empty statement where nothing has to be read. `known_terms`: positions of
-    the terms that need not be read again, by organisation."""
+    the terms that need not be read again, by organisation. `journals`: whether the log has any."""
     asked = _Asked()
     keys = [command.idempotency for command in commands]
     asked.rows(_IDEMPOTENCY, _once((key.scope, key.key) for key in keys if key))
@@ -178,12 +188,15 @@ def ask(
         ]
         asked.rows(_REPEATS, rows, min(query.since for _, query in queries) - _CLOCKS_DIFFER)
     funds = _once(pair for need in needs for pair in need.funds_of)
-    asked.rows(_BALANCES, [(payee_available(payee_id), currency) for payee_id, currency in funds])
+    balances = [(payee_available(payee_id), currency) for payee_id, currency in funds]
+    asked.rows(_BALANCES, _once([*balances, *(pair for need in needs for pair in need.balances_of)]))
     asked.rows(_STRETCHES, funds, list(HOLDING))
     revenues = _once(query for need in needs for query in need.revenues_of)
     asked.rows(_REVENUES.format(events=events_table), [_revenue_row(query) for query in revenues])
     periods = _once(query for need in needs for query in need.periods_of)
     asked.rows(_PERIODS.format(events=events_table), [_period_row(query) for query in periods])
+    if journals:
+        asked.parts.append(_OPEN_FROM)
     return " union all ".join(asked.parts), asked.values
 
 

@@ -50,6 +50,7 @@ class Kind(StrEnum):
     CHANGED = "changed"
     DERIVED_DIFFERENTLY = "derived_differently"
     UNKNOWN_ACCOUNT = "unknown_account"
+    CLOSED_PERIOD = "closed_period"
     OVERLAP = "overlap"
     OVERDRAWN = "overdrawn"
     DANGLING = "dangling"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from colink.domain.audit.orders import ExpectedJournal
+from colink.domain.audit.periods import PeriodBook
 from colink.domain.audit.report import Kind, Pass, first_difference
 from colink.domain.ledger import JournalPosted, Posting
 from colink.domain.seller_accounts import SELLER_PAYMENT_ID
@@ -30,8 +31,9 @@ _OF_ORDER = re.compile(r"(.+)\.([0-9]{1,9})\.[0-9]+")
 class DerivationCheck:
     """The checks of orders and payouts say what they expect of a window before this one looks at it."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Part, periods: PeriodBook) -> None:
         self._part = part
+        self._periods = periods
         self._result = part.results[Pass.DERIVATION]
         self._expected: list[ExpectedJournal] = []
 
@@ -68,7 +70,8 @@ class DerivationCheck:
             return
         position, journal = posted
         draft = expected.draft
-        if not matches(draft, journal):
+        effective_at, occurred_at = self._periods.times(draft.effective_at, position)
+        if not matches(draft, journal, effective_at=effective_at, occurred_at=occurred_at):
             recorded = msgspec.convert(journal.postings, tuple[Posting, ...], from_attributes=True)
             a, b = first_difference(recorded, draft.postings) or (journal.effective_at, draft)
             result.find(

@@ -15,6 +15,7 @@ from colink.domain.creators import CreatorRegistered
 from colink.domain.organizations import OrganizationRegistered, StoreConnected
 from colink.domain.payout_accounts import PayoutAccountRegistered, PayoutAccountReplaced
 from colink.domain.people import ERASURES
+from colink.domain.periods import PeriodClosed
 from colink.domain.seller_accounts import (
     SellerAccountAllocated,
     SellerAccountCredited,
@@ -53,6 +54,7 @@ _EVENTS: tuple[type[Event], ...] = (
     SellerAccountInvoiced,
     SellerPaymentReceived,
     SellerInvoiceIssued,
+    PeriodClosed,
 )
 _TOPICS = frozenset(event.TOPIC for event in _EVENTS)
 Key = tuple[str, str, int]

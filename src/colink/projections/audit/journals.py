@@ -55,11 +55,12 @@ def journal_of(event: JournalPosted) -> JournalRead:
     return msgspec.convert(event, JournalRead, from_attributes=True)
 
 
-def matches(draft: Draft, journal: JournalRead) -> bool:
-    """Whether a journal posts what the draft says."""
+def matches(draft: Draft, journal: JournalRead, *, effective_at: datetime, occurred_at: datetime | None) -> bool:
+    """Whether a journal posts what the draft says, at these times."""
     return (
         journal.kind is draft.kind
-        and journal.effective_at == draft.effective_at
+        and journal.effective_at == effective_at
+        and journal.occurred_at == occurred_at
         and len(journal.postings) == len(draft.postings)
         and all(map(_same, journal.postings, draft.postings))
     )

@@ -11,9 +11,11 @@ say the same, else it is verified again with what they say (`verify.py`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import LiteralString, NamedTuple
 
 from colink.domain.audit.balances import Balance, BalanceBook, BalanceKey, sums
+from colink.domain.audit.periods import PeriodBook
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.ledger import payee_of
 from colink.domain.sealing.encoding import epoch_microseconds
@@ -43,6 +45,7 @@ class Entry(NamedTuple):
     effective_at: int
     recorded_at: int
     credited_after: int | None
+    occurred_at: int | None
 
 
 _MICROSECONDS: LiteralString = "(extract(epoch from {}) * 1000000)::bigint"
@@ -51,16 +54,19 @@ _LENGTH = Entry._fields.index("credited_after")
 
 
 class JournalCheck:
-    """The pass `journals`, and what balances are made of."""
+    """The pass `journals`: each sums to zero, and none took effect in a period that was closed. And what balances are
+    made of."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Part, periods: PeriodBook) -> None:
         self._part = part
+        self._periods = periods
         self._result = part.results.get(Pass.JOURNALS)
 
     def check(self, window: Window) -> None:
         for position, journal_id, _, journal in window.journals:
             if self._result is not None:
                 _check_zero_sum(self._result, position, journal_id, journal)
+                _check_period(self._result, position, journal_id, journal, self._periods.open_at(position))
             self._part.balances.add(position, journal.postings, of_payout=journal.payout_id is not None)
         if self._result is not None:
             for row in window.unreadable_journals:
@@ -81,6 +87,34 @@ def _check_zero_sum(result: PassResult, position: int, journal_id: str, journal:
             )
     if len(journal.postings) < 2:
         result.find(Kind.UNBALANCED, position, journal_id, f"{journal_id} has no two postings")
+
+
+def _check_period(
+    result: PassResult, position: int, journal_id: str, journal: JournalRead, open_from: datetime | None
+) -> None:
+    effective_at, occurred_at = journal.effective_at, journal.occurred_at
+    if open_from is not None and effective_at < open_from:
+        message = f"{journal_id} takes effect in a period that was closed before it"
+    elif occurred_at is not None and (effective_at != open_from or occurred_at >= effective_at):
+        message = f"{journal_id} has a time of its own and was not moved by a closed period"
+    else:
+        return
+    result.find(Kind.CLOSED_PERIOD, position, journal_id, message, recorded=effective_at, derived=open_from)
+
+
+async def check_open_from(conn: Connection, result: PassResult, periods: PeriodBook) -> None:
+    """What the append refuses by is what the closings say."""
+    cursor = await conn.execute("SELECT open_from, position FROM colink.log_head")
+    for open_from, position in await cursor.fetchall():
+        if open_from != periods.open_from:
+            result.find(
+                Kind.CHANGED,
+                position,
+                "log_head",
+                "the ledger is not open from when its closings say",
+                recorded=open_from,
+                derived=periods.open_from,
+            )
 
 
 class EntryCheck:
@@ -109,6 +143,7 @@ class EntryCheck:
         for position, journal_id, _, journal in window.journals:
             grown = self._book.add(position, journal.postings, of_payout=journal.payout_id is not None)
             kind, effective_at = journal.kind.value, epoch_microseconds(journal.effective_at)
+            occurred_at = None if journal.occurred_at is None else epoch_microseconds(journal.occurred_at)
             for ordinal, (posting, length) in enumerate(zip(journal.postings, grown, strict=True)):
                 account, currency = posting.account, posting.currency
                 credited_after = None
@@ -133,6 +168,7 @@ class EntryCheck:
                         effective_at,
                         times[position],
                         credited_after,
+                        occurred_at,
                     )
                 )
         return entries

@@ -27,6 +27,7 @@ from colink.domain.ledger import JournalPosted
 from colink.projections.audit.journals import JournalRead, journal_of, read_journal
 from colink.projections.engine import Decoder
 from colink.projections.seals import SEALED_COLUMNS
+from colink.projections.whole_numbers import read_whole_numbers
 
 EVENTS_A_WINDOW = 2_048
 PATIENT = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
@@ -77,6 +78,7 @@ class WindowReader:
     def __init__(self, source: Source) -> None:
         self.source = source
         self._conn: psycopg.Connection[TupleRow] = psycopg.connect(source.dsn)
+        read_whole_numbers(self._conn)
         self._begin()
 
     def _begin(self) -> None:

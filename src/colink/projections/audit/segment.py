@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import psycopg
 
 from colink.domain.audit.balances import BalanceKey
+from colink.domain.audit.periods import PeriodBook
 from colink.domain.audit.report import Pass
 from colink.domain.audit.terms import TermsBook
 from colink.projections.audit.account_pass import AccountCheck
@@ -39,8 +40,8 @@ _WINDOWS_A_COLLECTION = 16
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """What all segments of a run share. `first` to `last` is verified; `sealed` is where the seals end; `book` holds
-    the terms up to `last`; `whole_log`: whether there is
-    nothing else, so that rows as they are now can be compared; `reports`: the projections that are read, and
+    the terms up to `last` and `periods` what was closed; `whole_log`: whether there is nothing else, so that rows as
+    they are now can be compared; `reports`: the projections that are read, and
     `sums` that of balances."""
 
     source: Source
@@ -49,6 +50,7 @@ class Setting:
     sealed: int
     origin: str
     book: TermsBook
+    periods: PeriodBook
     whole_log: bool
     reports: Sequence[Followed]
     sums: FollowedSums | None
@@ -95,7 +97,7 @@ def verify_segment(setting: Setting, segment: Segment) -> Part:
 def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[WindowCheck, frozenset[Pass]]]:
     """In the order in which they look at a window, numbered."""
     asked = segment.passes
-    derivation = DerivationCheck(part) if Pass.DERIVATION in asked else None
+    derivation = DerivationCheck(part, setting.periods) if Pass.DERIVATION in asked else None
     money = frozenset({Pass.JOURNALS, Pass.ENTRIES, Pass.BALANCES, Pass.PAYOUTS})
     offered: list[tuple[frozenset[Pass], Callable[[], WindowCheck]]] = [
         (frozenset({Pass.ORDER}), lambda: PositionCheck(part, first=segment.first, end=segment.last)),
@@ -115,7 +117,7 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
             moments = MomentCheck(part, setting.sums, first=segment.first, last=segment.last)
             checks.append((moments, frozenset({Pass.PROJECTIONS})))
     if not asked or asked & money:
-        checks.append((JournalCheck(part), money))
+        checks.append((JournalCheck(part, setting.periods), money))
     if not asked or Pass.ACCOUNTS in asked:
         checks.append((AccountCheck(part), frozenset({Pass.ACCOUNTS})))
     if not asked or asked & {Pass.PAYOUTS, Pass.DERIVATION}:

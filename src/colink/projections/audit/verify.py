@@ -17,16 +17,18 @@ from psycopg import Error
 from psycopg.conninfo import make_conninfo
 
 from colink.domain.audit import terms as audit_terms
+from colink.domain.audit.periods import PeriodBook
 from colink.domain.audit.report import Kind, Pass, PassResult, Report, Status
 from colink.domain.audit.terms import TermsBook
 from colink.domain.errors import InvalidInput
+from colink.domain.periods import BOOKS_ID, PeriodClosed
 from colink.domain.sealing.encoding import origin_of
 from colink.projections.audit.account_pass import find_overdrawn
 from colink.projections.audit.chain_pass import check_seals_outside, last_seal
 from colink.projections.audit.derivation import find_unexplained, first_leading_event
 from colink.projections.audit.document_pass import check_other_documents, check_terms_heads
 from colink.projections.audit.inbox_pass import check_named
-from colink.projections.audit.ledger_passes import check_balances, check_entries_outside
+from colink.projections.audit.ledger_passes import check_balances, check_entries_outside, check_open_from
 from colink.projections.audit.log_passes import LogRange, check_references, find_beyond, find_irregular
 from colink.projections.audit.moment_pass import FollowedSums, check_moments, followed_sums
 from colink.projections.audit.order_passes import check_extra_orders
@@ -151,6 +153,7 @@ class _Run:
         self._reports: list[Followed] = []
         self._sums: FollowedSums | None = None
         self._personal = Personal(keys=outside.person_keys, erasures={})
+        self._periods = PeriodBook()
 
     async def verify(self) -> Part:
         for audit_pass in self._left_out:
@@ -162,6 +165,7 @@ class _Run:
         await self._check(Pass.PROJECTIONS, self._find_reports)
         for audit_pass in (Pass.INBOX, Pass.PERSONAL):
             await self._check(audit_pass, self._find_erasures)
+        await self._read_closings()
         setting = await self._setting()
         for part in await self._parts(setting):
             self._total.join(part)
@@ -184,6 +188,7 @@ class _Run:
             sealed=self._sealed,
             origin=self._origin,
             book=await self._terms(),
+            periods=self._periods,
             whole_log=self._whole_log,
             reports=self._reports,
             sums=self._sums,
@@ -203,6 +208,18 @@ class _Run:
     async def _find_reports(self) -> None:
         self._reports = await followed_reports(self._conn)
         self._sums = await followed_sums(self._conn)
+
+    async def _read_closings(self) -> None:
+        """What was closed of the ledger, which every journal is judged by. There are a dozen a year."""
+        rows = each_row(
+            self._conn,
+            "SELECT position, stream_id, version, topic, payload FROM colink.events"
+            " WHERE stream_id = %s AND topic = %s AND position <= %s ORDER BY position",
+            (BOOKS_ID, PeriodClosed.TOPIC, self._log.last),
+        )
+        async for position, stream_id, version, topic, payload in rows:
+            with suppress(Exception):  # one that cannot be read is found by the pass over documents
+                self._periods.add(position, self._decode(stream_id, version, topic, payload))
 
     async def _terms(self) -> TermsBook:
         """The configuration that orders are judged by, which is small."""
@@ -294,6 +311,8 @@ class _Run:
         await self._check(Pass.PAYOUTS, self._check_payouts)
         if whole:
             await self._check(Pass.ORDER_ROWS, lambda: check_extra_orders(conn, result(Pass.ORDER_ROWS)))
+        if whole:
+            await self._check(Pass.JOURNALS, lambda: check_open_from(conn, result(Pass.JOURNALS), self._periods))
         await self._check(Pass.DOCUMENTS, lambda: check_other_documents(conn, result(Pass.DOCUMENTS)))
         await self._check(
             Pass.TERMS_HEADS, lambda: check_terms_heads(conn, result(Pass.TERMS_HEADS), total.terms_heads)
