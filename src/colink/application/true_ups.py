@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from colink.application.ports import Decision, Facts, MoreNeeded, Needs, PeriodQuery, Request
 from colink.domain.aggregates import Event
-from colink.domain.commission import RuleDetails
 from colink.domain.errors import NotFound
 from colink.domain.local_time import period_bounds
 from colink.domain.orders import Order
@@ -69,13 +68,12 @@ def count_period(facts: Facts, key: PeriodKey, known: TrueUp | None) -> list[Eve
         raise MoreNeeded(Needs(periods_of=(query,)))
     seen = facts.period(query)
 
-    def rule(version: int) -> RuleDetails:
-        return terms.rule(key.rule_id, version)
-
     if known is None:
-        known = TrueUp.count(key, seen.orders, rule=rule, position=seen.position, timezone=timezone, at=facts.now)
+        known = TrueUp.count(
+            key, seen.orders, rule=terms.rule, position=seen.position, timezone=timezone, at=facts.now
+        )
     else:
-        known.recount(seen.orders, rule=rule, position=seen.position, timezone=timezone, at=facts.now)
+        known.recount(seen.orders, rule=terms.rule, position=seen.position, timezone=timezone, at=facts.now)
     return _with_journals(known)
 
 

@@ -30,6 +30,10 @@ from colink.domain.split import Claim, PinnedTerms, Split, Tranche
 from colink.domain.tiers import TierMode
 from colink.domain.value import value
 
+TRUE_UP_ID = "tru"  # the prefix of their ids
+RuleVersion = Callable[[str, int], RuleDetails]
+"""A version of a rule, by the rule's id and its number."""
+
 
 @value
 class PeriodKey:
@@ -45,7 +49,7 @@ class PeriodKey:
     @property
     def id(self) -> str:
         """Of the stream."""
-        return natural_id("tru", self.rule_id, self.creator_id, self.currency, self.period)
+        return natural_id(TRUE_UP_ID, self.rule_id, self.creator_id, self.currency, self.period)
 
 
 @value
@@ -222,16 +226,15 @@ class TrueUp(Aggregate):
         key: PeriodKey,
         orders: Sequence[PlacedSplit],
         *,
-        rule: Callable[[int], RuleDetails],
+        rule: RuleVersion,
         position: int,
         timezone: str,
         at: datetime,
     ) -> TrueUp:
         """Count a period that has ended for the first time."""
         ends_at = period_bounds(key.period, timezone)[1]
-        earned, hold_days = earned_by(key, orders, timezone=timezone), holding_days(key, orders)
-        count = counted_anew(
-            NOTHING, earned, key=key, rule=rule, advanced=_is_advanced(key, orders), due_at=ends_at + _days(hold_days)
+        earned, hold_days, count = counted_again(
+            NOTHING, key, orders, rule=rule, timezone=timezone, effective_at=ends_at
         )
         return cls._create(
             TrueUpCounted,
@@ -265,17 +268,17 @@ class TrueUp(Aggregate):
         self,
         orders: Sequence[PlacedSplit],
         *,
-        rule: Callable[[int], RuleDetails],
+        rule: RuleVersion,
         position: int,
         timezone: str,
         at: datetime,
     ) -> None:
         """Count again, with what changed in the period's orders up to `position`. A change that happened after the
         period, and so did its money: it is effective when it is counted."""
-        earned, hold_days = earned_by(self.key, orders, timezone=timezone), holding_days(self.key, orders)
         effective_at = max(at, self.ends_at)
-        due_at = effective_at + _days(hold_days)
-        advanced = _is_advanced(self.key, orders)
+        earned, hold_days, count = counted_again(
+            self.standing, self.key, orders, rule=rule, timezone=timezone, effective_at=effective_at
+        )
         self.trigger_event(
             TrueUpRecounted,
             timestamp=at,
@@ -287,7 +290,7 @@ class TrueUp(Aggregate):
             earned=earned,
             effective_at=effective_at,
             before=self.standing,
-            count=counted_anew(self.standing, earned, key=self.key, rule=rule, advanced=advanced, due_at=due_at),
+            count=count,
         )
 
     def clear(self, *, at: datetime) -> bool:
@@ -312,18 +315,40 @@ class TrueUp(Aggregate):
         self.standing, self.position = count, position
 
 
+def counted_again(
+    before: Count,
+    key: PeriodKey,
+    orders: Sequence[PlacedSplit],
+    *,
+    rule: RuleVersion,
+    timezone: str,
+    effective_at: datetime,
+) -> tuple[tuple[Earned, ...], int, Count]:
+    """What the orders of a period earned, how many days it is held, and the true-up that it makes of `before`."""
+    earned, hold_days = earned_by(key, orders, timezone=timezone), holding_days(key, orders)
+    count = counted_anew(
+        before,
+        earned,
+        key=key,
+        rule=rule,
+        advanced=_is_advanced(key, orders),
+        due_at=effective_at + timedelta(days=hold_days),
+    )
+    return earned, hold_days, count
+
+
 def counted_anew(
     before: Count,
     earned: Sequence[Earned],
     *,
     key: PeriodKey,
-    rule: Callable[[int], RuleDetails],
+    rule: RuleVersion,
     advanced: bool,
     due_at: datetime,
 ) -> Count:
     """The true-up of what was earned. What it gives more than before is due at `due_at`. Where the seller collects
     the money and creators are not paid in advance (`advanced`), the seller's part of it is held."""
-    wanted = target(earned, rule)
+    wanted = target(earned, lambda version: rule(key.rule_id, version))
     amount = wanted - sum([each.commission for each in earned])
     by_us = sum([each.base for each in earned if each.by_us])
     by_seller = sum([each.base for each in earned if not each.by_us])
@@ -380,7 +405,3 @@ def _moved(claim: Claim | None, payee_id: str, net: int, *, held: int, due_at: d
         held=held,
         maturing=tuple(maturing),
     )
-
-
-def _days(number: int) -> timedelta:
-    return timedelta(days=number)

@@ -114,7 +114,7 @@ class OrderReplay:
             position,
             order.id,
             recorded=(event.terms, event.split),
-            derived=(order.pinned_terms(terms), order.next_split(terms)),
+            derived=(order.pinned_terms(terms), order.next_split(terms.with_revenues(event.split.revenues))),
         )
         self._expect(position, event, drafts)
 

@@ -18,13 +18,15 @@ from colink.domain.audit.report import Kind, Pass, first_difference
 from colink.domain.ledger import JournalPosted, Posting
 from colink.domain.seller_accounts import SELLER_PAYMENT_ID
 from colink.domain.settlements import SETTLEMENT_ID
+from colink.domain.true_ups import TRUE_UP_ID
 from colink.projections.audit.journals import JournalRead, journal_of, matches, read_journal
 from colink.projections.audit.part import Part
 from colink.projections.audit.reading import Window
 from colink.projections.engine import Connection
 
 _Posted = tuple[int, JournalRead]
-_CAUSES = (f"{SETTLEMENT_ID}_", f"{SELLER_PAYMENT_ID}_")  # streams whose journals follow from their events
+_CAUSES = tuple(f"{prefix}_" for prefix in (SETTLEMENT_ID, SELLER_PAYMENT_ID, TRUE_UP_ID))
+"""Streams whose journals follow from their events."""
 _OF_ORDER = re.compile(r"(.+)\.([0-9]{1,9})\.[0-9]+")
 
 

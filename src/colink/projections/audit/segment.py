@@ -18,6 +18,7 @@ from colink.domain.audit.report import Pass
 from colink.domain.audit.terms import TermsBook
 from colink.projections.audit.account_pass import AccountCheck
 from colink.projections.audit.chain_pass import ChainCheck
+from colink.projections.audit.commission_pass import TrueUpCheck
 from colink.projections.audit.derivation import DerivationCheck
 from colink.projections.audit.document_pass import DocumentCheck
 from colink.projections.audit.inbox_pass import InboxCheck
@@ -125,6 +126,8 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
         checks.append((PayoutCheck(part, derivation, rows=rows), frozenset({Pass.PAYOUTS, Pass.DERIVATION})))
     if asked & {Pass.RECEIVABLES, Pass.DERIVATION}:
         checks.append((SellerCheck(part, derivation), frozenset({Pass.RECEIVABLES, Pass.DERIVATION})))
+    if not asked or asked & {Pass.COMMISSION, Pass.DERIVATION}:
+        checks.append((TrueUpCheck(part, derivation), frozenset({Pass.COMMISSION, Pass.DERIVATION})))
     if derivation is not None:
         checks.append((SettlementCheck(part, derivation), frozenset({Pass.DERIVATION})))
         checks.append((derivation, frozenset({Pass.DERIVATION})))

@@ -25,6 +25,7 @@ from colink.domain.periods import BOOKS_ID, PeriodClosed
 from colink.domain.sealing.encoding import origin_of
 from colink.projections.audit.account_pass import find_overdrawn
 from colink.projections.audit.chain_pass import check_seals_outside, last_seal
+from colink.projections.audit.commission_pass import check_counts
 from colink.projections.audit.derivation import find_unexplained, first_leading_event
 from colink.projections.audit.document_pass import check_other_documents, check_terms_heads
 from colink.projections.audit.inbox_pass import check_named
@@ -170,6 +171,7 @@ class _Run:
         for part in await self._parts(setting):
             self._total.join(part)
         await self._compare_with_all()
+        await self._check(Pass.COMMISSION, lambda: self._check_counts(setting.book))
         await self._check(Pass.DERIVATION, lambda: self._explain_by_what_was_before(setting))
         if total_unsealed := self._total.unsealed * (Pass.CHAIN in self._asked):
             self._total.results[Pass.CHAIN].leaves_out(f"{total_unsealed:,} events are not sealed yet")
@@ -344,6 +346,10 @@ class _Run:
 
     async def _check_receivables(self) -> None:
         find_unmatched(self._total, whole_log=self._whole_log)
+
+    async def _check_counts(self, book: TermsBook) -> None:
+        result, log = self._total.results[Pass.COMMISSION], self._log
+        await check_counts(self._conn, result, self._decode, book, first=log.first, last=log.last)
 
     async def _check_payouts(self) -> None:
         result = self._total.results[Pass.PAYOUTS]

@@ -1,0 +1,200 @@
+"""Counts derived again: the revenue that tiers were decided by, and what orders of a period came to together.
+
+`Sales` follows the splits of orders through the log; asked at the position that a count saw, it says what that
+count had to say. `TrueUpReplay` follows one true-up through its own stream.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from colink.domain.aggregates import Event
+from colink.domain.audit.orders import ExpectedJournal
+from colink.domain.audit.report import Kind, PassResult
+from colink.domain.audit.terms import TermsBook
+from colink.domain.errors import ColinkError
+from colink.domain.ledger import JournalPosted
+from colink.domain.local_time import period_bounds
+from colink.domain.orders import OrderAttributed, OrderSplit
+from colink.domain.postings import Draft
+from colink.domain.tiers import RevenueKey, TierDecided
+from colink.domain.true_up_journals import TrueUpEvent, journals_of
+from colink.domain.true_ups import (
+    NOTHING,
+    Count,
+    PeriodKey,
+    PlacedSplit,
+    TrueUpCleared,
+    TrueUpCounted,
+    TrueUpRecounted,
+    cleared,
+    counted_again,
+)
+
+Counting = TierDecided | TrueUpCounted | TrueUpRecounted
+
+
+class Sales:
+    """The orders of some organisations as they stand, by creator."""
+
+    def __init__(self) -> None:
+        self._placed: dict[str, datetime] = {}
+        self._creator_of: dict[str, tuple[str, str]] = {}
+        self._orders: dict[tuple[str, str], dict[str, PlacedSplit]] = defaultdict(dict)
+
+    def follow(self, organization_id: str, event: Event) -> None:
+        """The next event of an order."""
+        order_id = event.originator_id
+        if isinstance(event, OrderAttributed):
+            self._placed[order_id] = event.attribution.placed_at
+        elif isinstance(event, OrderSplit):
+            before = self._creator_of.pop(order_id, None)
+            if before is not None:
+                del self._orders[before][order_id]
+            if event.split.creator_id is not None and order_id in self._placed:
+                key = self._creator_of[order_id] = (organization_id, event.split.creator_id)
+                self._orders[key][order_id] = PlacedSplit(
+                    placed_at=self._placed[order_id], terms=event.terms, split=event.split
+                )
+
+    def placed(
+        self, organization_id: str, creator_id: str, *, since: datetime | None, until: datetime
+    ) -> list[PlacedSplit]:
+        """Those of a creator that were placed in a time, in order of their ids."""
+        orders = self._orders.get((organization_id, creator_id), {})
+        return [
+            order
+            for _, order in sorted(orders.items())
+            if order.placed_at < until and (since is None or order.placed_at >= since)
+        ]
+
+    def revenue(self, key: RevenueKey, *, since: datetime | None, until: datetime) -> int:
+        return sum(
+            [
+                line.base - line.reversed_base
+                for order in self.placed(key.organization_id, key.creator_id, since=since, until=until)
+                if order.split.currency == key.currency
+                for line in order.split.lines
+            ]
+        )
+
+
+def check_count(
+    result: PassResult, position: int, event: Counting, sales: Sales, book: TermsBook, *, key: PeriodKey | None
+) -> None:
+    """Compare a count with what the sales, as of the position it saw, come to. `key`: of a true-up's stream."""
+    result.checked += 1
+    terms = book.of(event.organization_id)
+    timezone = terms.organization.timezone
+    derived: Event
+    if isinstance(event, TierDecided):
+        revenue_key = RevenueKey(
+            organization_id=event.organization_id,
+            creator_id=event.creator_id,
+            currency=event.currency,
+            month=event.month,
+            span=event.span,
+        )
+        since, until = revenue_key.bounds(timezone)
+        revenue = sales.revenue(revenue_key, since=since, until=until)
+        derived = dataclasses.replace(event, originator_id=revenue_key.id, since=since, until=until, revenue=revenue)
+    else:
+        if key is None:
+            result.find(
+                Kind.MISSING, position, event.originator_id, "a true-up is counted again and never was before"
+            )
+            return
+        since, ends_at = period_bounds(key.period, timezone)
+        orders = sales.placed(key.organization_id, key.creator_id, since=since, until=ends_at)
+        effective_at = ends_at if isinstance(event, TrueUpCounted) else max(event.timestamp, ends_at)
+        # The rules are those that the splits name; a version never changes, so today's terms hold all of them.
+        earned, hold_days, count = counted_again(
+            event.before, key, orders, rule=terms.rule, timezone=timezone, effective_at=effective_at
+        )
+        again = dataclasses.replace(
+            event, originator_id=key.id, earned=earned, hold_days=hold_days, count=count, effective_at=effective_at
+        )
+        derived = dataclasses.replace(again, ends_at=ends_at) if isinstance(again, TrueUpCounted) else again
+    if event != derived or event.position >= position:
+        _find(result, position, event, derived)
+
+
+def _find(result: PassResult, position: int, event: Event, derived: Event) -> None:
+    names = [name for name in vars(event) if getattr(event, name) != getattr(derived, name)]
+    result.find(
+        Kind.DERIVED_DIFFERENTLY,
+        position,
+        event.originator_id,
+        f"{event.originator_id} does not follow from the orders that were known when it was counted",
+        recorded={name: getattr(event, name) for name in names},
+        derived={name: getattr(derived, name) for name in names},
+    )
+
+
+class TrueUpReplay:
+    """Feed it the events of one true-up in order; it says which journals must follow."""
+
+    def __init__(self) -> None:
+        self._standing: Count = NOTHING
+
+    def follow(self, event: Event) -> None:
+        """Take over an event that is verified elsewhere."""
+        if isinstance(event, TrueUpEvent):
+            self._standing = event.count
+
+    def feed(self, position: int, event: Event, result: PassResult) -> list[ExpectedJournal]:
+        """Verify that an event builds on the one before it, and that what it clears was due."""
+        if not isinstance(event, TrueUpEvent):
+            return []
+        result.checked += 1
+        derived: Event = dataclasses.replace(event, before=self._standing)
+        if isinstance(event, TrueUpCleared):
+            due_at = self._standing.clears_at or event.due_at
+            derived = dataclasses.replace(
+                event, before=self._standing, due_at=due_at, count=cleared(self._standing, at=due_at)
+            )
+            if self._standing.clears_at is None or due_at > event.timestamp:
+                result.find(Kind.DERIVED_DIFFERENTLY, position, event.originator_id, "cleared with nothing due")
+        if event != derived:
+            _find(result, position, event, derived)
+        self._standing = event.count
+        try:
+            return _expected(position, event)
+        except ColinkError as error:
+            result.find(
+                Kind.UNBALANCED, position, event.originator_id, f"nothing can be posted by it: {error.detail}"
+            )
+            return []
+
+
+def _expected(position: int, event: TrueUpEvent) -> list[ExpectedJournal]:
+    posted: Sequence[object] = [journal.collect_events()[0] for journal in journals_of(event)]
+    return [
+        ExpectedJournal(
+            journal_id=journal.originator_id,
+            position=position,
+            draft=Draft(kind=journal.kind, effective_at=journal.effective_at, postings=journal.postings),
+        )
+        for journal in posted
+        if isinstance(journal, JournalPosted)
+    ]
+
+
+def check_revenues(
+    result: PassResult, position: int, event: OrderSplit, decisions: Mapping[str, TierDecided]
+) -> None:
+    """The revenues that a split rests on are those that were decided before it. `decisions`: so far, by id."""
+    for each in event.split.revenues:
+        decided = decisions.get(each.decision_id)
+        if decided is None or decided.revenue != each.revenue:
+            result.find(
+                Kind.DERIVED_DIFFERENTLY,
+                position,
+                event.originator_id,
+                f"{event.originator_id} rests on a revenue that was not decided before it",
+                recorded=each,
+                derived=decided,
+            )
