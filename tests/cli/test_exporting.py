@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Shop
+from tests.projections.world import AINA
 
 from colink.cli.files import put
 
@@ -41,3 +42,16 @@ def test_what_breaks_off_leaves_what_was_there(tmp_path: Path) -> None:
         asyncio.run(put(breaks_off(), path))
     assert path.read_bytes() == b"whole"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_statement_is_written(shop: Shop, tmp_path: Path) -> None:
+    colink = shop.colink
+    page = tmp_path / "aina.html"
+    period = ("ledger", "statement", AINA, "--from", "2020-01-01", "--to", "2021-01-01T00:00:00Z")
+    assert colink.run(*period, "-o", str(page)).stdout == ""
+    assert "<h1>Statement of aina</h1>" in page.read_text()
+    told = colink.json(*period)
+    assert (told["closing"]["owed"], told["currency"]) == (1_900, "MYR")
+    assert colink.run(*period, "--format", "csv").stdout.startswith("row,effective_at")
+    colink.run(*period, "--at-position", "1000000", code=2)
+    colink.run("ledger", "statement", AINA, "--from", "yesterday", "--to", "2021-01-01", code=2)

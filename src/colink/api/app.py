@@ -29,6 +29,7 @@ from colink.api.routes import (
     reports,
     seller_billing,
     settlements,
+    statements,
 )
 from colink.api.services import Services
 
@@ -65,6 +66,7 @@ def create_app(services: Services) -> FastAPI:
         bulk_orders,
         ledger,
         books,
+        statements,
         payouts,
         settlements,
         seller_billing,

@@ -1,10 +1,11 @@
-"""`colink ledger`: balances of the ledger's accounts."""
+"""`colink ledger`: balances of the ledger's accounts, and statements of what payees earned."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
-from typing import Annotated
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,11 +14,13 @@ from rich.table import Table
 
 from colink.cli import books
 from colink.cli.amounts import money_text
-from colink.cli.output import Json, tell
+from colink.cli.files import put
+from colink.cli.output import Json, notes, tell
 from colink.cli.wiring import Wiring
 from colink.domain.errors import InvalidInput
 from colink.projections.balances_in_time import Balance, list_balances
 from colink.projections.engine import Log, head
+from colink.projections.statement_forms import StatementFormat, statement_pieces
 
 
 def moment(text: str) -> datetime:
@@ -30,6 +33,15 @@ def moment(text: str) -> datetime:
         msg = f"{text!r} is no time with an offset, such as 2026-01-31T00:00:00Z"
         raise typer.BadParameter(msg)
     return at.astimezone(UTC)
+
+
+def day_or_moment(text: str) -> datetime:
+    """The same, or a day: its midnight in UTC."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return moment(text)
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def add_to(app: typer.Typer, wiring: Wiring) -> None:
@@ -65,6 +77,43 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         }
         none = "no balances: nothing was posted" + _conditions(as_of=as_of, at_position=at_position, prefix=account)
         tell(document, as_json=json, people=lambda console: _show(console, found, none=none))
+
+    @ledger.command()
+    def statement(
+        payee: Annotated[str, typer.Argument(metavar="PAYEE", help="A creator's id or an organization's.")],
+        *,
+        from_: Annotated[
+            datetime, typer.Option("--from", parser=day_or_moment, metavar="TIME", help="A day (UTC), or RFC 3339.")
+        ],
+        to: Annotated[
+            datetime,
+            typer.Option(parser=day_or_moment, metavar="TIME", help="The same; it ends before that."),
+        ],
+        currency: Annotated[str | None, typer.Option(help="Needed where there are several.")] = None,
+        at_position: Annotated[
+            int | None, typer.Option(min=0, metavar="P", help="As recorded up to that position of the log.")
+        ] = None,
+        form: Annotated[StatementFormat, typer.Option("--format", help="What to write.")] = StatementFormat.HTML,
+        output: Annotated[
+            Path | None,
+            typer.Option("-o", "--output", metavar="FILE", help="Written whole or not at all; else standard output."),
+        ] = None,
+        json: Json = False,
+    ) -> None:
+        """Write what a payee earned and was paid: opening, entries, closing, payouts; as page to print, CSV or JSON.
+
+        With --at-position, which every statement names, an earlier one is made again exactly.
+        """
+        form = StatementFormat.JSON if json else form
+        period = {"payee_id": payee, "start": from_, "end": to, "currency": currency, "at_position": at_position}
+        asyncio.run(_statement(wiring, form, output, **period))
+        if output is not None:
+            notes.print(f"wrote {output}", soft_wrap=True)
+
+
+async def _statement(wiring: Wiring, form: StatementFormat, path: Path | None, **asked: Any) -> None:
+    async with wiring.open_colink(wiring.load_settings()) as colink, colink.pool.connection() as connection:
+        await put(statement_pieces(connection, form, **asked), path)
 
 
 async def _balances(

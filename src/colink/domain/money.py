@@ -41,6 +41,14 @@ def currency_exponent(currency: str) -> int:
     return int(exponent)
 
 
+def decimal_text(amount: int, currency: str) -> str:
+    """Minor units as a number with the decimals of the currency: 1234 MYR is `12.34`, -500 JPY `-500`."""
+    exponent = currency_exponent(currency)
+    digits = str(abs(amount)).rjust(exponent + 1, "0")
+    point = len(digits) - exponent
+    return f"{'-' if amount < 0 else ''}{digits[:point]}{'.' if exponent else ''}{digits[point:]}"
+
+
 def minor_units(major: Decimal, currency: str) -> int:
     """Major units (exact, any number of decimals) to minor units, rounded once, half-to-even."""
     return int(major.scaleb(currency_exponent(currency), context=_EXACT).to_integral_value(rounding=ROUND_HALF_EVEN))

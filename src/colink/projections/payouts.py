@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ def payout_row(event: Any) -> Sequence[PayoutRow]:
     ]
 
 
-for _event_class in (
+_EVENTS = (
     PayoutRequested,
     PayoutApproved,
     PayoutHeld,
@@ -61,8 +61,12 @@ for _event_class in (
     PayoutPaid,
     PayoutFailed,
     PayoutReturned,
-):
+)
+for _event_class in _EVENTS:
     projects(_event_class)(payout_row)
+
+STATUS_AFTER: Mapping[str, PayoutStatus] = {event.TOPIC: event.status for event in _EVENTS}
+"""What a payout is after an event of a topic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

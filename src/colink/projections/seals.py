@@ -109,6 +109,11 @@ async def checkpoint_of(conn: Connection, size: int) -> PublishedCheckpoint | No
     return await _checkpoint(conn, " WHERE tree_size = %s", (size,))
 
 
+async def checkpoint_before(conn: Connection, position: int) -> PublishedCheckpoint | None:
+    """The newest checkpoint of nothing but events up to a position."""
+    return await _checkpoint(conn, " WHERE tree_size <= %s ORDER BY tree_size DESC LIMIT 1", (position,))
+
+
 async def _checkpoint(conn: Connection, which: str, values: tuple[int, ...]) -> PublishedCheckpoint | None:
     async with conn.cursor(row_factory=class_row(PublishedCheckpoint)) as cursor:
         await cursor.execute(f"SELECT tree_size, root, note, signed_at FROM colink.checkpoints{which}", values)

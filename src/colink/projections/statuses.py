@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -23,6 +24,7 @@ from colink.domain.payouts import RELEASED, PayoutStatus, Stretch
 from colink.domain.split import Claim
 from colink.projections.engine import Connection
 from colink.projections.entries import IN_ORDERS
+from colink.projections.payouts import STATUS_AFTER
 
 ClaimKey = tuple[str, str | None, str]  # (order, line, payee)
 Move = tuple[int, int, int | None]  # (log position, amount, length of the line after it where it lengthens it)
@@ -127,36 +129,64 @@ class Statuses:
 
 
 _CLAIMS = msgspec.json.Decoder(list[Claim])
+_NEWEST = 2**63 - 1  # no position is higher
 _STRETCHES = msgspec.json.Decoder(list[Stretch])
 
 
-async def statuses_of(conn: Connection, order_ids: Collection[str]) -> Statuses:
-    """Everything `Statuses` needs for entries of these orders."""
+async def statuses_of(conn: Connection, order_ids: Collection[str], *, at_position: int | None = None) -> Statuses:
+    """Everything `Statuses` needs for entries of these orders; as recorded up to a log position where one is given,
+    which costs reading the orders' events."""
     orders = sorted(set(order_ids))
     if not orders:
         return Statuses()
-    claims = await _claims_of(conn, orders)
-    places = await _places_of(conn, orders)
+    if at_position is None:
+        claims = await _claims_of(conn, orders)
+    else:
+        claims = await _claims_at(conn, orders, at_position)
+    places = await _places_of(conn, orders, at_position)
     payees = sorted({payee_id for _, _, payee_id in claims} | {payee_id for _, _, payee_id in places})
-    return Statuses(claims=claims, places=places, holdings=await _holdings_of(conn, payees))
+    if at_position is None:
+        holdings = await _holdings_of(conn, payees)
+    else:
+        holdings = await _holdings_at(conn, payees, at_position)
+    return Statuses(claims=claims, places=places, holdings=holdings)
 
 
 async def _claims_of(conn: Connection, orders: Sequence[str]) -> dict[ClaimKey, Claim]:
     cursor = await conn.execute(
         "SELECT order_id, claims FROM colink.orders WHERE order_id = ANY(%s) AND claims IS NOT NULL", (orders,)
     )
+    return _by_key(await cursor.fetchall())
+
+
+async def _claims_at(conn: Connection, orders: Sequence[str], at_position: int) -> dict[ClaimKey, Claim]:
+    """An event that changes an order's claims carries all of them, by itself or in its split."""
+    cursor = await conn.execute(
+        "SELECT DISTINCT ON (stream_id) stream_id, claims FROM (SELECT stream_id, version,"
+        " coalesce(payload::jsonb #> '{split,claims}', payload::jsonb -> 'claims') AS claims FROM colink.events"
+        " WHERE stream_id = ANY(%s) AND position <= %s) e WHERE jsonb_typeof(claims) = 'array'"
+        " ORDER BY stream_id, version DESC",
+        (orders, at_position),
+    )
+    return _by_key([(order_id, msgspec.json.encode(claims)) for order_id, claims in await cursor.fetchall()])
+
+
+def _by_key(rows: Iterable[tuple[str, str | bytes]]) -> dict[ClaimKey, Claim]:
     return {
-        (order_id, claim.line_id, claim.payee_id): claim
-        for order_id, text in await cursor.fetchall()
-        for claim in _CLAIMS.decode(text)
+        (order_id, claim.line_id, claim.payee_id): claim for order_id, text in rows for claim in _CLAIMS.decode(text)
     }
 
 
-async def _places_of(conn: Connection, orders: Sequence[str]) -> dict[ClaimKey, list[Place]]:
+async def _places_of(conn: Connection, orders: Sequence[str], at_position: int | None) -> dict[ClaimKey, list[Place]]:
     cursor = await conn.execute(
         "SELECT order_id, line_id, payee_id, account, position, amount, credited_after FROM colink.entries"
-        f" WHERE {IN_ORDERS} AND payee_id IS NOT NULL AND purpose <> %(no_claim)s ORDER BY position, ordinal",
-        {"order_ids": orders, "no_claim": ledger.Purpose.DISPUTE_FEE.value},
+        f" WHERE {IN_ORDERS} AND payee_id IS NOT NULL AND purpose <> %(no_claim)s"
+        " AND position <= %(at_position)s ORDER BY position, ordinal",
+        {
+            "order_ids": orders,
+            "no_claim": ledger.Purpose.DISPUTE_FEE.value,
+            "at_position": _NEWEST if at_position is None else at_position,
+        },
     )
     moves: dict[ClaimKey, list[Move]] = defaultdict(list)
     for order_id, line_id, payee_id, account, position, amount, credited_after in await cursor.fetchall():
@@ -186,9 +216,27 @@ async def _holdings_of(conn: Connection, payees: Sequence[str]) -> dict[tuple[st
         " WHERE payee_id = ANY(%s) AND status <> ALL(%s) ORDER BY created_position",
         (payees, [status.value for status in RELEASED]),
     )
+    return _holdings(await cursor.fetchall())
+
+
+async def _holdings_at(conn: Connection, payees: Sequence[str], at_position: int) -> dict[tuple[str, str], Holdings]:
+    cursor = await conn.execute(
+        "SELECT p.payee_id, p.currency, e.topic, p.stretches, p.created_position FROM colink.payouts p"
+        " CROSS JOIN LATERAL (SELECT topic FROM colink.events WHERE stream_id = p.payout_id AND position <= %s"
+        " ORDER BY version DESC LIMIT 1) e WHERE p.payee_id = ANY(%s) ORDER BY p.created_position",
+        (at_position, payees),
+    )
+    rows = [
+        (payee, currency, STATUS_AFTER[topic], *held) for payee, currency, topic, *held in await cursor.fetchall()
+    ]
+    return _holdings([row for row in rows if row[2] not in RELEASED])
+
+
+def _holdings(rows: Iterable[tuple[Any, ...]]) -> dict[tuple[str, str], Holdings]:
+    """Of payouts: payee, currency, status, stretches and the position of the request."""
     reserved: dict[tuple[str, str], list[Taken]] = defaultdict(list)
     paid: dict[tuple[str, str], list[Taken]] = defaultdict(list)
-    for payee_id, currency, status, stretches, requested in await cursor.fetchall():
+    for payee_id, currency, status, stretches, requested in rows:
         held = paid if status == PayoutStatus.PAID else reserved
         held[payee_id, currency] += (
             Taken(start=part.start, end=part.end, requested=requested) for part in _STRETCHES.decode(stretches)

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
-from colink.domain.money import currency_exponent
+from colink.domain.money import currency_exponent, decimal_text
 from colink.projections.engine import Connection
 from colink.projections.exports.account_names import beancount_name, hledger_name
 from colink.projections.exports.journal import Extract, Recorded, journals
@@ -26,10 +26,7 @@ _ENDS_A_TAG = re.compile(r"[%,;)\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 def amount_text(amount: int, currency: str) -> str:
     """Debits above zero, with the decimals of the currency: `-12.34 MYR`."""
-    exponent = currency_exponent(currency)
-    sign, digits = "-" if amount > 0 else "", str(abs(amount)).rjust(exponent + 1, "0")
-    point = len(digits) - exponent
-    return f"{sign}{digits[:point]}{'.' if exponent else ''}{digits[point:]} {currency}"
+    return f"{decimal_text(-amount, currency)} {currency}"
 
 
 async def hledger(conn: Connection, extract: Extract) -> AsyncIterator[bytes]:
