@@ -197,6 +197,7 @@ async def lines(conn: Connection, statement: Statement) -> AsyncIterator[Line]:
                 currency=statement.currency,
                 order_id=row["order_id"],
                 line_id=row["line_id"],
+                purpose=row["purpose"],
             )
             yield Line(
                 **{**row, "account": part_of(row["account"])},
