@@ -1,0 +1,250 @@
+"""Promise: what a creator earns in a period is a function of the set of its orders, exact to the minor unit; posted
+is what that comes to less what the orders posted, however often it is counted (semantics section 4, decision 22)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from colink.domain.commission import RuleDetails, Scope
+from colink.domain.ledger import JournalPosted, check_postings_balance, payee_available, payee_pending
+from colink.domain.money import Money
+from colink.domain.organizations import Settlement
+from colink.domain.split import LineSplit, PinnedTerms, RulePeriod, RuleRef, Split
+from colink.domain.tiers import Tier, TierMode, Tiers
+from colink.domain.true_up_journals import journals_of
+from colink.domain.true_ups import Earned, PeriodKey, PlacedSplit, TrueUp, earned_by, target
+
+ENDS = datetime(2026, 4, 1, tzinfo=UTC)
+KEY = PeriodKey(organization_id="org_1", rule_id="rul_1", creator_id="cre_1", currency="MYR", period="2026-03")
+
+
+def rule(version: int = 1, **changes: Any) -> RuleDetails:
+    given_ = {"id": "rul_1", "organization_id": "org_1", "scope": Scope.DEFAULT, "rate_bps": 1000}
+    return RuleDetails(version=version, **(given_ | changes))
+
+
+def myr(amount: int) -> Money:
+    return Money(amount, "MYR")
+
+
+def earned(commission: int, *, base: int = 0, version: int = 1, day: str = "2026-03-10") -> Earned:
+    return Earned(version=version, day=day, by_us=True, base=base, commission=commission)
+
+
+MARGINAL = Tiers(
+    mode=TierMode.MARGINAL,
+    steps=(Tier(from_revenue=myr(100), rate_bps=2000), Tier(from_revenue=myr(300), rate_bps=5000)),
+)
+
+
+@pytest.mark.parametrize(
+    ("versions", "parts", "expected"),
+    [
+        ([rule(cap_per_month=myr(50))], [earned(30), earned(30, day="2026-03-11")], 50),
+        ([rule(cap_per_month=myr(50))], [earned(30)], 30),
+        ([rule(cap_per_day=myr(20))], [earned(30), earned(15, day="2026-03-11")], 35),
+        ([rule(cap_per_day=myr(20), cap_per_month=myr(30))], [earned(30), earned(15, day="2026-03-11")], 30),
+        ([rule(tiers=MARGINAL)], [earned(10, base=100)], 10),
+        ([rule(tiers=MARGINAL)], [earned(20, base=200)], 30),
+        ([rule(tiers=MARGINAL)], [earned(40, base=400)], 10 + 40 + 50),
+        ([rule(tiers=MARGINAL, cap_per_month=myr(60))], [earned(40, base=400)], 60),
+        # 0.5 of a unit rounds to the even one.
+        ([rule(tiers=MARGINAL, rate_bps=100)], [earned(1, base=50)], 0),
+        # A later version goes on where the earlier one stopped, and takes nothing away.
+        ([rule(1, cap_per_month=myr(50)), rule(2, cap_per_month=myr(80))], [earned(60), earned(60, version=2)], 80),
+        ([rule(1, cap_per_month=myr(80)), rule(2, cap_per_month=myr(50))], [earned(60), earned(60, version=2)], 60),
+        (
+            [rule(1, tiers=MARGINAL), rule(2, tiers=MARGINAL)],
+            [earned(10, base=100), earned(20, base=200, version=2)],
+            50,
+        ),
+    ],
+)
+def test_what_the_orders_of_a_period_come_to(
+    versions: Sequence[RuleDetails], parts: Sequence[Earned], expected: int
+) -> None:
+    known = {each.version: each for each in versions}
+    assert target(parts, known.__getitem__) == expected
+
+
+def order(
+    commission: int,
+    *,
+    base: int = 1000,
+    reversed_base: int = 0,
+    hold_days: int = 14,
+    settlement: Settlement = Settlement.PLATFORM_COLLECTED,
+    advance: bool = False,
+    day: int = 10,
+    creator_id: str = "cre_1",
+) -> PlacedSplit:
+    return PlacedSplit(
+        placed_at=datetime(2026, 3, day, 12, tzinfo=UTC),
+        terms=PinnedTerms(
+            position=1,
+            platform_fee_bps=500,
+            refund_platform_fee=True,
+            hold_days=hold_days,
+            settlement=settlement,
+            advance=advance,
+            payment_fee=None,
+        ),
+        split=Split(
+            currency="MYR",
+            creator_id=creator_id,
+            collected=base,
+            cash_refunded=0,
+            lines=(
+                LineSplit(
+                    line_id="1",
+                    product_id=None,
+                    sku_id=None,
+                    quantity=1,
+                    base=base,
+                    platform_fee=0,
+                    commission=commission,
+                    payment_fee=0,
+                    rule=RuleRef(id="rul_1", version=1, scope=Scope.DEFAULT),
+                    reversed_base=reversed_base,
+                    reversed_commission=commission * reversed_base // base,
+                ),
+            ),
+            claims=(),
+            discrepancies=(),
+            clears_at=None,
+            periods=(RulePeriod(rule_id="rul_1", period="2026-03", ends_at=ENDS),),
+        ),
+    )
+
+
+def test_only_orders_of_the_creator_in_the_period_count() -> None:
+    orders = [order(100), order(70, creator_id="cre_2"), order(50, reversed_base=500)]
+    (part,) = earned_by(KEY, orders, timezone="UTC")
+    assert (part.base, part.commission) == (1500, 125)
+
+
+class Book:
+    """A true-up and what its journals come to."""
+
+    def __init__(self, **terms: Any) -> None:
+        self.rule = rule(**terms)
+        self.true_up: TrueUp | None = None
+        self.balances: dict[str, int] = {}
+
+    def count(self, *orders: PlacedSplit, at: datetime = ENDS) -> None:
+        counting = {"rule": lambda *_: self.rule, "position": 9, "timezone": "UTC", "at": at}
+        if self.true_up is None:
+            self.true_up = TrueUp.count(KEY, orders, **counting)
+        else:
+            self.true_up.recount(orders, **counting)
+        self._post()
+
+    def clear(self, at: datetime) -> bool:
+        assert self.true_up is not None
+        moved = self.true_up.clear(at=at)
+        self._post()
+        return moved
+
+    def _post(self) -> None:
+        assert self.true_up is not None
+        for event in self.true_up.new_events():
+            for journal in journals_of(event):  # type: ignore[arg-type]  # a true-up has no other events
+                (posted,) = journal.new_events()
+                assert isinstance(posted, JournalPosted)
+                check_postings_balance(posted.postings)
+                for posting in posted.postings:
+                    self.balances[posting.account] = self.balances.get(posting.account, 0) + posting.amount
+
+    def of(self, payee_id: str) -> tuple[int, int]:
+        """Pending and available."""
+        return (
+            self.balances.get(payee_pending(payee_id), 0),
+            self.balances.get(payee_available(payee_id), 0),
+        )
+
+
+def test_a_credit_waits_for_the_longest_hold_after_the_period() -> None:
+    book = Book(tiers=MARGINAL)
+    book.count(order(100), order(100, hold_days=30))
+    assert (book.of("cre_1"), book.of("org_1")) == ((700, 0), (0, -700))
+    assert not book.clear(ENDS + timedelta(days=30) - timedelta(seconds=1))
+    assert book.clear(ENDS + timedelta(days=30))
+    assert book.of("cre_1") == (0, 700)
+
+
+def test_a_cap_bites_at_once_and_gives_the_seller_a_credit_that_waits() -> None:
+    book = Book(cap_per_month=myr(150))
+    book.count(order(100), order(100))
+    assert (book.of("cre_1"), book.of("org_1")) == ((0, -50), (50, 0))
+    book.clear(ENDS + timedelta(days=14))
+    assert book.of("org_1") == (0, 50)
+    book.count(order(100), order(100, reversed_base=1000), at=ENDS + timedelta(days=20))  # a refund releases the cap
+    assert (book.of("cre_1"), book.of("org_1")) == ((0, 0), (0, 0))
+
+
+def test_a_credit_that_cleared_and_is_taken_back_leaves_a_debt() -> None:
+    book = Book(tiers=MARGINAL)
+    book.count(order(100))
+    book.clear(ENDS + timedelta(days=14))
+    book.count(order(100, reversed_base=1000), at=ENDS + timedelta(days=20))
+    assert book.of("cre_1") == (0, 0)
+    assert book.of("org_1") == (0, 0)
+
+
+def test_what_the_seller_collects_is_billed_and_held_unless_it_advances() -> None:
+    collected = {"settlement": Settlement.SELLER_COLLECTED}
+    for advance in (False, True):
+        book = Book(tiers=MARGINAL)
+        book.count(order(100, **collected, advance=advance))
+        assert book.of("org_1") == (0, 0)
+        assert book.balances["seller:org_1:receivable"] == -book.of("cre_1")[0]
+        assert book.clear(ENDS + timedelta(days=99)) is advance
+
+
+ORDERS = st.lists(
+    st.builds(
+        order,
+        st.integers(0, 400),
+        base=st.integers(400, 1000),
+        reversed_base=st.integers(0, 400),
+        settlement=st.sampled_from(Settlement),
+        day=st.integers(1, 31),
+    ),
+    min_size=1,
+    max_size=5,
+)
+RULES = st.sampled_from(
+    [
+        {"cap_per_month": myr(300)},
+        {"cap_per_month": myr(300), "cap_per_day": myr(90)},
+        {"tiers": MARGINAL},
+        {"tiers": MARGINAL, "cap_per_month": myr(500)},
+    ]
+)
+
+
+@given(RULES, ORDERS, st.lists(st.integers(0, 5), max_size=4), st.permutations(range(5)))
+def test_in_whatever_order_orders_come_the_creator_ends_with_the_same(
+    terms: dict[str, Any], orders: list[PlacedSplit], counted_after: list[int], places: Sequence[int]
+) -> None:
+    shuffled = [orders[place] for place in places if place < len(orders)]
+    at_once, bit_by_bit = Book(**terms), Book(**terms)
+    at_once.count(*orders)
+    for number in sorted(counted_after):
+        bit_by_bit.count(*shuffled[:number])
+    bit_by_bit.count(*shuffled)
+    for payee_id in ("cre_1", "org_1"):
+        assert sum(bit_by_bit.of(payee_id)) == sum(at_once.of(payee_id))
+        assert bit_by_bit.of(payee_id)[0] >= 0
+    assert at_once.true_up is not None
+    wanted = at_once.true_up.standing.target
+    posted = sum(each.split.lines[0].net_commission for each in orders)
+    assert posted + sum(at_once.of("cre_1")) == wanted
+    if "cap_per_month" in terms:
+        assert wanted <= terms["cap_per_month"].amount
