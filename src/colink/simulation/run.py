@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, TypeVar
 
+from colink.application.decide_orders import HoldOrder, ReattributeOrder, ReleaseOrder
 from colink.application.payouts import (
     ApprovePayout,
     CancelPayout,
@@ -36,6 +37,7 @@ from colink.domain.customers import customer_ref_of
 from colink.domain.errors import ColinkError, InsufficientFunds, Unavailable
 from colink.domain.ids import order_id
 from colink.domain.money import Money
+from colink.domain.order_decisions import HoldKind, OrderHasCleared
 from colink.domain.payouts import BelowMinimum, NoPayoutAccount, ProviderOutcome, ProviderReport
 from colink.domain.rule_checks import RulesConflict
 from colink.domain.tracking import LinkDetails, SetAside
@@ -44,7 +46,7 @@ from colink.simulation.checks import Differs, Step, Watch, compare_order, compar
 from colink.simulation.faults import Fault, Killed
 from colink.simulation.happenings import Arrivals, Happenings, VirtualClock
 from colink.simulation.model.attribution import conflicting
-from colink.simulation.model.books import Books
+from colink.simulation.model.books import FAR, Books, Order
 from colink.simulation.model.books import Change as Moved
 from colink.simulation.provider import SimulatedProvider
 from colink.simulation.sales import Told
@@ -295,7 +297,9 @@ class Run:
     async def _somebody_decides(self) -> None:
         """Finance, a payee or an operator does something."""
         draw = self.random.random()
-        if draw < 0.45:
+        if self.random.random() < 0.35:
+            await self._decide_order()
+        elif draw < 0.45:
             await self._request()
         elif draw < 0.85 and self.books.payouts:
             await self._decide_payout()
@@ -363,6 +367,63 @@ class Run:
         status, command = self.random.choice(steps)
         recorded = await self._command(command)
         self._step(f"{payout_id} {status}", self.books.decide_payout(payout_id, status), recorded.position)
+
+    async def _decide_order(self) -> None:
+        """Finance looks into an order: holds and releases it, or credits somebody else."""
+        keys = sorted(key for key, order in self.books.orders.items() if order.told.snapshots)
+        if not keys:
+            return
+        key = self.random.choice(keys[-60:])
+        order = self.books.orders[key]
+        shared: Facts = {
+            "caller": _FINANCE,
+            "idempotency": self._idempotency(),
+            "order_id": order_id(*key),
+            "organization_id": order.store["organization"],
+            "reason": "a doubt",
+        }
+        command: Command
+        held, creator = sorted(order.reviews, key=str), order.credit["creator"]
+        if held:
+            payee = held[0][0]
+            what, command = "release", ReleaseOrder(**shared, payee_id=payee)
+        elif order.credit["own_link"] and order.own_link_of != creator:
+            what, payee, command = "release own link", None, ReleaseOrder(**shared, kind=HoldKind.OWN_LINK)
+        elif order.told.dispute_at(FAR)[0] != "holds" and self.books.owed_to_buyer(order) > 0:
+            what, payee, command = "release owed", None, ReleaseOrder(**shared, kind=HoldKind.OWED_TO_BUYER)
+        elif self.random.random() < 0.5 and order.money is not None:
+            payee = self.random.choice([None, order.store["organization"]])
+            what, command = "hold", HoldOrder(**shared, payee_id=payee)
+        else:
+            await self._credit_by_hand(order, shared)
+            return
+        recorded = await self._command(command)
+        change = self.books.decide_order(order, what, payee=payee)
+        self._step(f"{what} {shared['order_id']}", change, recorded.position)
+
+    async def _credit_by_hand(self, order: Order, shared: Facts) -> None:
+        emails = {snapshot["email"] for snapshot in order.told.snapshots.values()}
+        creators = [each["id"] for each in self.business.creators if each["email"] not in emails]
+        campaigns = [
+            each["id"] for each in self.business.campaigns if each["organization"] == order.store["organization"]
+        ]
+        creator = self.random.choice([*creators, None])
+        campaign = self.random.choice([*campaigns, None]) if creator else None
+        what = f"credit {shared['order_id']} to {creator}"
+        same = order.by_hand and (order.credit["creator"], order.credit["campaign"]) == (creator, campaign)
+        try:
+            recorded = await self._command(ReattributeOrder(**shared, creator_id=creator, campaign_id=campaign))
+        except OrderHasCleared as refusal:
+            if not order.has_cleared:
+                msg = f"{what} was refused: {refusal.detail}"
+                raise Differs(msg) from refusal
+            self._step(what, {}, None)
+            return
+        if order.has_cleared and not same:
+            msg = f"{what} was done, although something of it has cleared"
+            raise Differs(msg)
+        change = self.books.decide_order(order, "credit", payee=creator, campaign=campaign)
+        self._step(what, change, recorded.position)
 
     async def _command(self, command: Command) -> Recorded:
         """Submitted by somebody who does not give up: cut off, they repeat it with the same key."""

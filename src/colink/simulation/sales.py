@@ -46,6 +46,8 @@ class Sale:
         self.cancelled_at: int | None = None
         self.refunds: dict[int, Facts] = {}
         self.lines: dict[int, Facts] = {}
+        self.disputed: Facts | None = None
+        self.gift_card: Facts | None = None
         self._told = 0
         for line_id in sorted(random.sample(range(1, 150), random.choice([0, 1, 1, 2, 2, 3, 5]))):
             self.lines[line_id] = self._line(line_id)
@@ -77,18 +79,84 @@ class Sale:
         if self.status in {"pending", "authorized", "partially_paid", "voided", "expired"}:
             return self._paying()
         what = random.choices(
-            [self.edit, self.refund, self.settle, self.bring_key, self.cancel, self.owe_again, self.retell],
-            weights=[3, 6, 3, 1, 1, 1, 2],
+            [
+                self.edit,
+                self.refund,
+                self.settle,
+                self.bring_key,
+                self.cancel,
+                self.owe_again,
+                self.retell,
+                self.dispute,
+            ],
+            weights=[3, 6, 3, 1, 1, 1, 2, 2],
         )[0]
         return what()
 
     def place(self) -> list[Told]:
+        told = self._placed()
+        if self.random.random() < 0.06:
+            told += [
+                self._pay_by_card(status)
+                for status in self.random.choice([["success"], ["pending", "success"], ["failure"]])
+            ]
+        return told
+
+    def _placed(self) -> list[Told]:
         if self.random.random() < 0.65:
             self.status = "paid"
             topics = self.random.choice([["orders/create"], ["orders/paid"], ["orders/create", "orders/paid"]])
             return [self.tell(topic) for topic in topics]
         self.status = self.random.choice(["pending", "authorized", "partially_paid"])
         return [self.tell("orders/create")]
+
+    def dispute(self) -> list[Told]:
+        """The buyer asks the bank; an inquiry may become a chargeback; in the end it is won, lost or called off."""
+        random, before = self.random, self.disputed
+        if before is None:
+            total = max(self._total(), 1)
+            self.disputed = {
+                "id": self.number * 7,
+                "order_id": self.number,
+                "type": random.choice(["inquiry", "chargeback", "chargeback"]),
+                "amount": self._text(random.choice([total, total, max(total // 2, 1), 1])),
+                "currency": self.store["currency"],
+                "status": "needs_response",
+                "initiated_at": _time(self.now),
+                "finalized_on": None,
+            }
+            return [self._delivery("disputes/create", msgspec.json.encode(self.disputed))]
+        if before["finalized_on"] is not None:
+            return self.retell()
+        turns = before["type"] == "inquiry" and random.random() < 0.5
+        if turns:
+            self.disputed = before | {
+                "type": "chargeback",
+                "status": "needs_response",
+                "initiated_at": _time(self.now),
+            }
+        elif before["status"] == "needs_response" and random.random() < 0.4:
+            self.disputed = before | {"status": "under_review"}
+        else:
+            ended = random.choice(["won", "won", "lost", "accepted", "charge_refunded", "prevented"])
+            self.disputed = before | {"status": ended, "finalized_on": _time(self.now)}
+        return [self._delivery("disputes/update", msgspec.json.encode(self.disputed))]
+
+    def _pay_by_card(self, status: str) -> Told:
+        """A part of it is paid with a gift card."""
+        if self.gift_card is None:
+            amount = self.random.choice([1, 500, max(self._total() // 2, 1)])
+            self.gift_card = {
+                "id": self.number * 9,
+                "order_id": self.number,
+                "kind": "sale",
+                "gateway": "gift_card",
+                "amount": self._text(amount),
+                "currency": self.store["currency"],
+                "created_at": _time(self.now),
+                "processed_at": _time(self.now),
+            }
+        return self._delivery("order_transactions/create", msgspec.json.encode(self.gift_card | {"status": status}))
 
     def _paying(self) -> list[Told]:
         draw = self.random.random()
@@ -236,10 +304,6 @@ class Sale:
     def tell(self, topic: str, *, outstanding: int = 0, polled_at: int | None = None) -> Told:
         keys = self.keys if self.keys.get("shown") else {}
         lines = list(self.lines.values())
-        total = self.shipping + sum(
-            line["price"] * line["quantity"] - line["discount"] + (0 if self.taxes_included else line["tax"])
-            for line in lines
-        )
         attributes = {"colink_ref": keys.get("click"), "colink_vid": keys.get("visitor")}
         code = keys.get("code")
         body = {
@@ -252,7 +316,7 @@ class Sale:
             "cancelled_at": None if self.cancelled_at is None else _time(self.cancelled_at),
             "test": self.test,
             "taxes_included": self.taxes_included,
-            "total_price": self._text(total),
+            "total_price": self._text(self._total()),
             "total_outstanding": self._text(outstanding),
             "landing_site": "/",
             "email": self.keys.get("email") or "",
@@ -263,6 +327,13 @@ class Sale:
         }
         prefix = "poll" if polled_at else "hook"
         return self._delivery(topic, msgspec.json.encode(body), prefix=prefix)
+
+    def _total(self) -> int:
+        total: int = self.shipping + sum(
+            line["price"] * line["quantity"] - line["discount"] + (0 if self.taxes_included else line["tax"])
+            for line in self.lines.values()
+        )
+        return total
 
     def _line_item(self, line: Facts) -> Facts:
         discount = self._text(line["discount"])

@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
+from colink.simulation.model.amounts import fine, minor
 from colink.simulation.model.attribution import Knowledge, credited, rule_for
-from colink.simulation.model.deliveries import Facts, Told, read_order, read_refund
+from colink.simulation.model.deliveries import Facts, Told, read_dispute, read_order, read_refund
 from colink.simulation.model.money import ClaimKey, money_at
 
 Change = dict[tuple[str, str], int]
 _DAY = 86_400
+FAR = 1 << 60  # later than anything
 _MOST_ATTEMPTS = 3
 
 
@@ -31,6 +34,10 @@ class Order:
         self.due: dict[ClaimKey, list[tuple[int, int]]] = {}
         self.cleared: dict[ClaimKey, int] = {}
         self.has_cleared = False
+        self.by_hand = False
+        self.reviews: set[tuple[str | None, str | None]] = set()
+        self.own_link_of: str | None = None
+        self.released = 0
         self.posted: Change = {}
         self.currency = ""
         self.next_due: int | None = None
@@ -53,13 +60,16 @@ class Books:
         store = self.known.stores[store_id]
         if topic == "orders/edited":
             return {}
-        if topic == "refunds/create":
-            import json  # the order's id stands in the body only
-
+        if topic in {"refunds/create", "disputes/create", "disputes/update", "order_transactions/create"}:
             told = json.loads(body)
-            refund = read_refund(told, store["currency"])
             order = self._order(store, str(told["order_id"]))
-            order.told.take_refund(refund)
+            if topic == "refunds/create":
+                order.told.take_refund(read_refund(told, store["currency"]))
+            elif topic == "order_transactions/create":
+                amount = minor(fine(told["amount"]), store["currency"])
+                order.told.take_tender(str(told["id"]), told["status"], amount)
+            else:
+                order.told.disputes.append(read_dispute(told, store["currency"]))
         else:
             snapshot = read_order(body)
             order = self._order(store, snapshot["id"])
@@ -76,7 +86,7 @@ class Books:
             return {}
         if order.extent is None:
             order.extent = self.known.extent
-        if not order.has_cleared:
+        if not order.has_cleared and not order.by_hand:
             order.credit = credited(self.known, order.store, order.told.in_order, order.extent)
         moments = order.told.moments()
         if not moments or order.told.in_order[-1]["test"]:
@@ -138,7 +148,16 @@ class Books:
             "fee_fixed": store["fee_fixed"],
             "platform_collected": store["platform_collected"],
         }
-        return money_at(snapshots, refunds, terms=terms, creator=credit["creator"], rule_of=rule_of)
+        return money_at(
+            snapshots,
+            refunds,
+            terms=terms,
+            creator=credit["creator"],
+            rule_of=rule_of,
+            gift_cards=order.told.gift_cards,
+            dispute=order.told.dispute_at(moment),
+            released=order.released,
+        )
 
     def _hold_seconds(self, order: Order) -> int:
         campaign = self.known.campaigns.get(order.credit["campaign"] or "")
@@ -153,9 +172,40 @@ class Books:
         money = order.money
         if money is None:
             return 0
-        if order.credit["own_link"] and key[1] == order.credit["creator"]:
-            return max(int(money["owed"].get(key, 0)), 0)
-        return min(int(money["held"].get(key, 0)), max(int(money["owed"].get(key, 0)), 0))
+        line_id, payee = key
+        owed = max(int(money["owed"].get(key, 0)), 0)
+        own_link = order.credit["own_link"] and payee == order.credit["creator"] and payee != order.own_link_of
+        reviewed = any(who in {None, payee} and line in {None, line_id} for who, line in order.reviews)
+        if own_link or reviewed or order.told.dispute_at(FAR)[0] == "holds":
+            return owed
+        return min(int(money["held"].get(key, 0)), owed)
+
+    def owed_to_buyer(self, order: Order) -> int:
+        """What of the pass-through is held although nobody looks into the order."""
+        key = (None, order.store["organization"])
+        return (
+            0
+            if any(who in {None, key[1]} and line is None for who, line in order.reviews)
+            else self._held(order, key)
+        )
+
+    def decide_order(
+        self, order: Order, what: str, *, payee: str | None = None, campaign: str | None = None
+    ) -> Change:
+        """Finance holds it or releases a hold, or credits it to `payee` by hand."""
+        match what:
+            case "hold":
+                order.reviews.add((payee, None))
+            case "release":
+                order.reviews.discard((payee, None))
+            case "release own link":
+                order.own_link_of = order.credit["creator"]
+            case "release owed":
+                order.released += self.owed_to_buyer(order)
+            case "credit":
+                order.by_hand = True
+                order.credit = {"creator": payee, "campaign": campaign, "own_link": False}
+        return self._settle(order)
 
     def _post(self, order: Order) -> Change:
         if order.money is None:

@@ -15,6 +15,9 @@ from colink.simulation.model.amounts import fine, minor, seconds
 Facts = dict[str, Any]
 
 _RANK = ("pending", "authorized", "expired", "partially_paid", "paid", "partially_refunded", "refunded", "voided")
+_DISPUTE_KINDS = ("inquiry", "chargeback")
+_DISPUTE_STATUSES = ("needs_response", "under_review", "prevented", "charge_refunded", "accepted", "lost", "won")
+_OPEN_DISPUTES = _DISPUTE_STATUSES[:2]
 _TRANSACTION_RANK = {"pending": 0, "success": 1, "failure": 2, "error": 2}
 
 
@@ -100,12 +103,29 @@ def read_refund(told: Facts, currency: str) -> Facts:
     }
 
 
+def read_dispute(told: Facts, currency: str) -> Facts:
+    """Shopify takes the money of a chargeback when it is opened; an inquiry takes none."""
+    at = seconds(told["initiated_at"])
+    closed = told["finalized_on"]
+    return {
+        "id": str(told["id"]),
+        "version": (_DISPUTE_KINDS.index(told["type"]), _DISPUTE_STATUSES.index(told["status"])),
+        "status": told["status"],
+        "amount": minor(fine(told["amount"]), currency),
+        "at": at,
+        "withdrawn": at if told["type"] == "chargeback" else None,
+        "closed": None if closed is None else seconds(closed),
+    }
+
+
 class Told:
     """Everything that has arrived about one order."""
 
     def __init__(self) -> None:
         self.snapshots: dict[tuple[Any, ...], Facts] = {}
         self.refunds: dict[str, Facts] = {}
+        self.disputes: list[Facts] = []
+        self.tenders: dict[str, tuple[str, int]] = {}
 
     def take_snapshot(self, snapshot: Facts) -> None:
         self.snapshots[snapshot["version"]] = snapshot
@@ -127,6 +147,28 @@ class Told:
         at = min(known["at"], refund["at"])
         self.refunds[refund["id"]] = fuller | {"at": at, "transactions": transactions}
 
+    def take_tender(self, id_: str, status: str, amount: int) -> None:
+        """A payment by gift card, as far as it got."""
+        before = self.tenders.get(id_)
+        if before is None or _TRANSACTION_RANK[status] > _TRANSACTION_RANK[before[0]]:
+            self.tenders[id_] = (status, amount)
+
+    @property
+    def gift_cards(self) -> int:
+        return sum(amount for status, amount in self.tenders.values() if status == "success")
+
+    def dispute_at(self, moment: int) -> tuple[str, int]:
+        """Where the order's dispute stood: `none`, `holds`, `counts` or `over`; and its amount."""
+        if not self.disputes or moment < (opened := min(each["at"] for each in self.disputes)):
+            return "none", 0
+        newest = max(self.disputes, key=lambda each: each["version"])
+        withdrawn = min((each["withdrawn"] for each in self.disputes if each["withdrawn"] is not None), default=None)
+        taken = withdrawn is not None and moment >= withdrawn
+        if newest["status"] not in _OPEN_DISPUTES and moment >= max(newest["closed"], withdrawn or opened):
+            lost = withdrawn is not None and newest["status"] in {"lost", "accepted"}
+            return ("counts" if lost else "over"), newest["amount"]
+        return ("counts" if taken else "holds"), newest["amount"]
+
     @property
     def in_order(self) -> list[Facts]:
         return [self.snapshots[version] for version in sorted(self.snapshots)]
@@ -142,6 +184,8 @@ class Told:
             return []
         times = {each["updated_at"] for each in self.snapshots.values()}
         times |= {each["at"] for each in self.refunds.values()}
+        for each in self.disputes:
+            times |= {each["at"], each["closed"] or each["at"]}
         return sorted({max(time, paid_at) for time in times})
 
     def known_at(self, moment: int) -> tuple[list[Facts], list[Facts]]:

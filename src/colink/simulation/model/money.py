@@ -17,9 +17,16 @@ ClaimKey = tuple[str | None, str]
 
 
 def reversed_parts(
-    lines: Sequence[Facts], refunds: Sequence[Facts], *, taxes_included: bool, all_of_it: bool
+    lines: Sequence[Facts],
+    refunds: Sequence[Facts],
+    *,
+    taxes_included: bool,
+    all_of_it: bool,
+    disputed: int,
+    left_of_cash: int,
 ) -> list[int]:
-    """What of each line's base is reversed."""
+    """What of each line's base is reversed. `disputed`: taken by a dispute; `left_of_cash`: collected less what was
+    refunded."""
     if all_of_it:
         return [line["base"] for line in lines]
     left = {line["id"]: line["base"] for line in lines}
@@ -38,8 +45,16 @@ def reversed_parts(
     pool = sum(_taken_from_own_lines(refund, left, taxes_included=taxes_included) for refund in refunds)
     pool += sum(refund["amount_only"] for refund in refunds if not _all_failed(refund))
     remaining = [left.get(line["id"], 0) for line in lines]
-    parts = shared_out(min(pool, sum(remaining)), remaining)
-    return [line["base"] - rest + part for line, rest, part in zip(lines, remaining, parts, strict=True)]
+    remaining = _without(min(pool, sum(remaining)), remaining)
+    if disputed:
+        all_left = sum(remaining)
+        share = half_even(disputed * all_left, left_of_cash) if left_of_cash > 0 else all_left
+        remaining = _without(min(share, all_left), remaining)
+    return [line["base"] - rest for line, rest in zip(lines, remaining, strict=True)]
+
+
+def _without(amount: int, remaining: Sequence[int]) -> list[int]:
+    return [rest - part for rest, part in zip(remaining, shared_out(amount, remaining), strict=True)]
 
 
 def _taken_from_own_lines(refund: Facts, left: dict[str, int], *, taxes_included: bool) -> int:
@@ -78,22 +93,35 @@ def money_at(
     terms: Facts,
     creator: str | None,
     rule_of: Callable[[Facts], Facts | None],
+    gift_cards: int = 0,
+    dispute: tuple[str, int] = ("none", 0),
+    released: int = 0,
 ) -> Facts | None:
-    """None where nothing was paid in full. `terms`: organization, fee_bps, keeps_fee, fee_rate_bps, fee_fixed,
-    platform_collected, store. `rule_of` a line: `{id, rate_bps | fixed}`, None for no commission."""
+    """None where nothing was paid in full. `released`: what finance gave free although the buyer is owed it. `terms`:
+    organization, fee_bps, keeps_fee, fee_rate_bps, fee_fixed, platform_collected, store. `rule_of` a line:
+    `{id, rate_bps | fixed}`, None for no commission."""
     paid = [each for each in snapshots if each["paid_in_full"]]
     if not paid:
         return None
     carrying = paid[-1]
-    lines, collected = carrying["lines"], max(each["total"] for each in paid)
+    lines, collected = carrying["lines"], max(max(each["total"] for each in paid) - gift_cards, 0)
     over = snapshots[-1]["gone"] or carrying["status"] == "refunded"
-    reversed_ = reversed_parts(lines, refunds, taxes_included=carrying["taxes_included"], all_of_it=over)
+    refunded = cash_refunded(refunds)
+    disputed = dispute[1] if dispute[0] == "counts" else 0
+    reversed_ = reversed_parts(
+        lines,
+        refunds,
+        taxes_included=carrying["taxes_included"],
+        all_of_it=over,
+        disputed=disputed,
+        left_of_cash=collected - refunded,
+    )
     bases = [line["base"] for line in lines]
     fees = shared_out(half_even(sum(bases) * terms["fee_bps"], 10_000), bases)
     commissions = _commissions(lines, bases, fees, rule_of) if creator else [0] * len(lines)
     payment_fee = half_even(collected * terms["fee_rate_bps"], 10_000) + terms["fee_fixed"] if collected else 0
     payment_fees, without_line = _payment_fees(payment_fee, bases)
-    cash = cash_refunded(refunds)
+    cash = refunded + disputed
     owed: dict[ClaimKey, int] = {}
     seller = terms["organization"]
     shown, fee_earned, commission_earned = {}, 0, 0
@@ -116,7 +144,7 @@ def money_at(
         passed = collected - sum(bases) + sum(reversed_) - cash
         pass_through: ClaimKey = (None, seller)
         owed[pass_through] = passed - without_line
-        held[pass_through] = max(passed if over else min(passed, sum(reversed_) - cash), 0)
+        held[pass_through] = max((passed if over else min(passed, sum(reversed_) - cash)) - released, 0)
         others[f"store:{terms['store']}:clearing"] = cash - collected
         others["processor:shopify:fees"] = payment_fee
     else:
