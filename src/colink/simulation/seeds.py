@@ -28,7 +28,8 @@ from colink.simulation.faults import Faults, Killed
 from colink.simulation.happenings import SeededIds, VirtualClock
 from colink.simulation.provider import SimulatedProvider
 from colink.simulation.run import Outcome, Progress, Run
-from colink.simulation.service import World
+from colink.simulation.service import Service, World
+from colink.simulation.stage import Stage
 
 _TEMPLATE = "colink_simulated"
 _LOCK = 0x_51_11
@@ -152,8 +153,9 @@ async def _lived(dsn: str, keys: Path, seed: int, steps: int, progress: Progress
         keys=keys,
         faults=Faults(),
     )
-    run = Run(seed=seed, steps=steps, world=world, clock=clock, provider=provider, random=random, progress=progress)
-    return await run.live()
+    stage = Stage(world=world, clock=clock, provider=provider, random=random, service=await Service.open(world))
+    provider.interrupt = stage.interrupt
+    return await Run(stage, seed=seed, steps=steps, progress=progress).live()
 
 
 def _unless_killed(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
