@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from colink.adapters.postgres.pool import AsyncPool
+from colink.domain.ids import order_id
 from colink.domain.orders import Order
 from colink.simulation.model.books import Books, Change
 
@@ -22,6 +23,10 @@ _EVENTS = (
 )
 _BALANCES = "select account, currency, amount from colink.balances where amount <> 0"
 _PAYOUTS = "select payout_id, payee_id, currency, amount, status, stretches from colink.payouts"
+_OF_ORDERS = """
+    select order_id, account, currency, sum(amount)::bigint
+      from colink.entries where order_id is not null group by 1, 2, 3
+"""
 _RELEASED = frozenset({"rejected", "cancelled", "failed", "returned"})
 
 
@@ -147,6 +152,22 @@ def _decoded(stretches: str) -> Sequence[Mapping[str, int]]:
         part if isinstance(part, dict) else {"start": part[0], "end": part[1]}
         for part in msgspec.json.decode(stretches)
     ]
+
+
+async def orders_that_differ(pool: AsyncPool, books: Books) -> str:
+    """The orders whose entries are not what the model posted, for people who look for the reason."""
+    async with pool.connection() as connection:
+        rows = await (await connection.execute(_OF_ORDERS)).fetchall()
+    found: dict[str, Change] = defaultdict(dict)
+    for order, account, currency, amount in rows:
+        found[order][account, currency] = amount
+    predicted = {order_id(*key): order.posted for key, order in books.orders.items()}
+    wrong = [
+        f"{id_}: {shown}"
+        for id_ in sorted(found.keys() | predicted.keys())
+        if (shown := _shown(found.get(id_, {}), predicted.get(id_, {})))
+    ]
+    return "; ".join(wrong[:3]) or "no order differs"
 
 
 def compare_order(order: Order | None, money: Mapping[str, Any] | None, what: str) -> None:

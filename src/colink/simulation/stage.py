@@ -17,7 +17,7 @@ from colink.application.ports import Command, Idempotency, Recorded
 from colink.domain.audit.report import Report
 from colink.domain.errors import ColinkError
 from colink.domain.ids import order_id
-from colink.simulation.checks import Differs, Step, Watch, compare_order
+from colink.simulation.checks import Differs, Step, Watch, compare_order, orders_that_differ
 from colink.simulation.faults import Fault, Killed
 from colink.simulation.happenings import VirtualClock
 from colink.simulation.model.books import Books, Change
@@ -120,7 +120,11 @@ class Stage:
         async with self.service.pool.connection() as connection:
             row = await (await connection.execute("select position from colink.log_head")).fetchone()
         self.step(what, expected, row[0] if row else 0)
-        await self.compare()
+        try:
+            await self.compare()
+        except Differs as difference:
+            msg = f"{difference} ({await orders_that_differ(self.service.pool, self.books)})"
+            raise Differs(msg) from difference
 
     async def compare(self) -> None:
         steps, self._pending = self._pending, []

@@ -141,9 +141,9 @@ def money_at(
     others = {"platform:revenue": fee_earned}
     held: dict[ClaimKey, int] = {}
     if terms["platform_collected"]:
-        passed = collected - sum(bases) + sum(reversed_) - cash
+        passed = collected - sum(bases) + sum(reversed_) - cash - without_line
         pass_through: ClaimKey = (None, seller)
-        owed[pass_through] = passed - without_line
+        owed[pass_through] = passed
         held[pass_through] = max((passed if over else min(passed, sum(reversed_) - cash)) - released, 0)
         others[f"store:{terms['store']}:clearing"] = cash - collected
         others["processor:shopify:fees"] = payment_fee
