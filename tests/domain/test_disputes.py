@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -232,6 +233,47 @@ def test_the_same_news_again_leaves_no_trace() -> None:
     version = order.order.version
     order.receive(news)
     assert order.order.version == version
+
+
+@given(
+    bases=st.lists(st.integers(0, 10**6), min_size=1, max_size=4),
+    extra=st.integers(0, 10**5),
+    cuts=st.lists(st.integers(1, 10**6), max_size=4),
+    refunded=st.integers(0, 10**6),
+    ends=st.lists(st.sampled_from([DisputeStatus.LOST, DisputeStatus.UNDER_REVIEW]), min_size=6, max_size=6),
+)
+@settings(max_examples=200, deadline=None)
+def test_disputes_and_refunds_of_all_the_money_are_one_full_refund(
+    bases: list[int], extra: int, cuts: list[int], refunded: int, ends: list[DisputeStatus]
+) -> None:
+    """In any number: nothing of the order is left; and had all of them been won, nothing would be gone."""
+    total = sum(bases) + extra
+    points = sorted({0, total, *(cut for cut in cuts if cut < total), min(refunded, total)})
+    parts = [end - start for start, end in pairwise(points)]
+    sale = snapshot({str(number): base for number, base in enumerate(bases, 1)}, total=total)
+
+    def money(part: int) -> str:
+        return str(Decimal(part) / 100)
+
+    def disputed(*statuses: DisputeStatus) -> list[StandaloneFacts]:
+        return [
+            told(dispute(status, money(part), dispute_id=f"d{number}", withdrawn_at=OPENED + timedelta(hours=number)))
+            for number, (part, status) in enumerate(zip(parts[1:], statuses, strict=False))
+        ]
+
+    # The refund gives back a part of the money, and of the goods whatever that part pays of them.
+    paid = parts[0] if parts else 0
+    goods = sum(bases) * paid // max(total, 1)
+    first = refund(0, {}, amount_only=money(goods), paid=money(paid) if paid else None)
+    order, won = Played(terms()), Played(terms())
+    for news in (sale, StandaloneRefund(order_external_id="1", refund=first), *disputed(*ends)):
+        order.receive(news)
+    assert balances(order) == {}
+    for news in (sale, *disputed(*ends), *disputed(*[DisputeStatus.WON] * 6)):
+        won.receive(news)
+    only_sold = Played(terms())
+    only_sold.receive(sale)
+    assert balances(won) == balances(only_sold)
 
 
 VERSIONS = st.builds(

@@ -27,6 +27,20 @@ def test_allocation_is_whole_fair_and_sign_symmetric(total: int, weights: list[i
             assert weight or part == 0
 
 
+@given(
+    total=st.integers(-(10**15), 10**15),
+    weights=st.lists(st.integers(0, 10**12), min_size=1, max_size=12),
+    factor=st.integers(1, 1000),
+)
+def test_an_allocation_is_the_same_again_mirrored_and_in_other_units(
+    total: int, weights: list[int], factor: int
+) -> None:
+    parts = allocate(total, weights)
+    assert allocate(total, weights) == parts
+    assert allocate(-total, weights) == [-part for part in parts]
+    assert allocate(total, [weight * factor for weight in weights]) == parts
+
+
 def test_left_over_units_go_to_the_largest_remainders_and_ties_to_the_earlier_line() -> None:
     assert allocate(2935, [19566, 19567, 19567]) == [978, 979, 978]
     assert allocate(5870, [19566, 19567, 19567]) == [1956, 1957, 1957]
