@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from tests.api.shop import Shop
 
+from colink.application.tier_job import tier_job
 from colink.cli.shopify_traffic import Item, RefundedItem
+from colink.projections.tier_queue import TierTables
 
 pytestmark = pytest.mark.anyio
 
@@ -145,6 +147,25 @@ async def test_orders_that_need_the_decision_at_once_make_it_once(fair: Fair) ->
     await asyncio.gather(*(sell(number) for number in range(10, 22)))
     assert [await fair.commission(number) for number in range(10, 22)] == [100] * 12
     assert await fair.decisions() == [("2026-03", 0), ("2026-04", 100_00)]
+
+
+async def test_the_worker_decides_when_the_month_begins(fair: Fair) -> None:
+    shop = fair.shop
+    job = tier_job(shop.colink.commerce, TierTables(shop.colink.pool), shop.clock)
+    await fair.sell(1, "100.00", at=MARCH)
+    assert await job() == 0  # March is decided, by its first order
+    shop.clock.time = datetime(2026, 3, 31, 16, 0, tzinfo=UTC)
+    assert await job() == 1
+    assert await fair.decisions() == [("2026-03", 0), ("2026-04", 100_00)]
+    await shop.refund(fair.store, order_id=1, items=[RefundedItem(item=item_of(1, "100.00"))])
+    await fair.sell(2, "10.00", at=APRIL)
+    assert await fair.commission(2) == 100  # as it was when April began
+    assert await job() == 0
+    assert await tier_job(shop.colink.commerce, TierTables(shop.colink.pool), shop.clock)() == 0  # another worker
+
+
+def item_of(number: int, price: str) -> Item:
+    return Item(line_id=number, title="Sarong", price=price, product_id=71, variant_id=81)
 
 
 async def test_all_time_counts_every_month_before(shop: Shop) -> None:

@@ -10,16 +10,19 @@ from functools import partial
 from colink.application.jobs import clearing_job
 from colink.application.payout_schedule import payout_jobs
 from colink.application.seller_billing import SettlementDesk
+from colink.application.tier_job import tier_job
 from colink.application.true_up_job import true_up_job
 from colink.application.worker import Job, Worker
 from colink.cli.wiring import RunningColink
 from colink.projections.orders import due_orders
 from colink.projections.seller_billing import SettlementTables
+from colink.projections.tier_queue import TierTables
 from colink.projections.true_ups import TrueUpTables
 
 JOBS = {
     "projection": "log positions folded into a report",
     "retired_tables": "old versions of reports dropped",
+    "tiers": "revenues counted for tiers",
     "true_ups": "tiers and caps of a day or month trued up",
     "clearing": "orders cleared",
     "settlement": "accounts of sellers settled",
@@ -54,6 +57,11 @@ async def opened_worker(colink: RunningColink) -> AsyncIterator[Worker]:
             for name in colink.engine.names
         ),
         Job(name="retired_tables", run=colink.engine.drop_retired, interval=60.0),
+        Job(
+            name="tiers",
+            run=tier_job(colink.commerce, TierTables(colink.pool), colink.clock),
+            interval=60.0,
+        ),
         Job(
             name="true_ups",
             run=true_up_job(colink.commerce, TrueUpTables(colink.pool), colink.clock),
