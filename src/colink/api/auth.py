@@ -58,7 +58,6 @@ ALLOWED: Mapping[Role, frozenset[Permission]] = {
         Permission.DECIDE_ORDERS,
         Permission.BILL_SELLERS,
         Permission.RECORD_SETTLEMENTS,
-        Permission.RECORD_SETTLEMENTS,
         Permission.BOOK_JOURNALS,
     },
     Role.FINANCE: _READS

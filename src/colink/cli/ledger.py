@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from colink.cli import books
+from colink.cli import books, journals
 from colink.cli.amounts import money_text
 from colink.cli.files import put
 from colink.cli.output import Json, notes, tell
@@ -48,6 +48,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
     ledger = typer.Typer(help="The ledger's accounts.", no_args_is_help=True)
     app.add_typer(ledger, name="ledger")
     books.add_to(ledger, wiring)
+    journals.add_to(ledger, wiring, moment=moment)
 
     @ledger.command()
     def balances(

@@ -16,6 +16,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
 from colink.domain.access import ApiKeyCreated, ApiKeyDetails
+from colink.domain.bookings import BookingApproved, BookingDetails, BookingProposed, BookingRejected
 from colink.domain.campaigns import CampaignCreated, CampaignDetails
 from colink.domain.catalog import ProductChanged, ProductDetails, ProductRecorded, Sku
 from colink.domain.commission import RuleAdded, RuleDetails, RuleRevised
@@ -80,6 +81,7 @@ _KINDS: dict[type[Any], _Kind] = {
     SellerAccountDetails: _Kind("seller_account", lambda d: d.organization_id),
     SellerPaymentDetails: _Kind("seller_payment", lambda d: d.organization_id),
     SellerInvoiceDetails: _Kind("seller_invoice", lambda d: d.organization_id),
+    BookingDetails: _Kind("booking", lambda d: d.organization_id),
     ClosedPeriods: _Kind(CLOSED_PERIODS, lambda _: None),
     ApiKeyDetails: _Kind("api_key", lambda d: d.organization_id, key=lambda d: d.digest, key_field="key"),
     ErasedPerson: _Kind("erased_person", lambda _: None),
@@ -149,6 +151,9 @@ for _event_class in (
     SellerPaymentReceived,
     SellerInvoiceIssued,
     PeriodClosed,
+    BookingProposed,
+    BookingApproved,
+    BookingRejected,
 ):
     projects(_event_class)(document_of)
 projects(ProductRecorded)(documents_of_product)

@@ -97,6 +97,7 @@ def entry_view(entry: Entry, statuses: Statuses) -> dict[str, Any]:
         "line_id": entry.line_id,
         "payout_id": entry.payout_id,
         "effective_at": entry.effective_at,
+        "occurred_at": entry.occurred_at,
         "recorded_at": entry.recorded_at,
         "position": entry.position,
     }

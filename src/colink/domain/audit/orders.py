@@ -24,11 +24,13 @@ from colink.domain.value import replace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedJournal:
-    """A journal that follows from the order event at `position`."""
+    """A journal that follows from the event at `position`. `beside`: its cause, what it corrects and its reason,
+    where the event says them."""
 
     journal_id: str
     position: int
     draft: Draft
+    beside: tuple[str | None, str | None, str | None] | None = None
 
 
 class OrderReplay:

@@ -15,6 +15,7 @@ import msgspec
 from colink.domain.audit.orders import ExpectedJournal
 from colink.domain.audit.periods import PeriodBook
 from colink.domain.audit.report import Kind, Pass, first_difference
+from colink.domain.bookings import BOOKING_ID
 from colink.domain.ledger import JournalPosted, Posting
 from colink.domain.seller_accounts import SELLER_PAYMENT_ID
 from colink.domain.settlements import SETTLEMENT_ID
@@ -27,6 +28,11 @@ from colink.projections.engine import Connection
 _Posted = tuple[int, JournalRead]
 _CAUSES = tuple(f"{prefix}_" for prefix in (SETTLEMENT_ID, SELLER_PAYMENT_ID, TRUE_UP_ID))
 """Streams whose journals follow from their events."""
+_CAUSES = (
+    f"{SETTLEMENT_ID}_",
+    f"{SELLER_PAYMENT_ID}_",
+    f"{BOOKING_ID}_",
+)  # streams whose journals follow from their events
 _OF_ORDER = re.compile(r"(.+)\.([0-9]{1,9})\.[0-9]+")
 
 
@@ -83,6 +89,16 @@ class DerivationCheck:
                 f"the journal {expected.journal_id} does not follow from event {expected.position}",
                 recorded=a,
                 derived=b,
+            )
+        beside = (journal.cause_id, journal.corrects, journal.reason)
+        if expected.beside is not None and beside != expected.beside:
+            result.find(
+                Kind.DERIVED_DIFFERENTLY,
+                position,
+                expected.journal_id,
+                f"the journal {expected.journal_id} does not say why it was posted as event {expected.position} does",
+                recorded=beside,
+                derived=expected.beside,
             )
 
     def _outside(self, window: Window, journal_ids: list[str]) -> dict[str, _Posted]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from colink.domain.access import ApiKeyCreated
 from colink.domain.aggregates import Event
 from colink.domain.audit.report import Kind, Pass, PassResult
+from colink.domain.bookings import BookingApproved, BookingProposed, BookingRejected
 from colink.domain.campaigns import CampaignCreated
 from colink.domain.catalog import ProductChanged, ProductRecorded
 from colink.domain.commission import RuleAdded, RuleRevised
@@ -55,6 +56,9 @@ _EVENTS: tuple[type[Event], ...] = (
     SellerPaymentReceived,
     SellerInvoiceIssued,
     PeriodClosed,
+    BookingProposed,
+    BookingApproved,
+    BookingRejected,
 )
 _TOPICS = frozenset(event.TOPIC for event in _EVENTS)
 Key = tuple[str, str, int]

@@ -17,6 +17,7 @@ from colink.domain.audit.periods import PeriodBook
 from colink.domain.audit.report import Pass
 from colink.domain.audit.terms import TermsBook
 from colink.projections.audit.account_pass import AccountCheck
+from colink.projections.audit.booking_pass import BookingCheck
 from colink.projections.audit.chain_pass import ChainCheck
 from colink.projections.audit.commission_pass import TrueUpCheck
 from colink.projections.audit.derivation import DerivationCheck
@@ -130,5 +131,6 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
         checks.append((TrueUpCheck(part, derivation), frozenset({Pass.COMMISSION, Pass.DERIVATION})))
     if derivation is not None:
         checks.append((SettlementCheck(part, derivation), frozenset({Pass.DERIVATION})))
+        checks.append((BookingCheck(part, derivation), frozenset({Pass.DERIVATION})))
         checks.append((derivation, frozenset({Pass.DERIVATION})))
     return dict(enumerate(checks))
