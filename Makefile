@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | simulate | gaps | crash | soak | golden | docs | lock | clean
+# make demo | test | lint | bench | simulate | gaps | crash | soak | mutations | golden | docs | lock | clean
 # The first one that needs it installs what is locked into .venv.
 
 SHELL := /bin/bash
@@ -6,7 +6,7 @@ PYTHON_IN_VENV := .venv/bin/python
 WORKERS ?= 2
 SOURCES := src tests bench
 
-.PHONY: demo test simulate gaps crash soak lint bench golden docs lock clean
+.PHONY: demo test simulate mutations gaps crash soak lint bench golden docs lock clean
 
 demo: .venv/.runtime
 	.venv/bin/colink demo
@@ -28,6 +28,9 @@ soak: .venv/.dev
 # Long form of tests/simulation: 200 businesses of 5,000 steps, on as many cores as tests get.
 simulate: .venv/.dev
 	.venv/bin/colink simulate --seed 1 --seeds 200 --steps 5000 --processes $(WORKERS)
+# Every break of docs/invariants.md, and the test that must fail for it; NAMES="hash fx" for some.
+mutations: .venv/.dev
+	$(PYTHON_IN_VENV) -m tests.mutations $(NAMES)
 
 lint: .venv/.dev
 	.venv/bin/ruff check $(wildcard $(SOURCES))

@@ -72,12 +72,13 @@ class Record(Request):
     """Records given events as they are."""
 
     events: Sequence[Event]
+    organization_id: str | None = ORGANIZATION
 
     def needs(self) -> Needs:
         return Needs(streams=tuple({event.originator_id for event in self.events}))
 
     def decide(self, facts: Facts) -> Decision:
-        return Decision(answer={}, events=self.events, organization_id=ORGANIZATION)
+        return Decision(answer={}, events=self.events, organization_id=self.organization_id)
 
 
 @dataclass
@@ -205,7 +206,8 @@ class World:
             | details
         )
         events = Touch.record(touch, at=self.clock.now()).new_events()
-        await self.tracking.submit(Record(caller=CALLER, events=events))
+        recorded = Record(caller=CALLER, events=events, organization_id=touch.organization_id)
+        await self.tracking.submit(recorded)
 
     def projections(self) -> list[Projection]:
         return [AttributionReport(), Leaderboard(), BalancesInTime()]

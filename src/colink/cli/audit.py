@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from colink.cli.trace_tree import trace_document, trace_tree
 from colink.cli.wiring import Wiring
 from colink.domain.audit.report import Pass, Report, Status
 from colink.domain.errors import InvalidInput
+from colink.domain.sealing.checkpoint import VerifierKey
 from colink.projections.audit import Trace, trace, verify
 from colink.projections.audit.verify import Progress as Watched
 from colink.projections.engine import Log, head
@@ -46,7 +47,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
     exporting.add_to(audit, wiring)
 
     @audit.command("verify")
-    def verify_(
+    def verify_(  # noqa: PLR0917 - each is an option, given by name
         from_: Annotated[int, typer.Option("--from", min=1, metavar="P", help="First position.")] = 1,
         to: Annotated[int | None, typer.Option("--to", min=1, metavar="P", help="Last position.")] = None,
         only: Annotated[list[Pass] | None, typer.Option("--only", help="Only this pass (repeatable).")] = None,
@@ -60,19 +61,31 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
                 help="A checkpoint you kept: the log must begin with all it was signed over (repeatable).",
             ),
         ] = None,
+        public_keys: Annotated[
+            list[Path] | None,
+            typer.Option(
+                "--public-key",
+                metavar="FILE",
+                exists=True,
+                dir_okay=False,
+                help="The log's public key as you were given it: no other signature counts (repeatable).",
+            ),
+        ] = None,
         json: Json = False,
     ) -> None:
-        """Derive everything again from the log and compare it with what is recorded. Exits 1 on any difference.
+        """Derive everything again from the log and compare it with what is recorded. Exits 1 on any difference, and
+        where a pass could not run to its end (incomplete).
 
         Writers need not stop. With only a part of the log, what compares today's rows with all of it is left out.
         """
         kept = checkpoints or []
+        own_keys = [VerifierKey.parse(path.read_text()) for path in public_keys or ()]
         if kept and (from_ > 1 or to is not None):
             raise InvalidInput("a checkpoint is about the whole log: leave out --from and --to", field="checkpoint")
         # The seals begin with what was signed (`seals`), and the events are what was sealed (`chain`).
-        passes = frozenset(only or Pass) | ({Pass.CHAIN, Pass.SEAL} if kept else set())
+        passes = frozenset(only or Pass) | ({Pass.CHAIN, Pass.SEAL} if kept or own_keys else set())
         notes = {str(path): path.read_text(errors="replace") for path in kept}
-        report = asyncio.run(_verify(wiring, first=from_, last=to, only=passes, notes=notes))
+        report = asyncio.run(_verify(wiring, first=from_, last=to, only=passes, notes=notes, own_keys=own_keys))
         tell(_report_document(report), as_json=json, people=lambda console: _show_report(console, report))
         if not report.clean:
             raise typer.Exit(FOUND_SOMETHING)
@@ -91,7 +104,13 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
 
 
 async def _verify(
-    wiring: Wiring, *, first: int, last: int | None, only: Collection[Pass], notes: Mapping[str, str]
+    wiring: Wiring,
+    *,
+    first: int,
+    last: int | None,
+    only: Collection[Pass],
+    notes: Mapping[str, str],
+    own_keys: Sequence[VerifierKey],
 ) -> Report:
     async with wiring.open_colink(wiring.load_settings()) as colink:
         async with colink.pool.connection() as connection:
@@ -101,6 +120,8 @@ async def _verify(
             raise InvalidInput(msg, field="from")
         outside = colink.outside()  # before the log is read, which only grows
         outside = replace(outside, notes={**outside.notes, **notes})
+        if own_keys:
+            outside = replace(outside, keys=own_keys, no_others=True)
         with _watched() as watched:
             async with colink.pool.connection() as connection:
                 return await verify(

@@ -12,6 +12,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from colink.application.deliveries import inbox_id
 from colink.application.ports import PrivateValue
 from colink.application.privacy.envelope import CannotBeOpened, owner_of_body
@@ -95,6 +97,7 @@ async def check_named(conn: Connection, result: PassResult, *, first: int, last:
     await _check_named_events(conn, result, first, last)
     if whole_log:
         await _check_named_orders(conn, result)
+        await _check_told(conn, result)
 
 
 def _is_by_delivery(row: LogRow) -> bool:
@@ -228,6 +231,33 @@ async def _check_named_events(conn: Connection, result: PassResult, first: int, 
         elif next_correlation is not None and _cause_of(next_correlation, next_causation) == name:
             result.find(
                 Kind.CHANGED, position, name, f"{name} led to more than event {position}, which it names as its last"
+            )
+
+
+async def _check_told(conn: Connection, result: PassResult) -> None:
+    """What was answered is what the row says became of it."""
+    rows = each_row(
+        conn,
+        "SELECT i.position, i.source, i.delivery_id, i.status, i.order_id, i.problem, i.answer FROM colink.inbox i"
+        " ORDER BY i.seq",
+    )
+    async for position, source, delivery_id, *said in rows:
+        status, order_id, problem, text = said
+        try:
+            answer = msgspec.json.decode(text, type=dict[str, object])
+            told_problem = None if problem is None else msgspec.json.decode(problem)
+        except msgspec.DecodeError as error:
+            answer, told_problem = {"unreadable": str(error)}, None
+        told = (answer.get("status"), answer.get("order_id"), answer.get("problem"))
+        if told != (status, order_id, told_problem):
+            name = inbox_id(source, delivery_id)
+            result.find(
+                Kind.CHANGED,
+                position or 0,
+                name,
+                f"{name} was answered otherwise than its row says",
+                recorded=said[:3],
+                derived=told,
             )
 
 

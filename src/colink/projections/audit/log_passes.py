@@ -211,11 +211,11 @@ async def find_irregular(
 
 
 async def check_references(conn: Connection, result: PassResult, log: LogRange) -> None:
-    """Idempotency keys and deliveries name positions of the log, and answers kept for keys name streams that their
-    commands wrote. Nothing more of an answer can be derived."""
-    for table, subject in (
-        ("colink.idempotency_keys", "t.scope || ' ' || t.key"),
-        ("colink.inbox", "t.source || ' ' || t.delivery_id"),
+    """Idempotency keys and deliveries name positions of the log and were kept with the events there; answers kept for
+    keys name streams that their commands wrote. Nothing more of an answer can be derived."""
+    for table, subject, kept_at in (
+        ("colink.idempotency_keys", "t.scope || ' ' || t.key", "t.recorded_at"),
+        ("colink.inbox", "t.source || ' ' || t.delivery_id", "coalesce(t.replayed_at, t.recorded_at)"),
     ):
         dangling = each_row(
             conn,
@@ -228,6 +228,21 @@ async def check_references(conn: Connection, result: PassResult, log: LogRange) 
         async for position, name in dangling:
             result.find(
                 Kind.DANGLING, position, f"{table} {name}", f"{table} names position {position}: no event there"
+            )
+        moved = each_row(
+            conn,
+            f"SELECT t.position, {subject}, {kept_at}, e.recorded_at FROM {table} t"
+            f" JOIN colink.events e ON e.position = t.position WHERE t.position BETWEEN %s AND %s AND {kept_at} <> e.recorded_at ORDER BY 1",
+            (log.first, log.last),
+        )
+        async for position, name, recorded, derived in moved:
+            result.find(
+                Kind.CHANGED,
+                position,
+                f"{table} {name}",
+                f"{table} says another time than event {position}, with which it was kept",
+                recorded=recorded,
+                derived=derived,
             )
         counted = await conn.execute(
             f"SELECT count(*) FROM {table} WHERE position BETWEEN %s AND %s", (log.first, log.last)

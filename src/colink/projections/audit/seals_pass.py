@@ -35,11 +35,13 @@ _NODE_LEVELS = (8, 16)
 @dataclass(frozen=True, kw_only=True)
 class Outside:
     """What is known of the log from outside its database. `notes`: signed checkpoints by where they are kept; `keys`:
-    the public keys it is signed with, none where nobody told; `person_keys`: what personal data is sealed with, None
-    where that is not here."""
+    the public keys it is signed with, none where nobody told; `no_others`: no signature of any other key counts, also
+    of those that the database says the log had; `person_keys`: what personal data is sealed with, None where that is
+    not here."""
 
     notes: Mapping[str, str] = field(default_factory=dict)
     keys: Sequence[VerifierKey] = ()
+    no_others: bool = False
     person_keys: PersonKeys | None = None
 
 
@@ -79,6 +81,7 @@ class SealsCheck:
             self._compare_root(head)
             head = await anext(heads, None)
         await self._find_extra_nodes()
+        await self._check_times()
         await self._find_lost_seals()
 
     async def _leaves(self) -> AsyncIterator[list[bytes]]:
@@ -139,6 +142,26 @@ class SealsCheck:
                 Kind.EXTRA, first, f"merkle_nodes {level} {index}", f"no 2^{level} leaves are sealed from {first} on"
             )
 
+    async def _check_times(self) -> None:
+        """No signature covers when it was made; but no checkpoint is older than its last event or than the one
+        before it."""
+        rows = each_row(
+            self._conn,
+            "SELECT tree_size, signed_at, earliest FROM (SELECT c.tree_size, c.signed_at, greatest(e.recorded_at,"
+            " lag(c.signed_at) OVER (ORDER BY c.tree_size)) AS earliest FROM colink.checkpoints c"
+            " LEFT JOIN colink.events e ON e.position = c.tree_size) checkpoints WHERE signed_at < earliest",
+        )
+        async for size, signed_at, earliest in rows:
+            what = f"checkpoint {size}"
+            self._result.find(
+                Kind.TIME_GOES_BACK,
+                size,
+                what,
+                f"{what} is older than what it was signed over",
+                recorded=signed_at,
+                derived=f"not before {earliest}",
+            )
+
     async def _find_lost_seals(self) -> None:
         """A key says how much was sealed when it was made: the first one comes after the first seal."""
         sealed = self._tree.size
@@ -192,7 +215,7 @@ class SealsCheck:
             self._result.find(
                 Kind.CHANGED, 0, str(keys[-1]), "the key that signs is none that is known outside the database"
             )
-        return [*known, *(key for key in keys if key not in known)]
+        return known if self._outside.no_others else [*known, *(key for key in keys if key not in known)]
 
     async def _heads(self, keys: Sequence[VerifierKey]) -> AsyncIterator[_Head]:
         """By size; those that are not signed as they must be are findings and left out."""

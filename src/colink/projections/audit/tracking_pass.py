@@ -12,6 +12,7 @@ from typing import Any
 
 from colink.domain.aggregates import Event
 from colink.domain.audit.report import Kind, PassResult
+from colink.domain.tracking import TouchRecorded
 from colink.projections import touches  # noqa: F401 - it registers the projector used below
 from colink.projections.audit.log_passes import LogRange, check_sequence, find_irregular
 from colink.projections.audit.rows import each_row
@@ -36,13 +37,18 @@ async def check_tracking(conn: Connection, result: PassResult, decode: Decoder) 
         label="tracking ",
     )
     result.checked = await check_sequence(conn, result, log)
+    await _check_month(conn, result, head)
     await find_irregular(conn, result, log)
     chunk: dict[str, tuple[int, TouchRow]] = {}
     rows = each_row(
-        conn, "SELECT position, stream_id, version, topic, payload FROM colink.tracking_events ORDER BY position"
+        conn,
+        "SELECT position, organization_id, schema_version, stream_id, version, topic, payload"
+        " FROM colink.tracking_events ORDER BY position",
     )
-    async for position, *stored in rows:
+    async for position, organization_id, schema_version, *stored in rows:
         event = _decoded(decode, result, position, stored)
+        if isinstance(event, TouchRecorded):
+            _compare_stamp(result, position, event, (organization_id, schema_version))
         for row in project(event) if event is not None else ():
             if isinstance(row, TouchRow):
                 chunk[row.touch_id] = (position, row)
@@ -58,6 +64,33 @@ async def check_tracking(conn: Connection, result: PassResult, decode: Decoder) 
     )
     async for position, touch_id in extra:
         result.find(Kind.EXTRA, position, touch_id, f"the touch {touch_id} was never recorded at that time")
+
+
+def _compare_stamp(result: PassResult, position: int, event: TouchRecorded, recorded: tuple[str | None, int]) -> None:
+    """What stands beside the payload of a touch: whose business it is, and the version of its shape."""
+    derived = (event.details.organization_id, event.class_version)
+    if recorded[0] != derived[0] or not 1 <= recorded[1] <= derived[1]:
+        result.find(
+            Kind.CHANGED,
+            position,
+            event.originator_id,
+            f"tracking event {position} is stamped otherwise than its touch says",
+            recorded=recorded,
+            derived=derived,
+        )
+
+
+async def _check_month(conn: Connection, result: PassResult, head: int) -> None:
+    """The month that the next touch is appended to is a whole one."""
+    cursor = await conn.execute(
+        "SELECT month_from::text, month_until::text FROM colink.tracking_head WHERE isfinite(month_from)"
+        " AND (month_from <> date_trunc('month', month_from, 'UTC')"
+        " OR month_until <> (month_from AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC')"
+    )
+    for starts, ends in await cursor.fetchall():
+        result.find(
+            Kind.HEAD_DIFFERS, head, "tracking log_head", "the tracking head is in no month", recorded=(starts, ends)
+        )
 
 
 async def _check_archives(conn: Connection, result: PassResult) -> int:

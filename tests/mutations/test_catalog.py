@@ -1,0 +1,58 @@
+"""The catalog fits the program: every break can be applied, every test it names exists, and the page says the same.
+
+That each test fails under its break takes minutes to see: `make mutations`.
+"""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+from tests.mutations.breaks import ROOT, SOURCE, Break, try_break
+from tests.mutations.catalog import BREAKS, INVARIANTS
+from tests.mutations.document import document
+
+
+def test_all_27_invariants_are_there_and_each_has_a_test_or_a_reason() -> None:
+    assert [each.number for each in INVARIANTS] == list(range(1, 28))
+    assert sum(bool(each.says) for each in INVARIANTS) >= 20
+    assert 20 in {each.number for each in INVARIANTS if not each.breaks}
+    names = [each.name for each in BREAKS]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("broken", BREAKS, ids=lambda each: each.name)
+def test_a_break_fits_the_program(broken: Break) -> None:
+    files = broken.files()
+    assert broken.old != broken.new
+    for path in files:
+        if path.suffix == ".py":
+            ast.parse(path.read_text().replace(broken.old, broken.new))
+    test_file, _, name = broken.test.partition("::")
+    functions = ast.walk(ast.parse((ROOT / "tests" / test_file).read_text()))
+    assert name in {each.name for each in functions if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_a_break_that_matters_is_noticed_and_one_that_does_not_survives() -> None:
+    """The runner itself can tell the two apart."""
+    broken = next(each for each in BREAKS if each.name == "journal-may-sum-below-zero")
+    noticed = try_break(broken)
+    assert (noticed.killed, noticed.said) == (True, "Failed: DID NOT RAISE UnbalancedJournal")
+    harmless = Break(
+        name="harmless", file=broken.file, old=broken.old, new=broken.old + "", test=broken.test, seen=broken.seen
+    )
+    survived = try_break(harmless)
+    assert (survived.killed, survived.said) == (False, "the test passed all the same")
+
+
+def test_a_break_leaves_the_source_alone() -> None:
+    broken = BREAKS[0]
+    before = {path: path.read_text() for path in broken.files()}
+    try_break(broken)
+    assert {path: path.read_text() for path in broken.files()} == before
+
+
+def test_the_page_is_written_from_the_catalog() -> None:
+    page = (ROOT / "docs" / "invariants.md").read_text()
+    assert page == document(), "write it: python -m tests.mutations --document docs/invariants.md"
+    assert SOURCE.is_dir()

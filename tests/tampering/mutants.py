@@ -1,0 +1,198 @@
+"""One thing changed at a time, behind the back of everything that keeps it, and put back again.
+
+columns_of(table) -> Mutant(row, column, new value) -> applied(...): changed, verified, restored
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+SCHEMAS = ("colink", "colink_read")
+_OTHER: Mapping[str, str] = {
+    "text": "{} || '~'",
+    "character varying": "{} || '~'",
+    "bigint": "{} + 1000003",
+    "integer": "{} + 1003",
+    "smallint": "{} + 1",
+    "boolean": "not {}",
+    "timestamp with time zone": "{} + interval '1 second'",
+    "date": "{} + 1000",
+    "bytea": "set_byte({0}, 0, get_byte({0}, 0) # 1)",
+    "numeric": "{} + 1",
+    "ARRAY": "{0} || {0}",
+}
+_ANY: Mapping[str, str] = {
+    "text": "'~'",
+    "numeric": "1",
+    "bigint": "1",
+    "integer": "1",
+    "smallint": "1",
+    "boolean": "true",
+    "timestamp with time zone": "timestamptz '2026-03-02'",
+    "date": "date '2026-03-02'",
+    "bytea": "'\\x00'::bytea",
+}
+"""How a value of each type becomes another one, and what takes the place of a missing one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    name: str
+    type: str
+    nullable: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """`row`: all columns of the changed row as text, before; `after` likewise."""
+
+    table: str
+    column: str
+    to: str
+    row: Mapping[str, str | None]
+    after: Mapping[str, str | None]
+
+    def __str__(self) -> str:
+        return f"{self.table}.{self.column} {self.to}"
+
+
+class Tamperer:
+    """As a superuser, every trigger that keeps rows switched off."""
+
+    def __init__(self, dsn: str, *, only_rows: Mapping[str, str] | None = None) -> None:
+        """`only_rows`: of a table only those that fit a condition are changed."""
+        self._only_rows = only_rows or {}
+        self._conn = psycopg.connect(dsn, autocommit=True)
+        self._conn.execute("SET timezone = 'UTC'")
+        for schema, table in self.tables():
+            if self._kind(schema, table) in {"r", "p"}:
+                self._conn.execute(
+                    sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(sql.Identifier(schema, table))
+                )
+
+    def close(self) -> None:
+        self._conn.close()
+
+    def tables(self) -> list[tuple[str, str]]:
+        """All tables of ours, without views and partitions."""
+        return self._conn.execute(
+            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = ANY(%s) AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1, 2",
+            [list(SCHEMAS)],
+        ).fetchall()
+
+    def columns(self, table: str) -> list[Column]:
+        schema, name = table.split(".")
+        rows = self._conn.execute(
+            "SELECT column_name, data_type, is_nullable = 'YES' FROM information_schema.columns"
+            " WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
+            [schema, name],
+        )
+        return [Column(name=name, type=type_, nullable=nullable) for name, type_, nullable in rows]
+
+    def mutants(self, table: str, column: Column) -> Iterator[Mutant]:
+        """Each is in force while it is looked at: another value, then none (where the column may be empty)."""
+        changes = [_OTHER[column.type].format(self._quoted(column.name))]
+        if column.nullable:
+            changes.append("null")
+        for number, change in enumerate(changes):
+            row = self._row(table, column, filled=True)
+            to = "changed" if number == 0 else "emptied"
+            if row is None:  # empty in every row
+                if number > 0:
+                    break
+                row, to = self._row(table, column, filled=False), "filled"
+            if row is None:
+                msg = f"{table} has no row: the business lacks something"
+                raise LookupError(msg)
+            with self._changed(table, column, row, _ANY[column.type] if to == "filled" else change) as after:
+                yield Mutant(table=table, column=column.name, to=to, row=row, after=after)
+
+    @contextmanager
+    def payload(self, position: int, payload: str) -> Iterator[None]:
+        """Another payload of an event, while it is looked at."""
+        [(before,)] = self._conn.execute("SELECT payload FROM colink.events WHERE position = %s", [position])
+        self._conn.execute("UPDATE colink.events SET payload = %s WHERE position = %s", [payload, position])
+        try:
+            yield
+        finally:
+            self._conn.execute("UPDATE colink.events SET payload = %s WHERE position = %s", [before, position])
+
+    @contextmanager
+    def _changed(
+        self, table: str, column: Column, row: Mapping[str, str | None], change: str
+    ) -> Iterator[Mapping[str, str | None]]:
+        name, quoted = self._identifier(table), sql.SQL(self._quoted(column.name))  # type: ignore[arg-type]  # ours
+        moved = self._conn.execute(
+            sql.SQL("UPDATE {} t SET {} = {} WHERE ctid = %s RETURNING ctid::text").format(
+                name,
+                quoted,
+                sql.SQL(change),  # type: ignore[arg-type]  # made above, of nothing from outside
+            ),
+            [row["ctid"]],
+        ).fetchone()
+        assert moved is not None
+        try:
+            yield self._read(table, moved[0])
+        finally:
+            self._conn.execute(
+                sql.SQL("UPDATE {} t SET {} = %s::text::{} WHERE ctid = %s").format(
+                    name,
+                    quoted,
+                    sql.SQL(self._type(table, column)),  # type: ignore[arg-type]  # as PostgreSQL names it
+                ),
+                [row[column.name], moved[0]],
+            )
+
+    def _row(self, table: str, column: Column, *, filled: bool) -> Mapping[str, str | None] | None:
+        """A row from the middle of those whose column is filled, or is not."""
+        condition = sql.SQL("IS NOT NULL" if filled else "IS NULL")
+        if filled and column.type == "bytea":
+            condition = sql.SQL("<> ''")
+        condition += sql.SQL(" AND " + self._only_rows.get(table, "true"))  # type: ignore[arg-type]  # of one test
+        quoted = sql.SQL(self._quoted(column.name))  # type: ignore[arg-type]  # ours
+        found = self._conn.execute(
+            sql.SQL(
+                "SELECT ctid::text FROM {0} t WHERE {1} {2} ORDER BY t::text OFFSET"
+                " (SELECT count(*) / 2 FROM {0} t WHERE {1} {2}) LIMIT 1"
+            ).format(self._identifier(table), quoted, condition)
+        ).fetchone()
+        return None if found is None else self._read(table, found[0])
+
+    def _read(self, table: str, ctid: str) -> Mapping[str, str | None]:
+        names = [column.name for column in self.columns(table)]
+        texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in names)
+        row = self._conn.execute(
+            sql.SQL("SELECT {} FROM {} WHERE ctid = %s").format(texts, self._identifier(table)), [ctid]
+        ).fetchone()
+        assert row is not None
+        return {"ctid": ctid} | dict(zip(names, row, strict=True))
+
+    def _type(self, table: str, column: Column) -> str:
+        [(name,)] = self._conn.execute(
+            "SELECT format_type(atttypid, atttypmod) FROM pg_attribute"
+            " WHERE attrelid = %s::regclass AND attname = %s",
+            [table, column.name],
+        )
+        return str(name)
+
+    def _kind(self, schema: str, table: str) -> str:
+        [(kind,)] = self._conn.execute(
+            "SELECT relkind::text FROM pg_class WHERE oid = %s::regclass", [f'{schema}."{table}"']
+        )
+        return str(kind)
+
+    def _identifier(self, table: str) -> sql.Composable:
+        return sql.Identifier(*table.split("."))
+
+    def _quoted(self, name: str) -> str:
+        return sql.Identifier(name).as_string(self._conn)
+
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        return self._conn.execute(query, values).fetchall()  # type: ignore[call-overload]  # queries of one test
