@@ -509,8 +509,8 @@ INVARIANTS: tuple[Invariant, ...] = (
             Break(
                 name="shares-by-floating-point",
                 file="domain/money.py",
-                old="    return round_half_even(amount * rate_bps, 10_000)\n",
-                new="    return round(amount * rate_bps / 10_000)\n",
+                old="    return round_half_even(amount * rate_bps, FULL_BPS)\n",
+                new="    return round(amount * rate_bps / FULL_BPS)\n",
                 test="domain/test_no_floats.py::test_no_float_is_near_money",
                 seen="a division of the module money is named",
             ),
@@ -548,7 +548,7 @@ INVARIANTS: tuple[Invariant, ...] = (
             Break(
                 name="restored-without-the-files-of-the-data-folder",
                 file="adapters/postgres/backup.py",
-                old="    shutil.copytree(files, data_dir, dirs_exist_ok=True)\n",
+                old="    shutil.copytree(files, data_dir, dirs_exist_ok=True, ignore=left_out)\n",
                 new="    data_dir.mkdir(exist_ok=True)\n",
                 test="torture/test_restore.py::test_all_goes_on_in_a_new_cluster",
                 seen="nothing more is sealed: the key that signs is gone",

@@ -232,7 +232,8 @@ async def check_references(conn: Connection, result: PassResult, log: LogRange) 
         moved = each_row(
             conn,
             f"SELECT t.position, {subject}, {kept_at}, e.recorded_at FROM {table} t"
-            f" JOIN colink.events e ON e.position = t.position WHERE t.position BETWEEN %s AND %s AND {kept_at} <> e.recorded_at ORDER BY 1",
+            f" JOIN colink.events e ON e.position = t.position WHERE t.position BETWEEN %s AND %s"
+            f" AND {kept_at} <> e.recorded_at ORDER BY 1",
             (log.first, log.last),
         )
         async for position, name, recorded, derived in moved:

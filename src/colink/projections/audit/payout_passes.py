@@ -38,6 +38,7 @@ class _PayoutState:
     amount: int
     status: str
     stretches: str
+    tax: int
     created_position: int
     position: int
 
@@ -113,6 +114,7 @@ def _payout_state(row: PayoutRow, *, created_position: int, position: int) -> _P
         amount=row.amount,
         status=row.status,
         stretches=row.stretches,
+        tax=row.tax,
         created_position=created_position,
         position=position,
     )
