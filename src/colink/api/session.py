@@ -6,7 +6,7 @@ is narrowed to; None means that the caller sees everything.
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -103,21 +103,22 @@ def may(permission: Permission) -> Callable[..., Coroutine[Any, Any, Session]]:
             services=services,
             principal=principal,
             correlation_id=request.state.correlation_id,
-            idempotency=await _idempotency(request, principal) if request.method == "POST" else None,
+            idempotency=await _idempotency(request, principal, services) if request.method == "POST" else None,
         )
 
     return session
 
 
-async def _idempotency(request: Request, principal: Principal) -> Idempotency | None:
-    """The digest covers method, path with query, and body: the same key with anything else is a conflict."""
+async def _idempotency(request: Request, principal: Principal, services: Services) -> Idempotency | None:
+    """The digest covers method, path with query, and body: the same key with anything else is a conflict. It is a keyed
+    one: with the digest of a body, and a database, one could try account numbers until one fits."""
     key = request.headers.get("idempotency-key")
     if key is None:
         return None
     if not _KEY.fullmatch(key):
         msg = "Idempotency-Key must be 1 to 255 printable characters without spaces"
         raise InvalidInput(msg, field="Idempotency-Key")
-    digest = hashlib.sha256()
+    digest = hmac.new(services.people.keys().digests, b"request\n", "sha256")
     address = f"{request.method} {request.url.path}?{request.url.query}".encode()
     for part in (address, await request.body()):
         digest.update(len(part).to_bytes(8, "big") + part)
