@@ -110,8 +110,8 @@ def may(permission: Permission) -> Callable[..., Coroutine[Any, Any, Session]]:
 
 
 async def _idempotency(request: Request, principal: Principal, services: Services) -> Idempotency | None:
-    """The digest covers method, path with query, and body: the same key with anything else is a conflict. It is a keyed
-    one: with the digest of a body, and a database, one could try account numbers until one fits."""
+    """The digest covers method, path with query, and body: the same key with anything else is a conflict. It is a
+    keyed one: with a plain digest of its body one could try account numbers until one fits."""
     key = request.headers.get("idempotency-key")
     if key is None:
         return None
