@@ -66,6 +66,7 @@ def test_roles_may_do_what_the_contract_says() -> None:
         ("POST", "/v1/commission-rules", {"operator", "seller"}),
         ("POST", "/v1/commission-rules/x/versions", {"operator", "seller"}),
         ("POST", "/v1/commission-rules/preview", {"operator", "finance", "seller"}),
+        ("POST", "/v1/true-ups/x/release", {"finance"}),
         ("POST", "/v1/links", {"operator", "seller", "creator"}),
         ("POST", "/v1/coupons", {"operator", "seller"}),
         ("POST", "/v1/keys", {"operator"}),

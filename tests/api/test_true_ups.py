@@ -16,6 +16,7 @@ from colink.application.ports import Caller
 from colink.application.true_up_job import true_up_job
 from colink.application.true_ups import CountTrueUp
 from colink.cli.shopify_traffic import Item, RefundedItem
+from colink.projections.audit import verify
 from colink.projections.true_ups import TrueUpTables
 
 pytestmark = pytest.mark.anyio
@@ -189,3 +190,24 @@ async def test_counted_at_once_a_period_is_posted_once(shop: Shop) -> None:
     assert sum(answer is not None and answer.position is not None for answer in recorded) <= 1
     assert await true_ups(fair) == [("true_up", -15_00)]
     assert await owed(fair, fair.creator) == (0, 25_00)
+
+
+async def test_what_waits_for_the_sellers_money_clears_when_finance_releases_it(shop: Shop) -> None:
+    store = {"settlement": "seller_collected"}
+    fair = await open_fair(shop, store=store, tiers={"mode": "marginal", "steps": steps((100_00, 1000))})
+    await fair.sell(1, "200.00", at=MARCH)
+    shop.clock.time = MARCH_ENDS + HOLD
+    await work(fair)
+    assert await owed(fair, fair.creator) == (15_00, 0)
+    entries = (await shop.get("/v1/ledger/entries", payee_id=fair.creator["id"]))["items"]
+    (journal,) = {each["journal_id"] for each in entries if each["purpose"] == "true_up"}
+    release = f"/v1/true-ups/{journal.removeprefix('jrn_').rpartition('.')[0].rpartition('.')[0]}/release"
+    finance = await shop.key("finance")
+    await shop.refused("POST", release, {"reason": "paid"}, key=await shop.key("auditor"), status=403)
+    await shop.post(release, {"reason": "paid by transfer"}, key=finance, status=200)
+    await shop.refused("POST", release, {"reason": "again"}, key=finance, status=409)
+    await shop.refused("POST", "/v1/true-ups/tru_none/release", {"reason": "x"}, key=finance, status=404)
+    assert await work(fair) == 1
+    assert await owed(fair, fair.creator) == (10_00, 5_00)  # the order's own part waits for the seller's payment
+    async with shop.colink.pool.connection() as connection:
+        assert (await verify(connection, shop.colink.decode)).findings == []

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from colink.application.configure.checks import check_text
 from colink.application.ports import Decision, Facts, MoreNeeded, Needs, PeriodQuery, Request
 from colink.domain.aggregates import Event
 from colink.domain.errors import NotFound
 from colink.domain.local_time import period_bounds
+from colink.domain.money import Money
 from colink.domain.orders import Order
 from colink.domain.true_up_journals import TrueUpEvent, journals_of
-from colink.domain.true_ups import PeriodKey, TrueUp
+from colink.domain.true_ups import TRUE_UP_ID, PeriodKey, TrueUp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,37 @@ class ClearTrueUp(Request):
             pass
         return Decision(
             answer={"id": self.true_up_id}, events=_with_journals(true_up), organization_id=true_up.organization_id
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseTrueUp(Request):
+    """Finance lets clear what a true-up owes a creator although the seller collects the money: it has paid. Raises
+    NotFound, Conflict where nothing is held."""
+
+    true_up_id: str
+    reason: str
+
+    def needs(self) -> Needs:
+        return Needs(streams=(self.true_up_id,))
+
+    def decide(self, facts: Facts) -> Decision:
+        true_up = facts.aggregate(TrueUp, self.true_up_id) if self.true_up_id.startswith(f"{TRUE_UP_ID}_") else None
+        if true_up is None:
+            msg = "there is no such true-up"
+            raise NotFound(msg)
+        true_up.release(by=self.caller.actor, reason=check_text(self.reason, field="reason"), at=facts.now)
+        return Decision(
+            answer={
+                "id": true_up.id,
+                "rule_id": true_up.rule_id,
+                "creator_id": true_up.creator_id,
+                "period": true_up.period,
+                "amount": Money(true_up.standing.amount, true_up.currency),
+                "clears_at": true_up.standing.clears_at,
+            },
+            events=_with_journals(true_up),
+            organization_id=true_up.organization_id,
         )
 
 

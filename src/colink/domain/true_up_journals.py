@@ -6,16 +6,16 @@ from __future__ import annotations
 from colink.domain import ledger
 from colink.domain.ledger import Journal, JournalKind, Posting, Purpose
 from colink.domain.split import Claim
-from colink.domain.true_ups import Count, TrueUpCleared, TrueUpCounted, TrueUpRecounted
+from colink.domain.true_ups import Count, TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
 
-TrueUpEvent = TrueUpCounted | TrueUpRecounted | TrueUpCleared
+TrueUpEvent = TrueUpCounted | TrueUpRecounted | TrueUpCleared | TrueUpReleased
 
 
 def journals_of(event: TrueUpEvent) -> list[Journal]:
     """The journal of one step; none where no money moves."""
     postings = _postings(event.before, event.count, event)
-    if not postings:
-        return []
+    if isinstance(event, TrueUpReleased) or not postings:
+        return []  # what is released moves when it is due
     clearing = isinstance(event, TrueUpCleared)
     return [
         Journal.post(

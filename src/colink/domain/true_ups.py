@@ -22,13 +22,14 @@ from typing import ClassVar
 from colink.domain.aggregates import Aggregate, Created, Event
 from colink.domain.claims import clear_claim, next_clearing
 from colink.domain.commission import RuleDetails
+from colink.domain.errors import Conflict
 from colink.domain.ids import natural_id
 from colink.domain.local_time import local_day, period_bounds
 from colink.domain.money import allocate
 from colink.domain.organizations import Settlement
 from colink.domain.split import Claim, PinnedTerms, Split, Tranche
 from colink.domain.tiers import TierMode
-from colink.domain.value import value
+from colink.domain.value import replace, value
 
 TRUE_UP_ID = "tru"  # the prefix of their ids
 RuleVersion = Callable[[str, int], RuleDetails]
@@ -207,6 +208,23 @@ class TrueUpCleared(Event):
         aggregate.take(self.count, position=aggregate.position)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrueUpReleased(Event):
+    """Finance lets clear what waited for the seller's money."""
+
+    TOPIC: ClassVar[str] = "true_up.released"
+    organization_id: str
+    creator_id: str
+    currency: str
+    by: str
+    reason: str
+    before: Count
+    count: Count
+
+    def apply(self, aggregate: TrueUp) -> None:
+        aggregate.take(self.count, position=aggregate.position)
+
+
 class TrueUp(Aggregate):
     """The true-up of one rule, creator and period. `position`: of the log, up to which it counted."""
 
@@ -310,6 +328,23 @@ class TrueUp(Aggregate):
         )
         return True
 
+    def release(self, *, by: str, reason: str, at: datetime) -> None:
+        """Raises Conflict where nothing is held."""
+        if not any(claim.held for claim in self.standing.claims):
+            msg = f"nothing of {self.id} is held"
+            raise Conflict(msg)
+        self.trigger_event(
+            TrueUpReleased,
+            timestamp=at,
+            organization_id=self.organization_id,
+            creator_id=self.creator_id,
+            currency=self.currency,
+            by=by,
+            reason=reason,
+            before=self.standing,
+            count=released(self.standing),
+        )
+
     def take(self, count: Count, *, position: int) -> None:
         """Stand so from now on (called by the events)."""
         self.standing, self.position = count, position
@@ -354,7 +389,9 @@ def counted_anew(
     by_seller = sum([each.base for each in earned if not each.by_us])
     ours, receivable = allocate(amount, [by_us, by_seller])
     known = {claim.payee_id: claim for claim in before.claims}
-    held = 0 if advanced else max(receivable, 0)
+    # What was released once stays so: only what is more than that waits for the seller again.
+    free = max(before.receivable, 0) - sum([claim.held for claim in before.claims])
+    held = 0 if advanced else max(receivable - free, 0)
     claims = tuple(
         _moved(known.get(payee_id), payee_id, net, held=held if payee_id == key.creator_id else 0, due_at=due_at)
         for payee_id, net in ((key.creator_id, amount), (key.organization_id, -ours))
@@ -366,13 +403,12 @@ def counted_anew(
 
 def cleared(count: Count, *, at: datetime) -> Count:
     claims = tuple(clear_claim(claim, at=at) for claim in count.claims)
-    return Count(
-        target=count.target,
-        amount=count.amount,
-        receivable=count.receivable,
-        claims=claims,
-        clears_at=next_clearing(claims, clears=True),
-    )
+    return replace(count, claims=claims, clears_at=next_clearing(claims, clears=True))
+
+
+def released(count: Count) -> Count:
+    claims = tuple(replace(claim, held=0) for claim in count.claims)
+    return replace(count, claims=claims, clears_at=next_clearing(claims, clears=True))
 
 
 def _is_advanced(key: PeriodKey, orders: Iterable[PlacedSplit]) -> bool:

@@ -18,7 +18,7 @@ import msgspec
 
 from colink.application.true_up_job import ChangedPeriod
 from colink.domain.orders import OrderSplit
-from colink.domain.true_ups import PeriodKey, TrueUpCleared, TrueUpCounted, TrueUpRecounted
+from colink.domain.true_ups import PeriodKey, TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
 from colink.projections.arrays import numbers, texts
 from colink.projections.logs import Connection, Log, LogEvent, Parts, Pool
 from colink.projections.versions import find_live_version, table
@@ -70,7 +70,7 @@ class CountPart(msgspec.Struct, gc=False):
 
 
 class ClearedPart(msgspec.Struct, gc=False):
-    """Of `TrueUpCleared`."""
+    """Of `TrueUpCleared` and `TrueUpReleased`."""
 
     count: _Count
 
@@ -123,6 +123,7 @@ class TrueUps:
             TrueUpCounted: CountPart,
             TrueUpRecounted: CountPart,
             TrueUpCleared: ClearedPart,
+            TrueUpReleased: ClearedPart,
         }
     }
 

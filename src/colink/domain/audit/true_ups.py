@@ -30,8 +30,10 @@ from colink.domain.true_ups import (
     TrueUpCleared,
     TrueUpCounted,
     TrueUpRecounted,
+    TrueUpReleased,
     cleared,
     counted_again,
+    released,
 )
 
 Counting = TierDecided | TrueUpCounted | TrueUpRecounted
@@ -158,6 +160,8 @@ class TrueUpReplay:
             )
             if self._standing.clears_at is None or due_at > event.timestamp:
                 result.find(Kind.DERIVED_DIFFERENTLY, position, event.originator_id, "cleared with nothing due")
+        if isinstance(event, TrueUpReleased):
+            derived = dataclasses.replace(event, before=self._standing, count=released(self._standing))
         if event != derived:
             _find(result, position, event, derived)
         self._standing = event.count

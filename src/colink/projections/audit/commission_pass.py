@@ -13,7 +13,7 @@ from colink.domain.audit.terms import TermsBook
 from colink.domain.audit.true_ups import Counting, Sales, TrueUpReplay, check_count, check_revenues
 from colink.domain.orders import OrderAttributed, OrderCleared, OrderSplit
 from colink.domain.tiers import TierDecided
-from colink.domain.true_ups import PeriodKey, TrueUpCleared, TrueUpCounted, TrueUpRecounted
+from colink.domain.true_ups import PeriodKey, TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
 from colink.projections.audit.derivation import DerivationCheck
 from colink.projections.audit.part import Part
 from colink.projections.audit.reading import Window
@@ -22,7 +22,7 @@ from colink.projections.engine import Connection, Decoder
 
 _COUNTS = (TierDecided.TOPIC, TrueUpCounted.TOPIC, TrueUpRecounted.TOPIC)
 _ORDERS = (OrderAttributed.TOPIC, OrderSplit.TOPIC, OrderCleared.TOPIC)
-_TRUE_UPS = frozenset({TrueUpCounted.TOPIC, TrueUpRecounted.TOPIC, TrueUpCleared.TOPIC})
+_TRUE_UPS = frozenset({TrueUpCounted.TOPIC, TrueUpRecounted.TOPIC, TrueUpCleared.TOPIC, TrueUpReleased.TOPIC})
 
 
 class TrueUpCheck:

@@ -1,4 +1,4 @@
-"""Which commission each line of an order would get, and why."""
+"""Which commission each line of an order would get, and why; and what of true-ups waits for a seller's money."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from colink.api.configured import Kind, find
 from colink.api.session import Session, may
 from colink.application.ports import Caller
 from colink.application.preview_commission import ImaginedOrder, PreviewCommission
+from colink.application.true_ups import ReleaseTrueUp
 from colink.domain.errors import InvalidInput, NotFound
 from colink.domain.ids import natural_parts
 from colink.domain.organizations import StoreDetails
@@ -23,6 +24,7 @@ from colink.domain.snapshots import OrderLine
 router = APIRouter(prefix="/v1", tags=["campaigns"])
 
 Previewing = Annotated[Session, Depends(may(Permission.PREVIEW_COMMISSION))]
+Deciding = Annotated[Session, Depends(may(Permission.DECIDE_ORDERS))]
 STORE = Kind(details_class=StoreDetails, name="store")
 MOST_LINES = 500
 
@@ -72,6 +74,19 @@ async def preview_commission(body: PreviewBody, session: Previewing) -> Response
     )
     recorded = await session.services.commerce.submit(command)
     return json_answer(recorded.answer)
+
+
+class TrueUpReleaseBody(Body):
+    reason: Text
+
+
+@router.post("/true-ups/{true_up_id}/release")
+async def release_true_up(true_up_id: Id, body: TrueUpReleaseBody, session: Deciding) -> Response:
+    """Let clear what a day or month came to for a creator of a seller who collects the money itself and has paid. The
+    id is part of the journal's: `jrn_tru_...`."""
+    return await session.submit(
+        ReleaseTrueUp(**session.common(), true_up_id=true_up_id, reason=body.reason), status=200
+    )
 
 
 def _store_of(order_id: str) -> str:
