@@ -3,7 +3,7 @@ story ends with a verification that finds nothing."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -201,7 +201,7 @@ async def test_a_sale_told_late_is_in_the_open_month_and_says_when_it_was(shop: 
     shop.clock.time = datetime(2026, 4, 20, 12, tzinfo=UTC)
     finance = await shop.key("finance")
     await shop.post("/v1/ledger/periods/2026-03/close", {"reason": "signed"}, key=finance)
-    await shop.clear(sale.order_id)
+    await shop.hold_ends(sale.order_id, after=timedelta())
     moved = [each for each in await sale.entries() if each["kind"] == "clearing"]
     assert moved
     assert {each["effective_at"] for each in moved} == {"2026-04-01T00:00:00Z"}
