@@ -17,6 +17,7 @@ from colink.application.representations import shown
 from colink.cli.amounts import money_text
 from colink.cli.books import By, actor_of
 from colink.cli.output import Json, tell
+from colink.cli.times import moment
 from colink.cli.wiring import RunningColink, Wiring
 from colink.domain.bookings import BOOKING_ID, BookedPosting, BookingDetails, BookingStatus, booked_postings
 from colink.domain.errors import NotFound
@@ -35,7 +36,7 @@ def posting(text: str) -> BookedPosting:
     return BookedPosting(account=account, amount=int(number), currency=currency.upper())
 
 
-def add_to(ledger: typer.Typer, wiring: Wiring, *, moment: Any) -> None:
+def add_to(ledger: typer.Typer, wiring: Wiring) -> None:
     @ledger.command()
     def propose(
         postings: Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from colink.cli import books, journals
 from colink.cli.amounts import money_text
 from colink.cli.files import put
 from colink.cli.output import Json, notes, tell
+from colink.cli.times import day_or_moment, moment
 from colink.cli.wiring import Wiring
 from colink.domain.errors import InvalidInput
 from colink.projections.balances_in_time import Balance, list_balances
@@ -23,32 +24,11 @@ from colink.projections.engine import Log, head
 from colink.projections.statement_forms import StatementFormat, statement_pieces
 
 
-def moment(text: str) -> datetime:
-    """An RFC 3339 time with an offset, as UTC."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        msg = f"{text!r} is no time with an offset, such as 2026-01-31T00:00:00Z"
-        raise typer.BadParameter(msg)
-    return at.astimezone(UTC)
-
-
-def day_or_moment(text: str) -> datetime:
-    """The same, or a day: its midnight in UTC."""
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        return moment(text)
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
 def add_to(app: typer.Typer, wiring: Wiring) -> None:
     ledger = typer.Typer(help="The ledger's accounts.", no_args_is_help=True)
     app.add_typer(ledger, name="ledger")
     books.add_to(ledger, wiring)
-    journals.add_to(ledger, wiring, moment=moment)
+    journals.add_to(ledger, wiring)
 
     @ledger.command()
     def balances(
