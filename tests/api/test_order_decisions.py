@@ -6,11 +6,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from tests.api.sale import MUG, TSHIRT, Sale, another_order, finish_payout, myr, pay_by, pay_out, refund_all
 from tests.api.shop import Shop
+from tests.conftest import TestDatabase
 
 from colink.cli.shopify_traffic import RefundedItem
+from colink.domain.audit.report import Pass
 from colink.domain.payouts import ProviderOutcome
 from colink.projections.audit import verify
 
@@ -240,6 +243,14 @@ async def test_a_refund_after_the_payout_is_netted_from_the_next(sale: Sale) -> 
     body = {"payee_id": creator["id"], "currency": "MYR"}
     refused = await shop.refused("POST", "/v1/payouts", body, status=409)
     assert refused["type"].endswith("insufficient-funds")
+    refunded_at = shop.clock.now()
+    shop.clock.time += timedelta(days=3, hours=5)
+    [debt] = (await shop.get("/v1/payouts/debts"))["items"]
+    assert (debt["payee_id"], debt["owed"], debt["days"]) == (creator["id"], myr(1423), 3)
+    assert debt["since"] == refunded_at.isoformat().replace("+00:00", "Z")
+    own = await shop.key("seller", organization_id=sale.organization["id"])
+    assert (await shop.get("/v1/payouts/debts", key=own))["items"] == []
+    await shop.refused("GET", f"/v1/payouts/debts?payee_id={creator['id']}", status=404, key=own)
 
     await another_order(sale, cleared=1000)
     assert await sale.balances(payee_id=creator["id"]) == {f"payee:{creator['id']}:available": -423}
@@ -252,6 +263,53 @@ async def test_a_refund_after_the_payout_is_netted_from_the_next(sale: Sale) -> 
     assert requested["amount"] == myr(1198 - 423)
     await finish_payout(sale, requested)
     assert await sale.balances(payee_id=creator["id"]) == {}
+    assert (await shop.get("/v1/payouts/debts"))["items"] == []
     # Everything ever cleared is used up: 1423 + 1000 + 1198 in, 1423 + 775 paid out, 1423 taken back.
     assert await sale.balances(account="processor:sandbox:cash") == {"processor:sandbox:cash": 1423 + 775}
+    await verified(shop)
+
+
+async def test_tampering_with_decisions_is_found(sale: Sale, database: TestDatabase) -> None:
+    shop = sale.shop
+    other = await shop.creator()
+    await decide(sale, "reattribute", creator_id=other["id"])
+    await shop.hold_ends(sale.order_id)
+    await decide(sale, "hold", line_id="11")
+    await decide(sale, "release", line_id="11")
+    await shop.refund(sale.store, items=[RefundedItem(item=MUG)], transaction_status="pending")
+    await decide(sale, "release", kind="owed_to_buyer")
+    await verified(shop)
+    async with shop.colink.pool.connection() as conn:
+        cursor = await conn.execute("SELECT topic, max(position) FROM colink.events GROUP BY topic")
+        positions = dict(await cursor.fetchall())
+
+    def change(topic: str, old: str, new: str) -> int:
+        with psycopg.connect(database.superuser_dsn) as conn:
+            conn.execute("ALTER TABLE colink.events DISABLE TRIGGER append_only")
+            changed = conn.execute(
+                "UPDATE colink.events SET payload = replace(payload, %s, %s) WHERE position = %s",
+                (old, new, positions[topic]),
+            )
+            conn.execute("ALTER TABLE colink.events ENABLE ALWAYS TRIGGER append_only")
+            return changed.rowcount
+
+    for topic, old, new, found in (
+        ("order.held", '"line_id":"11"', '"line_id":"12"', Pass.CLEARING),
+        ("order.released", '"amount":2250', '"amount":2249', Pass.CLEARING),
+        ("order.released", '"kind":"owed_to_buyer"', '"kind":"own_link"', Pass.CLEARING),
+        ("order.reattributed", f'"creator_id":"{other["id"]}"', '"creator_id":null', Pass.COMMISSION),
+        (
+            "order.reattributed",
+            f'"former_creator_id":"{sale.creator["id"]}"',
+            '"former_creator_id":null',
+            Pass.ATTRIBUTION,
+        ),
+    ):
+        assert change(topic, old, new) == 1
+        async with shop.colink.pool.connection() as conn:
+            report = await verify(conn, shop.colink.decode)
+        where = [finding.position for finding in report.findings if finding.audit_pass is found]
+        # Where it was changed, or where it is recorded what had to follow from it; never before.
+        assert min(where) >= positions[topic], (topic, old)
+        change(topic, new, old)
     await verified(shop)

@@ -72,6 +72,9 @@ class OrderDecision(Request):
             raise NotFound(msg)
         return order
 
+    def decide(self, facts: Facts) -> Decision:
+        raise NotImplementedError
+
     def decided(self, order: Order, facts: Facts) -> Decision:
         """What was decided, and the journals that it means."""
         terms = _serving(order, facts.terms())

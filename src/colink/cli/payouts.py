@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ from colink.cli.worker import run_unless
 from colink.domain.errors import ColinkError, NotFound
 from colink.domain.money import Money
 from colink.domain.payouts import PayoutStatus
+from colink.projections.debts import Debt, list_debts
 from colink.projections.engine import Connection, Log, head
 from colink.projections.payouts import FiledPayout, list_payouts, payout_by_id
 
@@ -80,6 +82,26 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         tell(document, as_json=json, people=people)
 
     @payouts.command()
+    def debts(
+        payee: Annotated[str | None, typer.Option(metavar="ID", help="Only of this creator or organization.")] = None,
+        json: Json = False,
+    ) -> None:
+        """List payees who owe us, as what was paid out was refunded, and since when. Their next payouts net it."""
+        now, found = asyncio.run(_debts(wiring, payee_id=payee))
+        document = {
+            "items": [
+                {
+                    "payee_id": debt.payee_id,
+                    "owed": Money(debt.amount, debt.currency),
+                    "since": debt.since,
+                    "days": debt.days(now),
+                }
+                for debt in found
+            ]
+        }
+        tell(document, as_json=json, people=lambda console: _show_debts(console, found, now))
+
+    @payouts.command()
     def approve(ids: Annotated[list[str], typer.Argument(metavar="ID...")], json: Json = False) -> None:
         """Approve payouts that were requested; the worker pays them. Exits 2 where one cannot be approved."""
         approved, refused = asyncio.run(_approve(wiring, ids))
@@ -111,6 +133,30 @@ async def _run(wiring: Wiring) -> tuple[WorkDone, list[FiledPayout]]:
 async def _list(wiring: Wiring, **conditions: Any) -> list[FiledPayout]:
     async with wiring.open_colink(wiring.load_settings()) as colink, colink.pool.connection() as connection:
         return await list_payouts(connection, **conditions)
+
+
+async def _debts(wiring: Wiring, *, payee_id: str | None) -> tuple[datetime, list[Debt]]:
+    found: list[Debt] = []
+    async with wiring.open_colink(wiring.load_settings()) as colink:
+        async with colink.pool.connection() as connection:
+            after = None
+            while page := await list_debts(connection, payee_id=payee_id, after=after, limit=_PAGE):
+                found += page
+                after = (page[-1].payee_id, page[-1].currency)
+        return colink.clock.now(), found
+
+
+def _show_debts(console: Console, debts: Sequence[Debt], now: datetime) -> None:
+    if not debts:
+        console.print("nobody owes anything")
+        return
+    table = Table("payee", "since", show_edge=False)
+    table.add_column("days", justify="right")
+    table.add_column("owed", justify="right")
+    for debt in debts:
+        owed = money_text(debt.amount, debt.currency)
+        table.add_row(debt.payee_id, f"{debt.since:%Y-%m-%d}", str(debt.days(now)), owed)
+    console.print(table)
 
 
 async def _changed_payouts(connection: Connection, *, changed_after: int) -> list[FiledPayout]:

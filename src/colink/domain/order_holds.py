@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from colink.domain.errors import InvalidInput
+from colink.domain.merge import history
 from colink.domain.order_decisions import (
     HoldKind,
     NothingHeld,
@@ -66,12 +67,17 @@ def own_link_held(order: Order) -> str | None:
 
 
 def owed_to_buyer(order: Order) -> int:
-    """What of the pass-through is held because the buyer has not got it back, in minor units. Zero while a review
-    covers it: that has to end first, as it holds the rest too."""
+    """What of the pass-through is held because the buyer has not got it back, in minor units. Zero while a review or
+    an inquiry covers it: that has to end first, as it holds the rest too."""
     key = (None, order.organization_id)
-    if order.split is None or order.decisions.hold(key):
+    if order.split is None or order.decisions.hold(key) or _held_by_inquiry(order):
         return 0
     return sum([claim.held for claim in order.split.claims if (claim.line_id, claim.payee_id) == key])
+
+
+def _held_by_inquiry(order: Order) -> bool:
+    known = history(order.merged) if order.merged.facts.disputes else []
+    return bool(known) and known[-1].held_by_dispute
 
 
 def reattribute(

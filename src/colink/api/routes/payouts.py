@@ -11,7 +11,7 @@ from starlette.responses import Response
 from colink.api.answers import json_answer
 from colink.api.auth import ALLOWED, Permission
 from colink.api.bodies import Body, Currency, FreeJson, Id, MoneyBody, Text
-from colink.api.pages import Page, numbers_after, page, text_after
+from colink.api.pages import Page, numbers_after, page, text_after, texts_after
 from colink.api.routes.ledger import entry_view
 from colink.api.session import Session, may
 from colink.application.payouts import (
@@ -30,6 +30,7 @@ from colink.domain.money import Money
 from colink.domain.payout_accounts import PayoutAccountDetails, Rail, payout_account_id
 from colink.domain.payouts import PAYOUT_ID, PayoutStatus, Stretch
 from colink.projections.belongings import payout_accounts
+from colink.projections.debts import list_debts
 from colink.projections.documents import document_by_id
 from colink.projections.entries import Entry, list_credits
 from colink.projections.payouts import FiledPayout, list_payouts, payout_by_id
@@ -172,6 +173,35 @@ async def read_payouts(
             limit=page.limit + 1,
         )
     return json_answer(page.answer(payouts, key=lambda payout: (payout.created_position,), show=_payout_view))
+
+
+@router.get("/payouts/debts")
+async def read_debts(session: Reading, page: Paging, payee_id: str | None = None) -> Response:
+    """Payees whose available money is below zero, as something that was paid out was refunded, and for how long. It
+    is netted from their next payout."""
+    if payee_id is not None:
+        session.check_sees_payee(payee_id, what="payee")
+    after = texts_after(page, count=2)
+    async with session.services.pool.connection() as conn:
+        debts = await list_debts(
+            conn,
+            payee_id=payee_id or session.within_payee,
+            after=(after[0], after[1]) if after else None,
+            limit=page.limit + 1,
+        )
+    now = session.services.clock.now()
+    return json_answer(
+        page.answer(
+            debts,
+            key=lambda debt: (debt.payee_id, debt.currency),
+            show=lambda debt: {
+                "payee_id": debt.payee_id,
+                "owed": Money(debt.amount, debt.currency),
+                "since": debt.since,
+                "days": debt.days(now),
+            },
+        )
+    )
 
 
 @router.get("/payouts/{payout_id}")
