@@ -21,7 +21,18 @@ from bench.claim import Measured
 from colink.adapters.postgres.provision import provision
 from colink.adapters.postgres.server import EmbeddedServer
 
-CLAIMS = ("order_command", "webhook", "bulk", "tracking", "projection_fold", "lag", "log_growth", "replay", "sealing")
+CLAIMS = (
+    "order_command",
+    "webhook",
+    "bulk",
+    "tracking",
+    "projection_fold",
+    "lag",
+    "log_growth",
+    "replay",
+    "sealing",
+    "balances_in_time",
+)
 """Modules of this package, in the order of the table."""
 RESULTS = Path(__file__).parent / "results"
 
