@@ -17,7 +17,7 @@ TERMS = {
     "fee_fixed": 0,
     "platform_collected": True,
 }
-TEN_PERCENT = {"id": "rule.1", "rate_bps": 1000}
+TEN_PERCENT = {"id": "rule.1", "rate_bps": 1000, "cap": None}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from colink.application.configure.organizations import ConnectStore, RegisterOrg
 from colink.application.configure.promotion import CreateCoupon, CreateLink
 from colink.application.configure.rules import AddCommissionRule, ReviseCommissionRule
 from colink.application.payouts import RegisterPayoutAccount
-from colink.application.ports import Caller, Command
+from colink.application.ports import Caller, Clock, Command
 from colink.domain.commission import Scope
 from colink.domain.customers import customer_ref_of
 from colink.domain.ids import product_id, sku_id
@@ -48,6 +48,7 @@ class Business:
 
     random: Random
     pepper: bytes
+    clock: Clock
     organizations: list[Facts] = field(default_factory=list)
     stores: list[Facts] = field(default_factory=list)
     creators: list[Facts] = field(default_factory=list)
@@ -94,6 +95,13 @@ class Business:
     def _next(self, prefix: str) -> str:
         self._numbers += 1
         return f"{prefix}_{self._numbers}"
+
+    def _dated(self, prefix: str) -> str:
+        """An id that tells when it was made, as a UUIDv7 does."""
+        self._numbers += 1
+        milliseconds = _seconds(self.clock.now()) * 1000
+        text = f"{milliseconds << 80 | 0x7 << 76 | 0b10 << 62 | self._numbers:032x}"
+        return f"{prefix}_{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def _organization(self, id_: str) -> Change:
         facts: Facts = {
@@ -201,6 +209,7 @@ class Business:
             "click_hours": self.random.choice([1, 24, 168, 168]),
             "view_hours": self.random.choice([1, 24, 24]),
             "hold_days": self.random.choice([None, None, 0, 3, 30]),
+            "notice_days": self.random.choice([0, 5, 30]),
             "products": sorted(product["id"] for _, product in chosen),
         }
         self.campaigns.append(facts)
@@ -213,7 +222,7 @@ class Business:
             click_window_hours=facts["click_hours"],
             view_window_hours=facts["view_hours"],
             hold_days=facts["hold_days"],
-            notice_days=0,
+            notice_days=facts["notice_days"],
             product_ids=tuple(product_id(store["id"], product["id"]) for store, product in chosen),
         )
         return Change(command=command, kind="campaign", facts=facts)
@@ -280,13 +289,14 @@ class Business:
             if fixed
             else random.choice([0, 500, 1000, 1500, 1234, 777, 10_000 - organization["fee_bps"]]),
             "fixed": fixed,
+            "cap": random.choice([40, 500]) if fixed is None and random.random() < 0.15 else None,
             "currency": currency,
             "from": None if start is None else _seconds(START + timedelta(days=start)),
             "to": None if end is None else _seconds(START + timedelta(days=end)),
         }
 
     def _link(self, creator: Facts) -> Change:
-        id_ = self._next("lnk")
+        id_ = self._dated("lnk")
         campaign = self.random.choice(self.campaigns) if self.random.random() < 0.6 else None
         domain = self.random.choice(self.stores)["domain"]
         facts = {
@@ -294,6 +304,7 @@ class Business:
             "creator": creator["id"],
             "campaign": campaign["id"] if campaign else None,
             "host": None if campaign else domain,
+            "made": _seconds(self.clock.now()),
         }
         self.links.append(facts)
         command = CreateLink(
@@ -302,12 +313,12 @@ class Business:
             creator_id=creator["id"],
             campaign_id=facts["campaign"],
             destination=f"https://{domain}/products/1",
-            code=id_.replace("_", "-"),
+            code=f"link-{len(self.links)}",
         )
         return Change(command=command, kind="link", facts=facts)
 
     def new_coupon(self) -> Change:
-        id_ = self._next("cou")
+        id_ = self._dated("cou")
         store = self.random.choice(self.stores)
         own = [each for each in self.campaigns if each["organization"] == store["organization"]]
         facts = {
@@ -316,6 +327,7 @@ class Business:
             "code": f"Save{self._numbers}",
             "creator": self.random.choice(self.creators)["id"],
             "campaign": self.random.choice(own)["id"] if self.random.random() < 0.5 else None,
+            "made": _seconds(self.clock.now()),
         }
         self.coupons.append(facts)
         command = CreateCoupon(
@@ -356,6 +368,7 @@ def _spelt(rule: Facts) -> dict[str, Any]:
     return {
         "rate_bps": rule["rate_bps"],
         "fixed": None if rule["fixed"] is None else Money(rule["fixed"], rule["currency"]),
+        "cap_per_order": None if rule["cap"] is None else Money(rule["cap"], rule["currency"]),
         "valid_from": _time(rule["from"]),
         "valid_to": _time(rule["to"]),
     }

@@ -117,10 +117,10 @@ class Happenings:
         view = random.random() < 0.3
         if view:
             campaign, creator = random.choice(business.campaigns), random.choice(business.creators)
-            made = {"creator": creator["id"], "campaign": campaign["id"], "host": None, "link": None}
+            made = {"creator": creator["id"], "campaign": campaign["id"], "host": None, "link": None, "made": None}
         else:
             link = random.choice(business.links)
-            made = {key: link[key] for key in ("creator", "campaign", "host")} | {"link": link["id"]}
+            made = {key: link[key] for key in ("creator", "campaign", "host", "made")} | {"link": link["id"]}
         self._sequence += 1
         touch = made | {
             "id": f"{'vew' if view else 'clk'}_{self._sequence:08}",

@@ -5,8 +5,10 @@ Each decision is drawn, its outcome predicted by the model, refusals included, a
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+from colink.application.close_period import ClosePeriod
 from colink.application.decide_orders import HoldOrder, ReattributeOrder, ReleaseOrder
 from colink.application.payouts import (
     ApprovePayout,
@@ -17,13 +19,16 @@ from colink.application.payouts import (
     RequestPayout,
 )
 from colink.application.ports import Caller, Command
+from colink.application.settlements import RecordSettlement
 from colink.domain.commission import Scope
 from colink.domain.errors import InsufficientFunds
+from colink.domain.facts import FeeKind
 from colink.domain.ids import order_id
 from colink.domain.money import Money
 from colink.domain.order_decisions import HoldKind, OrderHasCleared
 from colink.domain.payouts import BelowMinimum, NoPayoutAccount
 from colink.domain.rule_checks import RulesConflict
+from colink.domain.settlements import SettledFee
 from colink.simulation.business import Business, Change
 from colink.simulation.checks import Differs
 from colink.simulation.model.attribution import conflicting
@@ -39,6 +44,8 @@ class People:
     def __init__(self, stage: Stage, business: Business) -> None:
         self.stage = stage
         self.business = business
+        self._settlements = 0
+        self._closed = ""
 
     async def configure(self, change: Change) -> None:
         known = self.stage.books.known
@@ -59,6 +66,7 @@ class People:
             case "organization" | "store" | "campaign" | "creator":
                 getattr(known, f"{change.kind}s")[change.facts["id"]] = change.facts
             case "rule":
+                change.facts["published"] = int(self.stage.clock.time.timestamp())
                 known.rules.append(change.facts)
             case "coupon":
                 known.coupons.append(change.facts)
@@ -71,8 +79,13 @@ class People:
     async def somebody_decides(self) -> None:
         """Finance, a payee or an operator does something."""
         draw = self.stage.random.random()
-        if self.stage.random.random() < 0.35:
+        rare = self.stage.random.random()
+        if rare < 0.35:
             await self._decide_order()
+        elif rare < 0.42:
+            await self._settle()
+        elif rare < 0.44:
+            await self._close_month()
         elif draw < 0.45:
             await self._request()
         elif draw < 0.85 and self.stage.books.payouts:
@@ -86,6 +99,52 @@ class People:
             await self.configure(self.business.revised_rule())
         else:
             await self.configure(self.business.new_coupon())
+
+    async def _settle(self) -> None:
+        """Finance books what a store's provider paid out, and what its statement says of some orders."""
+        random, clock = self.stage.random, self.stage.clock
+        stores = [store for store in self.business.stores if store["platform_collected"]]
+        if not stores:
+            return
+        store = random.choice(stores)
+        orders = sorted(number for store_id, number in self.stage.books.orders if store_id == store["id"])
+        stated: list[Facts] = [
+            {"order": number, "kind": random.choice(["payment", "payment", "dispute"]), "amount": amount}
+            for number in random.sample(orders, min(len(orders), random.randint(0, 3)))
+            for amount in [random.choice([0, 1, 60, 1500, random.randint(1, 900)])]
+        ]
+        self._settlements += 1
+        gross, fee = random.randint(1, 500_000), random.choice([0, 77, 900])
+        command = RecordSettlement(
+            caller=_FINANCE,
+            idempotency=self.stage.idempotency(),
+            store=store["details"],
+            reference=f"statement {self._settlements}",
+            currency=store["currency"],
+            gross=gross,
+            fee=fee,
+            settled_at=clock.time,
+            fees=tuple(
+                SettledFee(order_external_id=each["order"], kind=FeeKind(each["kind"]), amount=each["amount"])
+                for each in stated
+            ),
+        )
+        recorded = await self.stage.command(command)
+        at = int(clock.time.timestamp())
+        change = self.stage.books.settle(store["id"], store["currency"], gross=gross, fee=fee, stated=stated, at=at)
+        self.stage.step(f"settlement {self._settlements}", change, recorded.position)
+
+    async def _close_month(self) -> None:
+        """Finance closes the month before: it moves times, and no balance."""
+        ended = self.stage.clock.time.replace(day=1) - timedelta(days=1)
+        month = f"{ended:%Y-%m}"
+        if month > self._closed:
+            command = ClosePeriod(
+                caller=_FINANCE, idempotency=self.stage.idempotency(), month=month, reason="it is over"
+            )
+            recorded = await self.stage.command(command)
+            self._closed = month
+            self.stage.step(f"{month} closed", {}, recorded.position)
 
     async def _request(self) -> None:
         rich = [each for each in self.business.payees if self.stage.books.available(*each) > 0]

@@ -63,7 +63,7 @@ class Run:
         self.seed = seed
         self.steps = steps
         self.progress = progress
-        self.business = Business(stage.random, stage.world.pepper)
+        self.business = Business(stage.random, stage.world.pepper, stage.clock)
         self.happenings = Happenings(stage.random, self.business, stage.clock)
         self.people = People(stage, self.business)
         self._told = 0

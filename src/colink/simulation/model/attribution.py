@@ -70,12 +70,13 @@ def credited(knowledge: Knowledge, store: Facts, snapshots: Sequence[Facts], ext
         touches.sort(key=lambda touch: (touch["kind"] == "click", touch["at"], touch["place"]))
         winner = touches[-1] if touches else None
     if winner is None:
-        return {"creator": None, "campaign": None, "own_link": False}
+        return {"creator": None, "campaign": None, "own_link": False, "made": None}
     own = knowledge.creators[winner["creator"]]["email"]
     return {
         "creator": winner["creator"],
         "campaign": winner["campaign"],
         "own_link": own is not None and own in emails,
+        "made": winner.get("made"),
     }
 
 
@@ -130,7 +131,7 @@ def rule_for(
             or target is None
             or rule["target"] != target
             or rule["creator"] not in {None, credit["creator"]}
-            or (rule["rate_bps"] is None and rule["currency"] != currency)
+            or (_of_one_currency(rule) and rule["currency"] != currency)
             or not (rule["from"] or 0) <= at < (rule["to"] or _ALWAYS)
         ):
             continue
@@ -138,6 +139,54 @@ def rule_for(
         if best is None or rank > best[0]:
             best = (rank, rule)
     return best[1] if best else None
+
+
+def promised_rule(
+    rules: Sequence[Facts],
+    line: Facts,
+    *,
+    credit: Facts,
+    store: Facts,
+    campaign: Facts | None,
+    currency: str,
+    at: int,
+) -> Facts | None:
+    """The rule that serves a line where a campaign promised notice of cuts to who has a link or coupon of it: what
+    was published since (within the notice, and since the link was made) counts only where it is no cut."""
+
+    def best(known: int) -> Facts | None:
+        return rule_for(rules[:known], line, credit=credit, store=store, campaign=campaign, currency=currency, at=at)
+
+    if campaign is None or not campaign["notice_days"] or credit["made"] is None:
+        return best(len(rules))
+    since = max(at - campaign["notice_days"] * 86_400, min(credit["made"], at))
+    own = [place for place, rule in enumerate(rules) if rule["organization"] == store["organization"]]
+    later = [place for place in own if rules[place]["published"] > since]
+    if not later:
+        return best(len(rules))
+    serving = best(later[0])
+    for place in later:
+        now = best(place + 1)
+        if serving is None or (now is not None and _no_cut(now, serving)):
+            serving = now
+    return serving
+
+
+def _no_cut(rule: Facts, than: Facts) -> bool:
+    """Whether nobody earns less by it, whatever is sold."""
+    if rule["id"] == than["id"]:
+        return True
+    if (rule["fixed"] is None) != (than["fixed"] is None):
+        return False
+    if rule["fixed"] is not None:
+        return bool(rule["fixed"] >= than["fixed"])
+    capped = rule["cap"] is None or (than["cap"] is not None and rule["cap"] >= than["cap"])
+    return bool(capped and rule["rate_bps"] >= than["rate_bps"])
+
+
+def _of_one_currency(rule: Facts) -> bool:
+    """A rule with money in it serves orders in that currency only."""
+    return rule["fixed"] is not None or rule["cap"] is not None
 
 
 def _campaign_target(campaign: Facts | None, line: Facts) -> str | None:
@@ -152,7 +201,7 @@ def conflicting(rules: Sequence[Facts], new: Facts) -> bool:
     return any(
         rule["rule"] != new["rule"]
         and all(rule[name] == new[name] for name in ("organization", "scope", "target", "creator", "from"))
-        and (rule["rate_bps"] is not None or new["rate_bps"] is not None or rule["currency"] == new["currency"])
+        and (not _of_one_currency(rule) or not _of_one_currency(new) or rule["currency"] == new["currency"])
         and max(rule["from"] or 0, new["from"] or 0) < min(rule["to"] or _ALWAYS, new["to"] or _ALWAYS)
         for rule in rules
     )

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 
 from colink.simulation.model.amounts import fine, minor
-from colink.simulation.model.attribution import Knowledge, credited, rule_for
+from colink.simulation.model.attribution import Knowledge, credited, promised_rule
 from colink.simulation.model.deliveries import Facts, Told, read_dispute, read_order, read_refund
 from colink.simulation.model.money import ClaimKey, money_at
 
@@ -29,7 +29,7 @@ class Order:
         self.seen: set[tuple[str, str]] = set()
         self.extent: tuple[int, int] | None = None
         self.rules_known: int | None = None
-        self.credit: Facts = {"creator": None, "campaign": None, "own_link": False}
+        self.credit: Facts = {"creator": None, "campaign": None, "own_link": False, "made": None}
         self.money: Facts | None = None
         self.due: dict[ClaimKey, list[tuple[int, int]]] = {}
         self.cleared: dict[ClaimKey, int] = {}
@@ -129,7 +129,7 @@ class Books:
         campaign = self.known.campaigns.get(credit["campaign"] or "")
 
         def rule_of(line: Facts) -> Facts | None:
-            return rule_for(
+            return promised_rule(
                 rules,
                 line,
                 credit=credit,
@@ -157,6 +157,8 @@ class Books:
             gift_cards=order.told.gift_cards,
             dispute=order.told.dispute_at(moment),
             released=order.released,
+            stated_fee=order.told.stated_at("payment", moment),
+            dispute_fee=order.told.stated_at("dispute", moment),
         )
 
     def _hold_seconds(self, order: Order) -> int:
@@ -189,6 +191,23 @@ class Books:
             else self._held(order, key)
         )
 
+    def settle(
+        self, store_id: str, currency: str, *, gross: int, fee: int, stated: Sequence[Facts], at: int
+    ) -> Change:
+        """The store's provider paid out what it had collected, less its fee, and showed the fees of some orders:
+        `{order, kind, amount}` each."""
+        changed: Change = {
+            (f"store:{store_id}:clearing", currency): gross,
+            ("processor:shopify:cash", currency): fee - gross,
+            ("processor:shopify:fees", currency): -fee,
+        }
+        self._book(changed)
+        for each in stated:
+            order = self._order(self.known.stores[store_id], each["order"])
+            order.told.take_stated_fee(each["kind"], each["amount"], at)
+            _add(changed, self._settle(order))
+        return changed
+
     def decide_order(
         self, order: Order, what: str, *, payee: str | None = None, campaign: str | None = None
     ) -> Change:
@@ -204,7 +223,7 @@ class Books:
                 order.released += self.owed_to_buyer(order)
             case "credit":
                 order.by_hand = True
-                order.credit = {"creator": payee, "campaign": campaign, "own_link": False}
+                order.credit = {"creator": payee, "campaign": campaign, "own_link": False, "made": None}
         return self._settle(order)
 
     def _post(self, order: Order) -> Change:

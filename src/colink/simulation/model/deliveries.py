@@ -126,6 +126,7 @@ class Told:
         self.refunds: dict[str, Facts] = {}
         self.disputes: list[Facts] = []
         self.tenders: dict[str, tuple[str, int]] = {}
+        self.stated: list[tuple[str, int, int]] = []
 
     def take_snapshot(self, snapshot: Facts) -> None:
         self.snapshots[snapshot["version"]] = snapshot
@@ -152,6 +153,15 @@ class Told:
         before = self.tenders.get(id_)
         if before is None or _TRANSACTION_RANK[status] > _TRANSACTION_RANK[before[0]]:
             self.tenders[id_] = (status, amount)
+
+    def take_stated_fee(self, kind: str, amount: int, at: int) -> None:
+        """A fee of the order, `payment` or `dispute`, as a statement of that time shows it."""
+        self.stated.append((kind, amount, at))
+
+    def stated_at(self, kind: str, moment: int) -> int | None:
+        """The fees of a kind that statements had shown by then; None where none had."""
+        fees = [amount for told, amount, at in self.stated if told == kind and at <= moment]
+        return sum(fees) if fees else None
 
     @property
     def gift_cards(self) -> int:
@@ -184,6 +194,7 @@ class Told:
             return []
         times = {each["updated_at"] for each in self.snapshots.values()}
         times |= {each["at"] for each in self.refunds.values()}
+        times |= {at for _, _, at in self.stated}
         for each in self.disputes:
             times |= {each["at"], each["closed"] or each["at"]}
         return sorted({max(time, paid_at) for time in times})

@@ -96,6 +96,8 @@ def money_at(
     gift_cards: int = 0,
     dispute: tuple[str, int] = ("none", 0),
     released: int = 0,
+    stated_fee: int | None = None,
+    dispute_fee: int | None = None,
 ) -> Facts | None:
     """None where nothing was paid in full. `released`: what finance gave free although the buyer is owed it. `terms`:
     organization, fee_bps, keeps_fee, fee_rate_bps, fee_fixed, platform_collected, store. `rule_of` a line:
@@ -120,6 +122,8 @@ def money_at(
     fees = shared_out(half_even(sum(bases) * terms["fee_bps"], 10_000), bases)
     commissions = _commissions(lines, bases, fees, rule_of) if creator else [0] * len(lines)
     payment_fee = half_even(collected * terms["fee_rate_bps"], 10_000) + terms["fee_fixed"] if collected else 0
+    if stated_fee is not None:
+        payment_fee = stated_fee
     payment_fees, without_line = _payment_fees(payment_fee, bases)
     cash = refunded + disputed
     owed: dict[ClaimKey, int] = {}
@@ -145,7 +149,9 @@ def money_at(
         pass_through: ClaimKey = (None, seller)
         owed[pass_through] = passed
         held[pass_through] = max((passed if over else min(passed, sum(reversed_) - cash)) - released, 0)
-        others[f"store:{terms['store']}:clearing"] = cash - collected
+        charged = dispute_fee or 0
+        others[f"store:{terms['store']}:clearing"] = cash - collected + charged
+        others[f"payee:{seller}:available"] = -charged
         others["processor:shopify:fees"] = payment_fee
     else:
         others[f"seller:{seller}:receivable"] = -fee_earned - commission_earned
@@ -165,6 +171,8 @@ def _commissions(
                 commissions[n] = max(min(lines[n]["quantity"] * rule["fixed"], bases[n] - fees[n]), 0)
             continue
         total = half_even(sum(bases[n] for n in own) * rule["rate_bps"], 10_000)
+        if rule["cap"] is not None:
+            total = min(total, rule["cap"])
         for n, part in zip(own, shared_out(total, [bases[n] for n in own]), strict=True):
             commissions[n] = part
     return commissions
