@@ -37,7 +37,14 @@ async def test_statuses_follow_the_money_from_pending_to_paid(sale: Sale) -> Non
     )
     body = {"payee_id": creator["id"], "currency": "MYR", "amount": myr(1300)}
     payout = await shop.post("/v1/payouts", body)
-    assert payout == {"id": payout["id"], "payee_id": creator["id"], "status": "requested", "amount": myr(1300)}
+    assert payout == {
+        "id": payout["id"],
+        "payee_id": creator["id"],
+        "status": "requested",
+        "amount": myr(1300),
+        "tax": myr(0),
+        "net": myr(1300),
+    }
     assert await shop.get(f"/v1/payouts/{payout['id']}") == payout
     # 1300 takes all of line 11's 1198 and a part of line 12's 225: both are spoken for.
     assert await sale.statuses(creator) == {"11": "reserved", "12": "reserved"}

@@ -40,7 +40,7 @@ def _instruction(payout: Payout) -> dict[str, Any] | None:
         "payout_id": payout.id,
         "reference": payout.reference,
         "rail": payout.account.rail,
-        "amount": payout.amount,
+        "amount": payout.net,
         "currency": payout.currency,
         "details": dict(payout.account.details),
         "account": {

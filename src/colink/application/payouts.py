@@ -36,15 +36,18 @@ from colink.domain.payouts import (
     PayoutRequested,
 )
 from colink.domain.people import ErasedPerson
+from colink.domain.withholding import WithholdingDetails, withholding_id
 
 
 def shown_payout(payout: Payout) -> dict[str, Any]:
-    """A payout as the API shows it: `{id, payee_id, status, amount}`, the amount as money."""
+    """A payout as the API shows it: `{id, payee_id, status, amount, tax, net}`, the last three as money."""
     return {
         "id": payout.id,
         "payee_id": payout.payee_id,
         "status": payout.status,
         "amount": Money(payout.amount, payout.currency),
+        "tax": Money(payout.amount - payout.net, payout.currency),
+        "net": Money(payout.net, payout.currency),
     }
 
 
@@ -153,7 +156,8 @@ class RequestPayout(Request):
 
     def needs(self) -> Needs:
         account = (PayoutAccountDetails, payout_account_id(self.payee_id, self.currency))
-        documents = (account, (ErasedPerson, self.payee_id))
+        withholding = (WithholdingDetails, withholding_id(self.payee_id, self.currency))
+        documents = (account, withholding, (ErasedPerson, self.payee_id))
         return Needs(streams=(self.payout_id,), documents=documents, funds_of=((self.payee_id, self.currency),))
 
     def decide(self, facts: Facts) -> Decision:
@@ -177,7 +181,8 @@ class RequestPayout(Request):
             at=facts.now,
         )
         if self.automatic_approval:
-            payout.approve(account=account, by=AUTOMATIC, at=facts.now)
+            withholding = facts.document(WithholdingDetails, withholding_id(self.payee_id, self.currency))
+            payout.approve(account=account, by=AUTOMATIC, at=facts.now, withholding=withholding)
         decision = decided(payout)
         unchanged = BalanceUnchanged(
             account=payee_available(self.payee_id), currency=self.currency, version=funds.version
@@ -219,7 +224,9 @@ class PayoutAccountCommand(PayoutCommand):
 
     def needs(self) -> Needs:
         account = (PayoutAccountDetails, payout_account_id(self.payee_id, self.currency))
-        return Needs(streams=(self.payout_id,), documents=(account, (ErasedPerson, self.payee_id)))
+        withholding = (WithholdingDetails, withholding_id(self.payee_id, self.currency))
+        documents = (account, withholding, (ErasedPerson, self.payee_id))
+        return Needs(streams=(self.payout_id,), documents=documents)
 
     def current_account(self, facts: Facts) -> PayoutAccountDetails | None:
         return facts.document(PayoutAccountDetails, payout_account_id(self.payee_id, self.currency))
@@ -243,7 +250,8 @@ class ApprovePayout(PayoutAccountCommand):
             msg = f"{payout.payee_id} has no payout account in {payout.currency}"
             raise NoPayoutAccount(msg)
         check_not_erased(facts, self.payee_id)
-        payout.approve(account=account, by=self.caller.actor, at=facts.now)
+        withholding = facts.document(WithholdingDetails, withholding_id(self.payee_id, self.currency))
+        payout.approve(account=account, by=self.caller.actor, at=facts.now, withholding=withholding)
         return decided(payout)
 
 

@@ -205,6 +205,8 @@ def _document(payout: FiledPayout) -> dict[str, object]:
         "payee_id": payout.payee_id,
         "status": payout.status,
         "amount": Money(payout.amount, payout.currency),
+        "tax": Money(payout.tax, payout.currency),
+        "net": Money(payout.amount - payout.tax, payout.currency),
     }
 
 

@@ -11,7 +11,7 @@ This module decides; `payout_journals` says what each decision posts, `payout_ac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from colink.domain.aggregates import Aggregate, Created, Event
 from colink.domain.errors import Conflict, Forbidden, InsufficientFunds, InvalidInput, PayoutStateError
 from colink.domain.payout_accounts import PayoutAccountDetails, Rail, without_private
+from colink.domain.withholding import WithheldTax, WithholdingDetails, tax_of
 
 AUTOMATIC = "policy:automatic"  # the approver where COLINK_PAYOUT_APPROVAL is `auto`
 MAX_ATTEMPTS = 3
@@ -181,17 +182,30 @@ class PayoutRequested(Created):
 
 @dataclass(frozen=True, kw_only=True)
 class PayoutChanged(Event):
-    """What every later event repeats, so that rows and journals follow from one event alone."""
+    """What every later event repeats, so that rows and journals follow from one event alone. `tax`: what is withheld
+    of the amount, from the approval on; None where nothing is."""
 
+    class_version: ClassVar[int] = 2
     status: ClassVar[PayoutStatus]
     payee_id: str
     organization_id: str | None
     currency: str
     amount: int
     stretches: tuple[Stretch, ...]
+    tax: WithheldTax | None = None
 
     def apply(self, aggregate: Payout) -> None:
         aggregate.status = self.status
+        aggregate.tax = self.tax
+
+    @property
+    def net(self) -> int:
+        """What the payee gets."""
+        return self.amount - (self.tax.amount if self.tax else 0)
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """Nothing was withheld before there was `tax`."""
 
 
 PayoutEvent = PayoutRequested | PayoutChanged
@@ -202,7 +216,7 @@ class PayoutApproved(PayoutChanged):
     """`account` is the payee's account as it was then; the money goes there or nowhere."""
 
     TOPIC: ClassVar[str] = "payout.approved"
-    class_version: ClassVar[int] = 2
+    class_version: ClassVar[int] = 3
     status: ClassVar[PayoutStatus] = PayoutStatus.APPROVED
     approved_by: str
     account: PayoutAccountDetails
@@ -210,6 +224,10 @@ class PayoutApproved(PayoutChanged):
     @staticmethod
     def upcast_v1_v2(state: dict[str, Any]) -> None:
         without_private(state["account"])
+
+    @staticmethod
+    def upcast_v2_v3(state: dict[str, Any]) -> None:
+        """Nothing was withheld before there was `tax`."""
 
     def apply(self, aggregate: Payout) -> None:
         super().apply(aggregate)
@@ -330,6 +348,7 @@ class Payout(Aggregate):
     account: PayoutAccountDetails | None = None
     approved_by: str | None = None
     attempt: int = 0
+    tax: WithheldTax | None = None
 
     @classmethod
     def request(
@@ -354,10 +373,19 @@ class Payout(Aggregate):
         """Of the current attempt: our reference and idempotency key at the provider."""
         return f"{self.id}.{self.attempt}"
 
-    def approve(self, *, account: PayoutAccountDetails, by: str, at: datetime) -> None:
-        """Raises SelfApproval, PayoutStateError."""
+    @property
+    def net(self) -> int:
+        """What the payee gets, and the provider is asked for."""
+        return self.amount - (self.tax.amount if self.tax else 0)
+
+    def approve(
+        self, *, account: PayoutAccountDetails, by: str, at: datetime, withholding: WithholdingDetails | None = None
+    ) -> None:
+        """Tax is withheld as `withholding` says now. Raises SelfApproval, PayoutStateError."""
         self._check_status_is_one_of({PayoutStatus.REQUESTED}, to="be approved")
         self._check_approver_is_not_requester(by)
+        if self.attempt == 0:  # what was handed to a provider once stays as it was approved then
+            self.tax = tax_of(self.amount, withholding)
         self._change(PayoutApproved, at, account=account, approved_by=by)
 
     def hold(self, *, by: str, reason: str, at: datetime) -> None:
@@ -384,6 +412,8 @@ class Payout(Aggregate):
             self._change(PayoutCancelled, at, cancelled_by=AUTOMATIC, reason=reason)
             return
         attempt = self.attempt + 1
+        if self.tax is not None:
+            self.tax = replace(self.tax, withheld=True)
         self._change(PayoutSubmitted, at, attempt=attempt, reference=f"{self.id}.{attempt}")
 
     def record(self, report: ProviderReport, *, at: datetime) -> None:
@@ -434,6 +464,7 @@ class Payout(Aggregate):
             currency=self.currency,
             amount=self.amount,
             stretches=self.stretches,
+            tax=self.tax,
             **what,
         )
 
@@ -449,9 +480,9 @@ class Payout(Aggregate):
             raise SelfApproval(msg)
 
     def _check_report_is_about_this_money(self, report: ProviderReport) -> None:
-        if (report.amount, report.currency) != (self.amount, self.currency):
+        if (report.amount, report.currency) != (self.net, self.currency):
             theirs = f"{report.amount} {report.currency}"
-            msg = f"{report.reference} is {theirs} at the provider, {self.amount} {self.currency} here"
+            msg = f"{report.reference} is {theirs} at the provider, {self.net} {self.currency} here"
             raise ProviderDisagrees(msg)
         given_up = self.status in RELEASED - {PayoutStatus.RETURNED} or report.reference != self.reference
         if report.outcome is ProviderOutcome.PAID and given_up:

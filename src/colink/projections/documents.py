@@ -40,6 +40,7 @@ from colink.domain.seller_billing import (
 )
 from colink.domain.settlements import SettlementDetails, SettlementRecorded
 from colink.domain.tracking import CouponCreated, CouponDetails, LinkCreated, LinkDetails
+from colink.domain.withholding import WithholdingDetails, WithholdingSet
 from colink.projections.inline import DocumentRow, projects
 
 D = TypeVar("D")
@@ -82,6 +83,7 @@ _KINDS: dict[type[Any], _Kind] = {
     SellerPaymentDetails: _Kind("seller_payment", lambda d: d.organization_id),
     SellerInvoiceDetails: _Kind("seller_invoice", lambda d: d.organization_id),
     BookingDetails: _Kind("booking", lambda d: d.organization_id),
+    WithholdingDetails: _Kind("withholding", lambda d: d.organization_id),
     ClosedPeriods: _Kind(CLOSED_PERIODS, lambda _: None),
     ApiKeyDetails: _Kind("api_key", lambda d: d.organization_id, key=lambda d: d.digest, key_field="key"),
     ErasedPerson: _Kind("erased_person", lambda _: None),
@@ -151,6 +153,7 @@ for _event_class in (
     SellerPaymentReceived,
     SellerInvoiceIssued,
     PeriodClosed,
+    WithholdingSet,
     BookingProposed,
     BookingApproved,
     BookingRejected,

@@ -15,6 +15,7 @@ from colink.domain.payouts import (
     PayoutApproved,
     PayoutAttemptFailed,
     PayoutCancelled,
+    PayoutChanged,
     PayoutFailed,
     PayoutHeld,
     PayoutHoldLifted,
@@ -44,6 +45,7 @@ def payout_row(event: Any) -> Sequence[PayoutRow]:
             amount=event.amount,
             status=str(event.status),
             stretches=msgspec.json.encode(event.stretches).decode(),
+            tax=event.tax.amount if isinstance(event, PayoutChanged) and event.tax is not None else 0,
         )
     ]
 
@@ -71,12 +73,14 @@ STATUS_AFTER: Mapping[str, PayoutStatus] = {event.TOPIC: event.status for event 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FiledPayout:
-    """A payout's row; `stretches_json` is the JSON text of the stretches it was reserved with."""
+    """A payout's row; `tax` is withheld of the amount;
+    `stretches_json` is the JSON text of the stretches it was reserved with."""
 
     payout_id: str
     payee_id: str
     currency: str
     amount: int
+    tax: int
     status: str
     stretches_json: str
     created_position: int
@@ -92,8 +96,8 @@ def decode_stretches(text: str) -> tuple[Stretch, ...]:
 
 
 _SELECT = (
-    "select payout_id, payee_id, currency, amount, status, stretches as stretches_json, created_position, position "
-    "from colink.payouts"
+    "select payout_id, payee_id, currency, amount, tax, status, stretches as stretches_json, created_position, "
+    "position from colink.payouts"
 )
 
 

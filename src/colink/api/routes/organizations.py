@@ -10,12 +10,14 @@ from starlette.responses import Response
 
 from colink.api.answers import json_answer
 from colink.api.auth import Permission
-from colink.api.bodies import Body, Flag, FreeJson, Id, Int, MoneyBody, Text
+from colink.api.bodies import Body, Currency, Flag, FreeJson, Id, Int, MoneyBody, Text
 from colink.api.configured import Kind, answer_list, answer_one, find, read_list
 from colink.api.pages import Page, page
 from colink.api.session import Session, may
 from colink.application.configure.organizations import ConnectStore, RegisterOrganization
 from colink.application.representations import shown
+from colink.application.withholding import SetWithholding
+from colink.domain.errors import InvalidInput
 from colink.domain.organizations import FeeSchedule, OrganizationDetails, Platform, Settlement, StoreDetails
 
 router = APIRouter(prefix="/v1", tags=["organizations"])
@@ -110,3 +112,31 @@ async def read_store(store_id: str, session: Reading) -> Response:
 def _with_address(session: Session, store: Mapping[str, Any]) -> Mapping[str, Any]:
     address = f"{session.services.public_url}/webhooks/{store['platform']}/{store['id']}"
     return {**store, "webhook_url": address}
+
+
+class WithholdingBody(Body):
+    """`rate_bps` 0 switches it off. Payouts below `threshold` are not taxed."""
+
+    currency: Currency
+    authority: Id
+    rate_bps: Int
+    threshold: MoneyBody | None = None
+
+
+@router.post("/organizations/{organization_id}/withholding", status_code=201)
+async def set_withholding(organization_id: str, body: WithholdingBody, session: Registering) -> Response:
+    """Withhold tax from a seller's payouts in one currency, from those approved after this."""
+    threshold = body.threshold.money() if body.threshold else None
+    if threshold is not None and threshold.currency != body.currency:
+        msg = f"the threshold is in {threshold.currency}, the tax in {body.currency}"
+        raise InvalidInput(msg, field="threshold.currency")
+    return await session.submit(
+        SetWithholding(
+            **session.common(),
+            organization_id=organization_id,
+            currency=body.currency,
+            authority=body.authority,
+            rate_bps=body.rate_bps,
+            threshold=threshold.amount if threshold else 0,
+        )
+    )

@@ -300,6 +300,8 @@ def _payout_view(payout: FiledPayout) -> dict[str, Any]:
         "payee_id": payout.payee_id,
         "status": payout.status,
         "amount": Money(payout.amount, payout.currency),
+        "tax": Money(payout.tax, payout.currency),
+        "net": Money(payout.amount - payout.tax, payout.currency),
     }
 
 

@@ -26,6 +26,7 @@ from colink.domain.seller_accounts import (
 from colink.domain.seller_billing import SellerInvoiceIssued, SellerPaymentReceived
 from colink.domain.settlements import SettlementRecorded
 from colink.domain.tracking import CouponCreated, LinkCreated
+from colink.domain.withholding import WithholdingSet
 from colink.projections import documents  # noqa: F401 - it registers the projectors used below
 from colink.projections.audit.part import Part
 from colink.projections.audit.reading import Window, WindowReader
@@ -56,6 +57,7 @@ _EVENTS: tuple[type[Event], ...] = (
     SellerPaymentReceived,
     SellerInvoiceIssued,
     PeriodClosed,
+    WithholdingSet,
     BookingProposed,
     BookingApproved,
     BookingRejected,
