@@ -195,6 +195,30 @@ INVARIANTS: tuple[Invariant, ...] = (
         ),
         breaks=(
             Break(
+                name="a-dispute-that-only-holds-counts",
+                file="domain/refunds.py",
+                old="if dispute.stage is not Stage.COUNTS:",
+                new="if dispute.stage is Stage.OVER:",
+                test="domain/test_disputes.py::test_an_inquiry_holds_everything_and_its_end_lets_go",
+                seen="an inquiry takes the money as well",
+            ),
+            Break(
+                name="disputes-forget-each-other",
+                file="domain/refunds.py",
+                old="        left_of_cash -= amount\n",
+                new="",
+                test="domain/test_disputes.py::test_disputes_and_refunds_of_all_the_money_are_one_full_refund",
+                seen="something of the order is left after all of its money was disputed",
+            ),
+            Break(
+                name="the-last-telling-of-a-dispute-is-kept",
+                file="domain/facts.py",
+                old="disputes=tuple(sorted({*known.disputes, *told.disputes}, key=_dispute_version))",
+                new="disputes=told.disputes or known.disputes",
+                test="domain/test_disputes.py::test_winning_takes_it_back_and_the_fee_stays",
+                seen="the fee is forgotten with the telling that named it",
+            ),
+            Break(
                 name="commission-reversed-rounding-down",
                 file="domain/revenue.py",
                 old="reversed_commission = round_half_even(commission * reversed_base, line.base)",
@@ -400,8 +424,17 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         number=17,
         title="What is held does not clear",
-        says="",
-        breaks=(),
+        says="While a dispute is open with its money still here, or somebody holds an order, nothing of it clears.",
+        breaks=(
+            Break(
+                name="an-inquiry-holds-nothing",
+                file="domain/claims.py",
+                old="payee_id == held_of or history.held_by_dispute or",
+                new="payee_id == held_of or",
+                test="domain/test_disputes.py::test_an_inquiry_holds_everything_and_its_end_lets_go",
+                seen="what had cleared stays available",
+            ),
+        ),
     ),
     Invariant(
         number=18,
@@ -417,6 +450,14 @@ INVARIANTS: tuple[Invariant, ...] = (
             "available again."
         ),
         breaks=(
+            Break(
+                name="payouts-take-what-others-hold",
+                file="domain/payouts.py",
+                old="            start = max(start, part.end)\n",
+                new="",
+                test="domain/test_order_and_payouts.py::test_no_order_of_events_pays_twice_or_loses_a_cent",
+                seen="money is held twice",
+            ),
             Break(
                 name="held-money-is-free",
                 file="domain/payouts.py",
