@@ -45,7 +45,10 @@ async def test_a_new_key_works_at_once(shared_shop: Shop) -> None:
 
 def test_roles_may_do_what_the_contract_says() -> None:
     """Auditors only read; only finance decides on payouts; only operators register and make keys."""
-    reads = {permission for permission in Permission if permission.name.startswith("READ_")} | {Permission.PROVE}
+    reads = {permission for permission in Permission if permission.name.startswith("READ_")} | {
+        Permission.PROVE,
+        Permission.SEE_READS,
+    }
     writes = set(Permission) - reads
     assert ALLOWED[Role.AUDITOR] & writes == frozenset()
     assert [role for role in Role if Permission.DECIDE_PAYOUTS in ALLOWED[role]] == [Role.FINANCE]

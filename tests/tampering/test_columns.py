@@ -102,6 +102,7 @@ NOT_DERIVED: Mapping[str, str] = {
     "colink.private_values": "secrets and personal values, kept out of the log so that they can be erased",
     "colink.tracking_salts": _RANDOM,
     "colink.webhook_rejections": "counts what was turned away and is kept nowhere",
+    "colink.audit_reads": "what was read is no part of the log; a trigger keeps it as it was written",
     "colink.schema_version": "which migrations ran: `colink db status`",
     "colink.seal_alarms": "what a sealer complained about; it signs nothing until a person has looked",
     "colink.tracking_archives": "verified with the files it describes, by `colink tracking check`",

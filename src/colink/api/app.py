@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from colink.api.errors import add_error_handlers
+from colink.api.read_log import ReadLog
 from colink.api.routes import (
     audit,
     books,
@@ -55,6 +56,8 @@ def create_app(services: Services) -> FastAPI:
     app = _Api(title="CoLink Commerce", version=version("colink"), description=_DESCRIPTION, redirect_slashes=False)
     app.state.services = services
     add_error_handlers(app)
+    if services is not None:  # it is, where only the description is wanted (openapi.py)
+        app.add_middleware(ReadLog, pool=services.pool, clock=services.clock)
     for module in (
         organizations,
         catalog,

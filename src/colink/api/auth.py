@@ -47,7 +47,11 @@ class Permission(StrEnum):
     SEE_BODIES = "read what platforms told of buyers"
     ERASE_PEOPLE = "find and erase people"
     PROVE = "read proofs and tiles of the whole log"
+    SEE_READS = "see what auditors read, and who read personal data"
 
+
+PERSONAL = frozenset({Permission.SEE_BODIES, Permission.ERASE_PEOPLE})
+"""Whoever uses these leaves a trace, as auditors always do (read_log.py)."""
 
 _READS = frozenset(permission for permission in Permission if permission.name.startswith("READ_"))
 
@@ -72,8 +76,9 @@ ALLOWED: Mapping[Role, frozenset[Permission]] = {
         Permission.BOOK_JOURNALS,
         Permission.REPLAY_INBOX,
         Permission.PROVE,
+        Permission.SEE_READS,
     },
-    Role.AUDITOR: _READS | {Permission.PROVE},
+    Role.AUDITOR: _READS | {Permission.PROVE, Permission.SEE_READS},
     Role.SELLER: _READS
     | {
         Permission.PREVIEW_COMMISSION,

@@ -17,7 +17,8 @@ from fastapi.security import HTTPBearer
 from starlette.responses import Response
 
 from colink.api.answers import json_answer
-from colink.api.auth import Permission, Principal
+from colink.api.auth import PERSONAL, Permission, Principal
+from colink.api.read_log import WATCHED
 from colink.api.services import Services
 from colink.application.ports import Caller, Command, Idempotency
 from colink.domain.access import Role
@@ -98,6 +99,8 @@ def may(permission: Permission) -> Callable[..., Coroutine[Any, Any, Session]]:
     async def session(request: Request, _: Annotated[object, Depends(_bearer)]) -> Session:
         services: Services = request.app.state.services
         principal = await services.authenticator.principal(request.headers.get("authorization"))
+        if principal.role is Role.AUDITOR or permission in PERSONAL:
+            setattr(request.state, WATCHED, principal)
         principal.check_may(permission)
         return Session(
             services=services,

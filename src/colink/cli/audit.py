@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from colink.cli import exporting, sealing
+from colink.cli import exporting, reads, sealing
 from colink.cli.output import Json, notes, tell
 from colink.cli.trace_tree import trace_document, trace_tree
 from colink.cli.wiring import Wiring
@@ -45,6 +45,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
     app.add_typer(audit, name="audit")
     sealing.add_to(audit, wiring)
     exporting.add_to(audit, wiring)
+    reads.add_to(audit, wiring)
 
     @audit.command("verify")
     def verify_(  # noqa: PLR0917 - each is an option, given by name
@@ -118,6 +119,7 @@ async def _verify(
         if first > max(end, 1):  # from 1 on, an empty log is verified too
             msg = f"the log ends at position {end}: give --from up to that"
             raise InvalidInput(msg, field="from")
+        await reads.keep_trace(colink, "verify", of=f"{first}-{'' if last is None else last}")
         outside = colink.outside()  # before the log is read, which only grows
         outside = replace(outside, notes={**outside.notes, **notes})
         if own_keys:
@@ -136,8 +138,10 @@ async def _verify(
 
 
 async def _trace(wiring: Wiring, subject: str) -> Trace:
-    async with wiring.open_colink(wiring.load_settings()) as colink, colink.pool.connection() as connection:
-        return await trace(connection, subject)
+    async with wiring.open_colink(wiring.load_settings()) as colink:
+        await reads.keep_trace(colink, "trace", of=subject)
+        async with colink.pool.connection() as connection:
+            return await trace(connection, subject)
 
 
 @contextmanager

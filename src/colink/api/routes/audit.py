@@ -10,14 +10,17 @@ import re
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
+from pydantic import AwareDatetime
 from starlette.responses import PlainTextResponse, Response
 
 from colink.api.answers import json_answer
 from colink.api.auth import Permission
+from colink.api.pages import Page, numbers_after, page
 from colink.api.services import Services
 from colink.api.session import Session, may
 from colink.application.sealing.proofs import encoded
 from colink.domain.errors import NotFound
+from colink.projections.audit_reads import list_reads
 from colink.projections.seals import (
     TILE_WIDTH,
     prove_consistency,
@@ -85,6 +88,30 @@ async def read_consistency(
     services: Services = request.app.state.services
     async with services.pool.connection() as conn:
         return json_answer(await prove_consistency(conn, old=from_, new=to))
+
+
+@router.get("/reads")
+async def read_reads(
+    session: Annotated[Session, Depends(may(Permission.SEE_READS))],
+    page: Annotated[Page, Depends(page)],
+    reader: str | None = None,
+    from_: Annotated[AwareDatetime | None, Query(alias="from")] = None,
+    to: AwareDatetime | None = None,
+) -> Response:
+    """What auditors read, and who read personal data, by arrival: each request with who made it, its route and
+    parameters, its status and how many items it listed. `reader` is `key:` and the id of an API key. `to` is
+    exclusive. This request is among those of the next one."""
+    after = numbers_after(page, count=1)
+    async with session.services.pool.connection() as conn:
+        reads = await list_reads(
+            conn,
+            reader=reader,
+            since=from_,
+            until=to,
+            after=after[0] if after else None,
+            limit=page.limit + 1,
+        )
+    return json_answer(page.answer(reads, key=lambda read: (read.seq,)))
 
 
 @router.get("/tile/{level}/{path:path}")
