@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import psycopg
@@ -52,7 +51,9 @@ def test_a_checkpoint_kept_elsewhere(shop: Shop, tmp_path: Path) -> None:
     in_folder = colink.json(*chain, code=1)["findings"]
     assert [(found["kind"], found["position"]) for found in in_folder] == [("missing", end + 1)]
     assert str(colink.data_dir) in in_folder[0]["message"], "the sealer kept what it signed last"
-    shutil.rmtree(colink.data_dir / "keys")
+    for path in (colink.data_dir / "keys").rglob("*"):
+        if path.is_file() and path.parent.name != "people":  # what personal data is sealed with is another thing
+            path.unlink()
     assert colink.json(*chain)["clean"], "nothing is left that knows better"
     told = colink.run(*chain, "--checkpoint", str(note), code=1).stdout
     assert f"position {end + 1} seal: the checkpoint in {note} has {end + SHORTER_BY} events" in told
