@@ -21,6 +21,8 @@ from tests.api.shop import Shop
 from tests.conftest import TestDatabase, data_dir_of
 
 from colink.adapters.postgres.binaries import packaged_programs
+from colink.application.ports import Caller
+from colink.application.privacy.erasure import ErasePerson
 from colink.cli.shopify_traffic import order_body
 from colink.domain.audit.report import Kind, Pass, Report
 from colink.domain.payouts import ProviderOutcome
@@ -110,6 +112,10 @@ async def read_everything(shop: Shop) -> str:
     for path in ("/v1/creators", "/v1/payout-accounts", "/v1/inbox", "/v1/links", "/v1/payouts"):
         told.append(await shop.get(path, limit="200"))
     told.append(await shop.get("/v1/events", after="0", limit="200"))
+    for creator in told[0]["items"]:
+        for form in ("json", "csv", "html"):
+            asked = {"payee_id": creator["id"], "from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z"}
+            told.append((await shop.send("GET", "/v1/statements", params=asked | {"format": form})).text)
     for delivery in told[2]["items"]:
         told.append((await shop.send("GET", f"/v1/inbox/{delivery['id']}/body")).text)
     return json.dumps(told, ensure_ascii=False)
@@ -229,6 +235,40 @@ async def test_nothing_new_begins_with_an_erased_payee(sale: Sale) -> None:
     ):
         problem = await shop.refused("POST", path, body, status=409)
         assert problem["type"] == "urn:colink:problem:person-erased"
+    assert (await verified(shop)).clean
+
+
+async def test_recording_an_erasure_is_destroying_the_keys(sale: Sale, database: TestDatabase) -> None:
+    """One transaction: there is no moment in which a process could be killed between the two."""
+    shop, creator_id = sale.shop, sale.creator["id"]
+    with psycopg.connect(database.app_dsn, autocommit=True) as other:
+        kept = "select count(*) from colink.private_values where owner_id = %s"
+        assert other.execute(kept, [creator_id]).fetchone() == (1,)
+        caller = Caller(actor="cli", correlation_id="test")
+        command = ErasePerson(caller=caller, person_id=creator_id, owners=(creator_id,), reason="request 17")
+        await shop.colink.commerce.submit(command)
+        assert other.execute(kept, [creator_id]).fetchone() == (0,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            other.execute("delete from colink.private_values")
+    assert (await verified(shop)).clean
+
+
+async def test_an_erasure_that_overtakes_a_submission_gives_the_money_back(sale: Sale) -> None:
+    """Erased after the check for payouts under way, before the provider heard of it: the attempt fails for good."""
+    shop, creator = sale.shop, sale.creator
+    await another_order(sale, cleared=50_000)
+    requested = await request_payout(sale, creator)
+    await shop.post(f"/v1/payouts/{requested['id']}/approve", key=await shop.key("finance"), status=200)
+    before = (await sale.balances(payee_id=creator["id"]))[f"payee:{creator['id']}:in_transit"]
+    caller = Caller(actor="cli", correlation_id="test")
+    owners = (creator["id"],)
+    await shop.colink.commerce.submit(
+        ErasePerson(caller=caller, person_id=creator["id"], owners=owners, reason="request 17")
+    )
+    await pay_by(shop, ProviderOutcome.PAID)
+    await shop.colink.payout_desk().run()
+    assert (await shop.get(f"/v1/payouts/{requested['id']}"))["status"] == "failed"
+    assert (await sale.balances(payee_id=creator["id"]))[f"payee:{creator['id']}:available"] == before
     assert (await verified(shop)).clean
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from tests.api.shop import open_shop
-from tests.api.test_privacy import BUYER, CREATOR, deliver
+from tests.api.test_privacy import BUYER, CREATOR, deliver, found_in
 from tests.cli.conftest import CommandLine
 from tests.conftest import FreshDatabase, TestDatabase
 
@@ -60,6 +60,15 @@ def test_an_erasure_outlives_the_restore_of_a_backup_from_before_it(
         )
         assert keys_left(database) == 0
         assert colink.json("audit", "verify")["clean"]
+        told = [colink.run("inbox", "list").stdout, colink.run("audit", "trace", "1").stdout]
+        for form in ("hledger", "beancount", "csv", "ndjson"):
+            told.append(colink.run("audit", "export", "--format", form).stdout)
+        told.append(colink.run("audit", "export", "--format", "ndjson", "--events").stdout)
+        parquet = data_dir / "entries.parquet"
+        colink.run("audit", "export", "--format", "parquet", "-o", str(parquet))
+        for output in (*(text.encode() for text in told), parquet.read_bytes()):
+            assert output
+            assert found_in(output, BUYER | CREATOR) == []
 
         people = next((data_dir / "keys").glob("*/people"))
         kept = new_dir / people.relative_to(data_dir)

@@ -266,8 +266,13 @@ class PayoutDesk:
         opened = await self._opened(instruction)
         if opened is None:
             # Erased while the payout was on its way here, and the provider never heard of it: nothing was paid.
-            code = "payee_erased"
-            return ProviderReport(reference=instruction.reference, outcome=ProviderOutcome.FAILED, failure_code=code)
+            return ProviderReport(
+                reference=instruction.reference,
+                outcome=ProviderOutcome.FAILED,
+                amount=instruction.amount,
+                currency=instruction.currency,
+                failure_code="payee_erased",
+            )
         report = await rail.submit(opened)
         if report.outcome is ProviderOutcome.UNKNOWN:
             _log.warning("payout outcome unknown", reference=report.reference, code=report.failure_code)
