@@ -192,7 +192,7 @@ class PayoutChanged(Event):
     currency: str
     amount: int
     stretches: tuple[Stretch, ...]
-    tax: WithheldTax | None = None
+    tax: WithheldTax | None
 
     def apply(self, aggregate: Payout) -> None:
         aggregate.status = self.status
@@ -205,7 +205,7 @@ class PayoutChanged(Event):
 
     @staticmethod
     def upcast_v1_v2(state: dict[str, Any]) -> None:
-        """Nothing was withheld before there was `tax`."""
+        state["tax"] = None  # nothing was withheld then
 
 
 PayoutEvent = PayoutRequested | PayoutChanged
@@ -227,7 +227,7 @@ class PayoutApproved(PayoutChanged):
 
     @staticmethod
     def upcast_v2_v3(state: dict[str, Any]) -> None:
-        """Nothing was withheld before there was `tax`."""
+        state["tax"] = None  # nothing was withheld then
 
     def apply(self, aggregate: Payout) -> None:
         super().apply(aggregate)
