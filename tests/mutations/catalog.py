@@ -506,8 +506,8 @@ INVARIANTS: tuple[Invariant, ...] = (
             Break(
                 name="returned-money-is-not-given-back",
                 file="domain/payout_journals.py",
-                old='JournalKind.PAYOUT_RETURNED, "returned", cash, available',
-                new='JournalKind.PAYOUT_RETURNED, "returned", cash, in_transit',
+                old="return _moved(event, kind, step, debited, available)",
+                new="return _moved(event, kind, step, debited, payee_in_transit(event.payee_id))",
                 test="application/test_payouts.py::test_a_payout_the_bank_returns_reopens_the_money",
                 seen="nothing is available after the return",
             ),
