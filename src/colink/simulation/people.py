@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from colink.application.book import ApproveBooking, ProposeConversion, ProposeWriteOff
 from colink.application.close_period import ClosePeriod
 from colink.application.decide_orders import HoldOrder, ReattributeOrder, ReleaseOrder
 from colink.application.payouts import (
@@ -29,8 +30,10 @@ from colink.domain.order_decisions import HoldKind, OrderHasCleared
 from colink.domain.payouts import BelowMinimum, NoPayoutAccount
 from colink.domain.rule_checks import RulesConflict
 from colink.domain.settlements import SettledFee
-from colink.simulation.business import Business, Change
+from colink.projections.bookings import booking_by_id
+from colink.simulation.business import OPERATOR, Business, Change
 from colink.simulation.checks import Differs
+from colink.simulation.model.amounts import converted
 from colink.simulation.model.attribution import conflicting
 from colink.simulation.model.books import FAR, Order
 from colink.simulation.stage import Stage
@@ -86,6 +89,8 @@ class People:
             await self._settle()
         elif rare < 0.44:
             await self._close_month()
+        elif rare < 0.49:
+            await self._book()
         elif draw < 0.45:
             await self._request()
         elif draw < 0.85 and self.stage.books.payouts:
@@ -133,6 +138,63 @@ class People:
         at = int(clock.time.timestamp())
         change = self.stage.books.settle(store["id"], store["currency"], gross=gross, fee=fee, stated=stated, at=at)
         self.stage.step(f"settlement {self._settlements}", change, recorded.position)
+
+    async def _book(self) -> None:
+        """Finance writes off a debt, or converts money of a payee: one proposes, another approves."""
+        random, books, booking_id = self.stage.random, self.stage.books, self.stage.world.ids("bkg")
+        shared: Facts = {
+            "caller": OPERATOR,
+            "idempotency": self.stage.idempotency(),
+            "booking_id": booking_id,
+            "reason": "agreed",
+        }
+        debts = sorted(
+            (account, currency, -amount)
+            for (account, currency), amount in books.balances.items()
+            if amount < 0 and account.endswith((":available", ":receivable"))
+        )
+        rich = [(payee, currency) for payee, currency in self.business.payees if books.available(payee, currency) > 0]
+        others = sorted({store["currency"] for store in self.business.stores})
+        command: Command
+        if debts and random.random() < 0.5:
+            account, currency, debt = random.choice(debts)
+            amount = random.randint(1, debt)
+            command = ProposeWriteOff(**shared, account=account, amount=Money(amount, currency))
+        elif rich and len(others) > 1:
+            payee, currency = random.choice(rich)
+            into = random.choice([each for each in others if each != currency])
+            amount, rate = (
+                random.randint(1, books.available(payee, currency)),
+                random.choice(["0.2934", "3.41", "33.1"]),
+            )
+            taken = converted(amount, currency, into, rate)
+            if not taken:
+                return
+            command = ProposeConversion(
+                **shared,
+                payee_id=payee,
+                amount=Money(amount, currency),
+                into=into,
+                rate=rate,
+                source="a bank",
+                rated_at=self.stage.clock.time,
+            )
+        else:
+            return
+        recorded = await self.stage.command(command)
+        self.stage.step(f"{booking_id} proposed", {}, recorded.position)
+        async with self.stage.service.pool.connection() as connection:
+            known = await booking_by_id(connection, booking_id)
+        if known is None:
+            msg = f"{booking_id} was proposed, and is not there"
+            raise Differs(msg)
+        approve = ApproveBooking(caller=_FINANCE, idempotency=self.stage.idempotency(), known=known)
+        recorded = await self.stage.command(approve)
+        if isinstance(command, ProposeWriteOff):
+            change = books.write_off(account, currency, amount)
+        else:
+            change = books.convert(payee, amount, currency, taken, into)
+        self.stage.step(f"{booking_id} approved", change, recorded.position)
 
     async def _close_month(self) -> None:
         """Finance closes the month before: it moves times, and no balance."""

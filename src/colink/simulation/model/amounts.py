@@ -47,6 +47,11 @@ def minor(millionths: int, currency: str) -> int:
     return half_even(millionths, _SCALE[currency])
 
 
+def converted(amount: int, currency: str, into: str, rate: str) -> int:
+    """Minor units of another currency, rounded once."""
+    return half_even(amount * fine(rate) * _SCALE[currency], _MAJOR * _SCALE[into])
+
+
 def seconds(text: str) -> int:
     """An ISO time in whole seconds since 1970."""
     return int(datetime.fromisoformat(text).timestamp())

@@ -208,6 +208,21 @@ class Books:
             _add(changed, self._settle(order))
         return changed
 
+    def write_off(self, account: str, currency: str, amount: int) -> Change:
+        """What somebody owes is given up."""
+        return self._book({("platform:loss", currency): -amount, (account, currency): amount})
+
+    def convert(self, payee: str, amount: int, currency: str, taken: int, into: str) -> Change:
+        account = f"payee:{payee}:available"
+        return self._book(
+            {
+                (account, currency): -amount,
+                (f"fx:{currency}:liquidity", currency): amount,
+                (f"fx:{into}:liquidity", into): -taken,
+                (account, into): taken,
+            }
+        )
+
     def decide_order(
         self, order: Order, what: str, *, payee: str | None = None, campaign: str | None = None
     ) -> Change:
