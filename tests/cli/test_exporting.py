@@ -25,6 +25,8 @@ def test_books_are_written_and_checked(shop: Shop, tmp_path: Path) -> None:
     told = colink.json("audit", "export", "--format", "csv", "-o", str(book))
     assert told == {"file": str(book), "format": "csv", "bytes": book.stat().st_size}
     assert list(tmp_path.iterdir()) == [book]
+    reads = [(read["route"], read["path"]) for read in colink.json("audit", "reads")["items"]]
+    assert reads[:3] == [("colink audit export", f"{form} 1-") for form in ("hledger", "hledger", "csv")]
     colink.run("audit", "export", "--format", "csv", "--from", "100000", code=2)
     colink.run("audit", "export", "--format", "parquet", "--events", "-o", str(book), code=2)
     colink.run("audit", "export", "--format", "csv", "-o", str(tmp_path / "nowhere" / "x"), code=2)

@@ -12,6 +12,7 @@ import typer
 
 from colink.cli.files import put
 from colink.cli.output import busy, notes
+from colink.cli.reads import keep_trace
 from colink.cli.wiring import Wiring
 from colink.domain.errors import InvalidInput
 from colink.projections.exports import ExportFormat, export
@@ -57,6 +58,7 @@ async def _export(
     wiring: Wiring, form: ExportFormat, *, first: int, last: int | None, events: bool, path: Path | None
 ) -> int:
     async with wiring.open_colink(wiring.load_settings()) as colink, colink.pool.connection() as connection:
+        await keep_trace(colink, "export", of=f"{form} {first}-{'' if last is None else last}")
         pieces = export(connection, form, from_position=first, to_position=last, events=events)
         return await put(pieces, path)
 
