@@ -530,8 +530,54 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         number=22,
         title="What was erased is unreadable",
-        says="",
-        breaks=(),
+        says=(
+            "Personal data is encrypted at rest. Once a person was erased nobody can read it, anywhere, and the log "
+            "still verifies."
+        ),
+        breaks=(
+            Break(
+                name="erasure-keeps-keys",
+                file="adapters/postgres/migrations/sql/0010_person_keys.sql",
+                old="     where v.owner_id = erased.owner_id;",
+                new="     where v.owner_id = erased.owner_id and false;",
+                test="api/test_privacy.py::test_recording_an_erasure_is_destroying_the_keys",
+                seen="the key is still there",
+            ),
+            Break(
+                name="bodies-are-kept-in-clear",
+                file="application/deliveries.py",
+                old="body=key.seal_body(delivery.body, place=place), key=keys.wrapped(key))",
+                new="body=delivery.body)",
+                test=(
+                    "api/test_privacy.py::test_nothing_personal_is_readable_in_the_database_and_whoever_may_reads_it"
+                ),
+                seen="the buyer's name stands in the dump",
+            ),
+            Break(
+                name="lost-keys-are-taken-for-erased",
+                file="projections/audit/personal_pass.py",
+                old="        if wrapped is None and erased:",
+                new="        if wrapped is None:",
+                test="api/test_privacy.py::test_a_key_that_nobody_erased_is_missed",
+                seen="no finding of the pass personal",
+            ),
+            Break(
+                name="sealed-text-fits-anywhere",
+                file="application/privacy/envelope.py",
+                old="(self.owner, self.name, place)",
+                new="(self.owner, self.name)",
+                test="application/privacy/test_envelope.py::test_a_text_in_another_place_or_of_another_owner_is_refused",
+                seen="it is opened",
+            ),
+            Break(
+                name="salts-stay-in-the-file",
+                file="adapters/postgres/migrations/sql/0010_person_keys.sql",
+                old="        truncate tracking_salts;",
+                new="        delete from tracking_salts;",
+                test="adapters/postgres/test_salts.py::test_a_destroyed_salt_leaves_the_disk_and_the_others_stay",
+                seen="the old salt is found in the table's file",
+            ),
+        ),
     ),
     Invariant(
         number=23,
