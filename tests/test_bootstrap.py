@@ -13,7 +13,7 @@ from tests.conftest import TestDatabase, data_dir_of
 
 from colink.adapters.postgres.migrate import migrate
 from colink.adapters.postgres.provision import Database
-from colink.bootstrap import build_asgi, connect
+from colink.bootstrap import connect
 from colink.config import Settings, SettingsError
 from colink.domain.organizations import OFFERED_PLATFORMS
 
@@ -26,7 +26,7 @@ def opened(database: TestDatabase, **settings: Any) -> Any:
 
 
 async def may_operate(colink: Any, key: str) -> bool:
-    transport = httpx.ASGITransport(app=build_asgi(colink))
+    transport = httpx.ASGITransport(app=colink.asgi())
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         body = {"name": "Kedai", "platform_fee_bps": 500}
         answer = await http.post("/v1/organizations", json=body, headers={"Authorization": f"Bearer {key}"})

@@ -17,7 +17,7 @@ from tests.conftest import data_dir_of
 from colink.adapters.postgres.provision import Database
 from colink.application.clear_order import ClearOrder
 from colink.application.ports import Caller
-from colink.bootstrap import Colink, build_asgi, connect
+from colink.bootstrap import Colink, connect
 from colink.cli.shopify_traffic import SignedDelivery, order_body, refund_body, signed_delivery
 from colink.config import Settings
 
@@ -183,6 +183,6 @@ async def open_shop(database: Database, **settings: Any) -> AsyncIterator[Shop]:
     data_dir = data_dir_of(database.owner_dsn)
     fields = {"admin_key": ADMIN_KEY, "public_url": PUBLIC_URL, "data_dir": data_dir} | settings
     async with connect(Settings(**fields), database, clock=clock) as colink:
-        transport = httpx.ASGITransport(app=build_asgi(colink))
+        transport = httpx.ASGITransport(app=colink.asgi())
         async with httpx.AsyncClient(transport=transport, base_url=PUBLIC_URL) as http:
             yield Shop(colink=colink, http=http, clock=clock)

@@ -17,7 +17,6 @@ import uvicorn
 from tests.api.shop import ADMIN_KEY, Shop
 
 from colink.api import event_stream
-from colink.bootstrap import build_asgi
 from colink.projections import log_tail
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +28,7 @@ STREAM = {"Accept": "text/event-stream"}
 async def served(shop: Shop) -> AsyncIterator[tuple[uvicorn.Server, str]]:
     """The shop's application on a socket; its address. On leaving it is stopped as `colink serve` stops it."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(build_asgi(shop.colink), lifespan="off", log_config=None, timeout_graceful_shutdown=5)
+    config = uvicorn.Config(shop.colink.asgi(), lifespan="off", log_config=None, timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:

@@ -11,7 +11,7 @@ from alembic import context, op
 from psycopg import sql
 
 revision = "0010"
-down_revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 

@@ -29,9 +29,8 @@ from colink.adapters.postgres import migrate as schema
 from colink.adapters.postgres.append import TRACKING
 from colink.adapters.postgres.binaries import ServerError
 from colink.adapters.postgres.committer import Committer
-from colink.adapters.postgres.inbox import PostgresInbox, PostgresRejectionCounter, PostgresStoreDirectory
+from colink.adapters.postgres.inbox import PostgresInbox, PostgresStoreDirectory
 from colink.adapters.postgres.installation import Installation, read_installation
-from colink.adapters.postgres.lookups import PostgresLookups
 from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.orders import PostgresOrders
 from colink.adapters.postgres.people import PostgresKeyBook, PostgresPeople, open_person_keys
@@ -42,7 +41,6 @@ from colink.adapters.postgres.sealer import Sealer
 from colink.adapters.postgres.tracking_archive import ArchivedEvents, TrackingArchive
 from colink.adapters.sealing_keys import KeyFolder, known_verifiers
 from colink.adapters.stores.shopify import ShopifyConnector
-from colink.application.bounded import BoundedBus
 from colink.application.configure.access import CreateApiKey, key_digest
 from colink.application.deliveries import StoreConnector, replay_delivery
 from colink.application.observers import CommitObservers
@@ -51,12 +49,10 @@ from colink.application.payout_rails import PayoutRail
 from colink.application.ports import Caller, Clock, Idempotency, Recorded
 from colink.application.privacy.people import People
 from colink.application.store_directory import CachedStores
-from colink.application.track import RememberedLookups
 from colink.cli.app import run
 from colink.cli.wiring import Wiring
 from colink.config import PayoutApproval, Settings, SettingsError, load_settings
 from colink.domain.access import ApiKeyDetails, Role
-from colink.domain.customers import customer_ref_of
 from colink.domain.errors import ColinkError
 from colink.domain.organizations import Platform
 from colink.domain.payout_accounts import Rail
@@ -78,11 +74,8 @@ if TYPE_CHECKING:
     from colink.adapters.tracing import Tracing
 
 _log = structlog.get_logger(__name__)
-_WEBHOOK_PATIENCE = 4.0  # seconds: platforms hang up after 5 (Shopify) and switch off webhooks that fail often
 _BATCHES_IN_FLIGHT = 2  # of the commerce log (architecture section 4)
 _CONNECTIONS_OF_PROJECTIONS = 16  # two a log that each one follows, two more while it is rebuilt; none while idle
-_CODE_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is misread aloud
-_CODE_LENGTH = 9
 
 
 def log_progress(message: str) -> None:
@@ -132,6 +125,10 @@ class Colink:
         return secret if await _create_operator_key(self, secret, once="first-admin-key") else None
 
     def asgi(self) -> ASGIApp:
+        """Everything that HTTP reaches."""
+        # FastAPI alone takes as long to import as all the rest: only who serves waits for it.
+        from colink.bootstrap.http import build_asgi
+
         return build_asgi(self)
 
     def end_streams(self) -> None:
@@ -357,10 +354,6 @@ def new_secret() -> str:
     return f"ck_{secrets.token_urlsafe(32)}"
 
 
-def new_code() -> str:
-    return "".join(secrets.choice(_CODE_ALPHABET) for _ in range(_CODE_LENGTH))
-
-
 async def ensure_admin_key(colink: Colink) -> None:
     """Make COLINK_ADMIN_KEY usable, where it is given."""
     given = colink.settings.admin_key
@@ -386,80 +379,6 @@ async def _create_operator_key(colink: Colink, secret: str, *, once: str) -> boo
         )
     )
     return not recorded.replayed
-
-
-def build_asgi(colink: Colink) -> ASGIApp:
-    """Everything that HTTP reaches."""
-    # FastAPI alone takes as long to import as all the rest: only who serves waits for it.
-    from colink.adapters.crawlers import KnownCrawlers
-    from colink.api.app import create_app
-    from colink.api.auth import Authenticator
-    from colink.api.metrics import Metrics
-    from colink.api.payout_callbacks import PayoutCallbacks
-    from colink.api.root import BareRoute, Root
-    from colink.api.services import Services
-    from colink.api.tracking import TrackingRoutes
-    from colink.api.webhooks import Webhooks
-
-    metrics = Metrics()
-    colink.observers.join(metrics)
-    tracing = colink.tracing
-    commerce = colink.commerce if tracing is None else tracing.queue(colink.commerce)
-    touches = colink.tracking if tracing is None else tracing.bus(colink.tracking)
-    public_url = colink.settings.public_url
-
-    async def find_key(digest: str) -> ApiKeyDetails | None:
-        async with colink.pool.connection() as connection:
-            found = await document_by_key(connection, ApiKeyDetails, digest)
-        return found.details(ApiKeyDetails) if found else None
-
-    services = Services(
-        pool=colink.pool,
-        commerce=commerce,
-        clock=colink.clock,
-        ids=colink.ids,
-        orders=colink.orders,
-        authenticator=Authenticator(find_key),
-        public_url=public_url,
-        automatic_approval=colink.settings.payout_approval is PayoutApproval.AUTO,
-        customer_ref=partial(customer_ref_of, pepper=colink.installation.pepper),
-        replay=colink.replay,
-        people=colink.people,
-        privacy=colink.privacy,
-        body=colink.inbox.delivery,
-        metrics=metrics,
-        tail=colink.tail,
-        new_secret=new_secret,
-        new_code=new_code,
-    )
-    tracking = TrackingRoutes(
-        bus=touches,
-        lookups=RememberedLookups(PostgresLookups(colink.pool, handle_digest=colink.people.handle_digest)),
-        salts=colink.salts,
-        crawlers=KnownCrawlers(),
-        ids=colink.ids,
-        clock=colink.clock,
-        public_url=public_url,
-        unrecorded=metrics.touch_unrecorded,
-    )
-    webhooks = Webhooks(
-        bus=BoundedBus(commerce, seconds=_WEBHOOK_PATIENCE),
-        stores=colink.stores,
-        connectors=colink.connectors,
-        clock=colink.clock,
-        rejections=PostgresRejectionCounter(colink.pool),
-        keys=colink.person_keys.keys,
-        delivered=metrics.delivered,
-        patience=_WEBHOOK_PATIENCE,
-    )
-    callbacks = PayoutCallbacks(bus=commerce, rails=colink.rails)
-    bare = (
-        BareRoute(template="/webhooks", serves=lambda path: path.startswith("/webhooks/"), app=webhooks, busy=True),
-        BareRoute(template="/l", serves=tracking.serves, app=tracking, busy=True),
-        BareRoute(template="/callbacks", serves=lambda path: path.startswith("/callbacks/"), app=callbacks),
-    )
-    root = Root(create_app(services), bare=bare, ids=colink.ids, metrics=metrics)
-    return root if tracing is None else tracing.app(root)
 
 
 def key_folder(settings: Settings) -> Path:

@@ -1,2 +1,0 @@
--- Balances at any moment, fast.
-select 1;

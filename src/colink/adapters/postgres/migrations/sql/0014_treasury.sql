@@ -1,2 +1,0 @@
--- Money between us and the outside.
-select 1;
