@@ -61,8 +61,7 @@ def test_an_erasure_outlives_the_restore_of_a_backup_from_before_it(
         assert keys_left(database) == 0
         assert colink.json("audit", "verify")["clean"]
         told = [colink.run("inbox", "list").stdout, colink.run("audit", "trace", "1").stdout]
-        for form in ("hledger", "beancount", "csv", "ndjson"):
-            told.append(colink.run("audit", "export", "--format", form).stdout)
+        told.append(colink.run("audit", "export", "--format", "hledger").stdout)
         told.append(colink.run("audit", "export", "--format", "ndjson", "--events").stdout)
         parquet = data_dir / "entries.parquet"
         colink.run("audit", "export", "--format", "parquet", "-o", str(parquet))
