@@ -127,7 +127,35 @@ async def test_an_account_and_a_position(world: World) -> None:
     assert (event.kind, event.subject, event.orders) == (TraceKind.EVENT, str(position), [FIRST])
 
 
-@pytest.mark.parametrize("subject", ["ord_nobody", "999999", "ent_1.77", "ent_x", "payee:nobody:available"])
+async def test_from_a_delivery_a_journal_and_a_payee(world: World) -> None:
+    await a_paid_creator(world)
+    delivery = await traced(world, inbox_id(STORE, "dlv-1"))
+    assert (delivery.kind, delivery.orders) == (TraceKind.DELIVERY, [FIRST])
+    assert [payout.payout_id for payout in delivery.payouts] == ["pay_1"]
+    [(journal_id,)] = await world.rows(
+        "SELECT stream_id FROM colink.events WHERE topic = 'journal.posted' ORDER BY position LIMIT 1"
+    )
+    journal = await traced(world, journal_id)
+    assert (journal.kind, journal.orders) == (TraceKind.JOURNAL, [FIRST])
+    payee = await traced(world, AINA)
+    assert (payee.kind, payee.orders) == (TraceKind.PAYEE, [FIRST, SECOND])
+    assert [payout.payout_id for payout in payee.payouts] == ["pay_1"]
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "dlv_x.y",
+        "dlv_",
+        "jrn_none",
+        "cre_none",
+        "ord_nobody",
+        "999999",
+        "ent_1.77",
+        "ent_x",
+        "payee:nobody:available",
+    ],
+)
 async def test_what_is_not_there_is_not_found(world: World, subject: str) -> None:
     with pytest.raises(NotFound, match="nothing in the log"):
         await traced(world, subject)

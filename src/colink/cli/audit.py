@@ -95,7 +95,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
     def trace_(
         subject: Annotated[
             str,
-            typer.Argument(metavar="ID", help="An order, entry, payout, account or position."),
+            typer.Argument(metavar="ID", help="An order, entry, payout, delivery, journal, creator, account..."),
         ],
         json: Json = False,
     ) -> None:

@@ -12,6 +12,7 @@ from psycopg.rows import class_row
 
 from colink.application.representations import told_payload
 from colink.domain.errors import NotFound
+from colink.domain.ids import natural_parts
 from colink.domain.ledger import payee_available, payee_of
 from colink.domain.payouts import Stretch
 from colink.projections.engine import Connection
@@ -27,6 +28,9 @@ class TraceKind(StrEnum):
     PAYOUT = "payout"
     ACCOUNT = "account"
     EVENT = "event"
+    DELIVERY = "delivery"
+    JOURNAL = "journal"
+    PAYEE = "payee"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +77,8 @@ class Trace:
 
 
 async def trace(conn: Connection, subject: str) -> Trace:
-    """`subject` is an order id, an entry id (`ent_{position}.{ordinal}`), a payout id, an account name or the
-    position of an event. Raises NotFound when there is no such thing."""
+    """`subject` is the id of an order, entry (`ent_{position}.{ordinal}`), payout, delivery, journal, creator or
+    organisation, an account name or the position of an event. Raises NotFound when there is no such thing."""
     if subject.isdecimal():
         found = await _trace_event(conn, subject)
     elif subject.startswith("ent_"):
@@ -83,6 +87,12 @@ async def trace(conn: Connection, subject: str) -> Trace:
         found = await _trace_account(conn, subject)
     elif await payout_by_id(conn, subject) is not None:
         found = await _trace_payout(conn, subject)
+    elif subject.startswith("dlv_"):
+        found = await _trace_delivery(conn, subject)
+    elif subject.startswith("jrn_"):
+        found = await _trace_journal(conn, subject)
+    elif subject.startswith(("cre_", "org_")):
+        found = await _trace_payee(conn, subject)
     else:
         found = await _trace_order(conn, subject)
     if not found.events:
@@ -174,6 +184,36 @@ async def _trace_account(conn: Connection, account: str) -> Trace:
     if payee_id is not None:
         found.payouts = await list_payouts(conn, payee_id=payee_id, limit=LIMIT)
     return found
+
+
+async def _trace_delivery(conn: Connection, delivery_id: str) -> Trace:
+    """The order that a delivery told of, and all that became of it."""
+    parts = natural_parts(delivery_id)
+    cursor = await conn.execute(
+        "SELECT order_id FROM colink.inbox WHERE source = %s AND delivery_id = %s AND order_id IS NOT NULL",
+        (parts[0], parts[1] if len(parts) == 2 else ""),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        return Trace(subject=delivery_id, kind=TraceKind.DELIVERY)
+    return replace(await _trace_order(conn, row[0]), subject=delivery_id, kind=TraceKind.DELIVERY)
+
+
+async def _trace_journal(conn: Connection, journal_id: str) -> Trace:
+    """What a journal belongs to."""
+    cursor = await conn.execute("SELECT position FROM colink.events WHERE stream_id = %s", (journal_id,))
+    row = await cursor.fetchone()
+    if row is None:
+        return Trace(subject=journal_id, kind=TraceKind.JOURNAL)
+    return replace(await _trace_event(conn, str(row[0])), subject=journal_id, kind=TraceKind.JOURNAL)
+
+
+async def _trace_payee(conn: Connection, payee_id: str) -> Trace:
+    """What a creator or a seller has and had: the cleared money, its orders, and the payouts it went into."""
+    found = await _trace_account(conn, payee_available(payee_id))
+    if not found.events:
+        found.events = await _events(conn, found, streams=[payee_id], positions=[])
+    return replace(found, subject=payee_id, kind=TraceKind.PAYEE)
 
 
 async def _trace_event(conn: Connection, position: str) -> Trace:
