@@ -22,8 +22,7 @@ _PATIENCE = 900  # seconds for one test
 
 @dataclass(frozen=True, kw_only=True)
 class Break:
-    """`file`: below src/colink; with a `*` in it, all files of that pattern that hold the text (a function that later
-    migrations define again). `old` stands once in each, and `new` takes its place. `test`: as pytest names it, below
+    """`file`: below src/colink. `old` stands once in it, and `new` takes its place. `test`: as pytest names it, below
     tests. `seen`: how the test failed, in a few words."""
 
     name: str
@@ -33,17 +32,16 @@ class Break:
     test: str
     seen: str
 
-    def files(self, source: Path = SOURCE) -> list[Path]:
-        """Where the text stands. Raises ValueError where it does not, or more than once."""
-        found = [path for path in sorted(source.glob(self.file)) if self.old in path.read_text()]
-        if not found or any(path.read_text().count(self.old) != 1 for path in found):
+    def broken(self, source: Path = SOURCE) -> str:
+        """The file's text with the break in it. Raises ValueError where it does not fit."""
+        text = (source / self.file).read_text()
+        if text.count(self.old) != 1:
             msg = f"{self.name}: {self.old!r} does not stand exactly once in {self.file}"
             raise ValueError(msg)
-        return found
+        return text.replace(self.old, self.new)
 
     def apply(self, source: Path) -> None:
-        for path in self.files(source):
-            path.write_text(path.read_text().replace(self.old, self.new))
+        (source / self.file).write_text(self.broken(source))
 
 
 @dataclass(frozen=True, kw_only=True)

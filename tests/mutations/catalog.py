@@ -18,7 +18,8 @@ class Invariant:
     breaks: tuple[Break, ...] = ()
 
 
-_APPEND = "adapters/postgres/migrations/sql/*.sql"
+APPEND = "adapters/postgres/migrations/sql/0008_periods.sql"
+"""What defines the append last."""
 
 INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
@@ -129,7 +130,7 @@ INVARIANTS: tuple[Invariant, ...] = (
             ),
             Break(
                 name="balance-guard-never-fails",
-                file=_APPEND,
+                file=APPEND,
                 old="then g.version::bigint is distinct from coalesce(",
                 new="then g.version::bigint is null and 0 is distinct from coalesce(",
                 test="adapters/postgres/test_committer_races.py::test_a_guarded_balance_that_moved_is_read_again",
@@ -160,7 +161,7 @@ INVARIANTS: tuple[Invariant, ...] = (
             ),
             Break(
                 name="delivery-is-taken-twice",
-                file=_APPEND,
+                file=APPEND,
                 old="and (d.replay = 'f' or i.status = 'accepted') limit 1)",
                 new="and d.replay = 'x' limit 1)",
                 test=(
@@ -275,7 +276,7 @@ INVARIANTS: tuple[Invariant, ...] = (
         breaks=(
             Break(
                 name="append-does-not-lock-the-head",
-                file=_APPEND,
+                file=APPEND,
                 old="      from log_head h where h.id = 1 for update;",
                 new="      from log_head h where h.id = 1;",
                 test="adapters/postgres/test_processes.py::test_processes_append_at_once_and_two_are_killed",
@@ -283,7 +284,7 @@ INVARIANTS: tuple[Invariant, ...] = (
             ),
             Break(
                 name="append-leaves-gaps",
-                file=_APPEND,
+                file=APPEND,
                 old="update log_head set position = head + counts[1], recorded_at = moment where id = 1;",
                 new="update log_head set position = head + counts[1] + 1, recorded_at = moment where id = 1;",
                 test="torture/test_gaps.py::test_nothing_is_missed_and_nothing_comes_out_of_order",
@@ -656,12 +657,9 @@ INVARIANTS: tuple[Invariant, ...] = (
         breaks=(
             Break(
                 name="append-believes-the-clock",
-                file=_APPEND,
-                old=(
-                    "    select h.position, greatest(clock, h.recorded_at) into strict head, moment\n      from "
-                    "log_head"
-                ),
-                new="    select h.position, clock into strict head, moment\n      from log_head",
+                file=APPEND,
+                old="select h.position, greatest(clock, h.recorded_at), h.open_from into strict",
+                new="select h.position, clock, h.open_from into strict",
                 test="adapters/postgres/test_committer.py::test_recorded_time_never_goes_back",
                 seen="the later event has the earlier time",
             ),
