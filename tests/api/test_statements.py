@@ -30,17 +30,34 @@ async def test_what_a_creator_earned_and_was_paid(sale: Sale) -> None:
     answer = await asked(sale, key=key)
     assert answer.status_code == 200
     statement = answer.json()
-    assert statement["payee"]["id"] == sale.creator["id"]
+    assert statement["payee"] == {"id": sale.creator["id"], "name": sale.creator["handle"]}
     assert statement["opening"]["owed"] == 0
     assert statement["closing"]["owed"] == 1_423 + 5_000 - paid
     assert sum(entry["amount"] for entry in statement["entries"]) == statement["closing"]["owed"]
     assert {entry["order_number"] for entry in statement["entries"]} == {"#1042", None}
+    page = await asked(sale, key=key, format="html")
+    assert f"Statement of {sale.creator['handle']}</h1>" in page.text
+    assert "sealed:" not in page.text
     [payout] = statement["payouts"]
     assert (payout["amount"], payout["status"]) == (paid, "paid")
     position = statement["basis"]["recorded_up_to"]
     await sale.shop.post("/v1/creators", {"handle": "late", "display_name": "Late"})
     again = await asked(sale, key=key, at_position=position)
     assert again.json() | {"basis": None} == statement | {"basis": None}
+
+
+async def test_an_erased_payee_has_a_label_for_a_name(sale: Sale) -> None:
+    creator_id, key = sale.creator["id"], await sale.shop.key("auditor")
+    await sale.shop.post(f"/v1/people/{creator_id}/erase", {"reason": "request 17"}, status=200)
+    answer = await asked(sale, key=key, payee_id=creator_id)
+    assert answer.json()["payee"] == {"id": creator_id, "name": f"erased-{creator_id[-8:]}"}
+
+
+async def test_from_the_first_moment_of_the_calendar_to_the_last(sale: Sale) -> None:
+    key, always = await sale.shop.key("auditor"), {"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T23:59:59Z"}
+    answer = await asked(sale, key=key, payee_id=sale.creator["id"], **always)
+    assert answer.json()["opening"]["owed"] == 0
+    assert answer.json()["closing"]["owed"] == 1_423
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,13 @@ from random import Random
 from typing import Any
 
 import pytest
+from tests.person_keys import keys
 from tests.projections.test_balances_in_time import all_moves, post
 from tests.projections.world import AINA, CALLER, MONDAY, ORGANIZATION, World
 
 from colink.application.clear_order import ClearOrder
 from colink.application.payouts import RegisterPayoutAccount, RequestPayout
+from colink.application.privacy.people import People
 from colink.domain import ledger
 from colink.domain.creators import Creator, CreatorDetails
 from colink.domain.errors import InvalidInput, NotFound
@@ -26,6 +28,7 @@ from colink.projections import balances_in_time, statements
 from colink.projections.balances_in_time import BalancesInTime
 from colink.projections.engine import Log, head
 from colink.projections.entries import list_entries
+from colink.projections.person_keys import SnapshotKeys
 from colink.projections.statement_forms import StatementFormat, statement_pieces
 from colink.projections.statuses import statuses_of
 
@@ -38,7 +41,9 @@ LONG_AGO, FAR = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UT
 async def told(world: World, form: StatementFormat = StatementFormat.JSON, **asked: Any) -> str:
     period = {"payee_id": AINA, "start": LONG_AGO, "end": FAR}
     async with world.pool.connection() as conn:
-        return b"".join([piece async for piece in statement_pieces(conn, form, **(period | asked))]).decode()
+        people = People(keys, SnapshotKeys(conn))
+        pieces = statement_pieces(conn, form, people=people, **(period | asked))
+        return b"".join([piece async for piece in pieces]).decode()
 
 
 async def stated(world: World, **asked: Any) -> Any:

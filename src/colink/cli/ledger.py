@@ -94,7 +94,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
 
 async def _statement(wiring: Wiring, form: StatementFormat, path: Path | None, **asked: Any) -> None:
     async with wiring.open_colink(wiring.load_settings()) as colink, colink.pool.connection() as connection:
-        await put(statement_pieces(connection, form, **asked), path)
+        await put(statement_pieces(connection, form, people=colink.people, **asked), path)
 
 
 async def _balances(

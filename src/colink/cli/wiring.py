@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.ports import Caller, Clock, CommandBus, IdFactory, Recorded
 from colink.application.privacy.erasure import PrivacyDesk
+from colink.application.privacy.people import People
 from colink.application.tracking_archive import TrackingMonths
 from colink.config import Settings
 from colink.domain.sealing.checkpoint import VerifierKey
@@ -74,6 +75,10 @@ class RunningColink(Protocol):
 
     async def replay(self, delivery_id: str, *, caller: Caller) -> Recorded:
         """Read a kept delivery again. Raises NotFound."""
+
+    @property
+    def people(self) -> People:
+        """Personal data on its way in and out."""
 
     @property
     def privacy(self) -> PrivacyDesk:

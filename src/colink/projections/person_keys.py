@@ -36,6 +36,16 @@ async def wrapped_keys(connection: AsyncConnection[TupleRow], wanted: Iterable[K
     return by_id(await cursor.fetchall())
 
 
+class SnapshotKeys:
+    """The wrapped keys as one connection sees them: whoever holds one needs no second one to open names."""
+
+    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+        self._connection = connection
+
+    async def wrapped(self, wanted: Iterable[KeyId]) -> dict[KeyId, PrivateValue]:
+        return await wrapped_keys(self._connection, wanted)
+
+
 async def is_erased(connection: AsyncConnection[TupleRow], owner: str) -> bool:
     """Whether keys of this owner were destroyed by an erasure. Reads all erasures: for when a key is missing."""
     cursor = await connection.execute(

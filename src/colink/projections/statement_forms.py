@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from colink.application.privacy.people import People
 from colink.domain.money import currency_exponent, decimal_text
 from colink.projections.engine import Connection
 from colink.projections.exports.tables import csv_lines
@@ -43,17 +44,19 @@ async def statement_pieces(
     conn: Connection,
     form: StatementFormat,
     *,
+    people: People,
     payee_id: str,
     start: datetime,
     end: datetime,
     currency: str | None = None,
     at_position: int | None = None,
 ) -> AsyncGenerator[bytes, None]:
-    """`conn` is in no transaction. Raises what `make_statement` raises, before the first piece."""
+    """`conn` is in no transaction; `people` opens the payee's name. Raises what `make_statement` raises,
+    before the first piece."""
     async with conn.transaction():
         await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         statement = await make_statement(
-            conn, payee_id=payee_id, start=start, end=end, currency=currency, at_position=at_position
+            conn, people, payee_id=payee_id, start=start, end=end, currency=currency, at_position=at_position
         )
         write = {StatementFormat.JSON: _json, StatementFormat.CSV: _csv, StatementFormat.HTML: _html}[form]
         async for piece in write(statement, lines(conn, statement)):

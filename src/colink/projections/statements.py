@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from colink.application.privacy.people import People
 from colink.domain.creators import CreatorDetails
 from colink.domain.errors import InvalidInput, NotFound
 from colink.domain.ledger import payee_accounts
@@ -24,11 +25,13 @@ from colink.projections.balances_in_time import find_sums, list_balances
 from colink.projections.documents import document_by_id
 from colink.projections.engine import Connection, Log, head, table
 from colink.projections.payouts import STATUS_AFTER
+from colink.projections.person_keys import SnapshotKeys
 from colink.projections.seals import PublishedCheckpoint, checkpoint_before
 from colink.projections.statuses import statuses_of
 
 _JOURNALS_A_PAGE = 500
 _BEFORE_ALL = -1
+_FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,7 @@ class Statement:
 
 async def make_statement(
     conn: Connection,
+    people: People,
     *,
     payee_id: str,
     start: datetime,
@@ -105,8 +109,9 @@ async def make_statement(
     currency: str | None = None,
     at_position: int | None = None,
 ) -> Statement:
-    """As recorded up to `at_position`, the head where None. Raises NotFound for a payee that nobody knows;
-    InvalidInput for a period or position that is none, and where there are several currencies and none is given."""
+    """As recorded up to `at_position`, the head where None; `people` opens the payee's name. Raises NotFound for a
+    payee that nobody knows; InvalidInput for a period or position that is none, and where there are several
+    currencies and none is given."""
     if start >= end:
         raise InvalidInput("the period ends before it begins: give a later time", field="to")
     newest = await head(conn, Log.COMMERCE)
@@ -114,7 +119,7 @@ async def make_statement(
     if not 0 <= position <= newest:
         msg = f"the log ends at position {newest}: give a position up to that"
         raise InvalidInput(msg, field="at_position")
-    name = await _name_of(conn, payee_id)
+    name = await _name_of(conn, people, payee_id)
     currency = currency or await _only_currency(conn, payee_id, position)
     return Statement(
         payee_id=payee_id,
@@ -130,10 +135,13 @@ async def make_statement(
     )
 
 
-async def _name_of(conn: Connection, payee_id: str) -> str:
+async def _name_of(conn: Connection, people: People, payee_id: str) -> str:
+    """A creator's handle as it may be read now: an erased one has a label instead."""
     creator = await document_by_id(conn, CreatorDetails, payee_id)
     if creator is not None:
-        return creator.details(CreatorDetails).handle
+        sealed = {"id": payee_id, "handle": creator.details(CreatorDetails).handle}
+        [shown] = await people.reading(SnapshotKeys(conn)).show_creators([sealed])
+        return str(shown["handle"])
     organization = await document_by_id(conn, OrganizationDetails, payee_id)
     if organization is None:
         raise NotFound("there is no such payee", field="payee_id")
@@ -151,6 +159,8 @@ async def _only_currency(conn: Connection, payee_id: str, position: int) -> str:
 
 
 async def _standing(conn: Connection, payee_id: str, currency: str, *, before: datetime, position: int) -> Standing:
+    if before <= _FIRST_MOMENT:
+        return Standing()  # nothing was before it
     as_of = before - timedelta(microseconds=1)  # the smallest step there is
     balances = await list_balances(conn, payee_id=payee_id, as_of=as_of, at_position=position)
     amounts = {part_of(each.account): each.amount for each in balances if each.currency == currency}

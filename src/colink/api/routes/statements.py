@@ -45,7 +45,14 @@ async def read_statement(
     async def pieces() -> AsyncGenerator[bytes, None]:
         async with session.services.pool.connection() as conn:
             made = statement_pieces(
-                conn, form, payee_id=payee, start=from_, end=to, currency=currency, at_position=at_position
+                conn,
+                form,
+                people=session.services.people,
+                payee_id=payee,
+                start=from_,
+                end=to,
+                currency=currency,
+                at_position=at_position,
             )
             async with aclosing(made):
                 async for piece in made:

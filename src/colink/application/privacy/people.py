@@ -63,6 +63,10 @@ class People:
         self.keys = keys
         self._book = book
 
+    def reading(self, book: KeyBook) -> People:
+        """The same, with wrapped keys from another book: that of a reader's own snapshot."""
+        return People(self.keys, book)
+
     def handle_digest(self, handle: str) -> str:
         return self.keys().digest(handle, purpose=_HANDLE)
 
