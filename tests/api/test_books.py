@@ -164,8 +164,10 @@ async def test_a_conversion_keeps_its_rate_and_is_taken_back_at_it_once(shop: Sh
     over = {"payee_id": aina["id"], "amount": myr(10_002), "into": "JPY", "reason": "r"} | rate
     proposed = await shop.post("/v1/conversions", over, key=maker)
     await shop.refused("POST", f"/v1/journals/{proposed['id']}/approve", status=409, key=checker)
-    for wrong in ("0", "-1", "1e3", "x", "0.1234567890123"):
+    for wrong in ("0", "-1", "1e3", "1.0e3", "1.5_5", "1.5 ", "x", "0.1234567890123"):
         await shop.refused("POST", "/v1/conversions", over | {"rate": wrong}, status=422, key=maker)
+    absurd = over | {"into": "KWD", "rate": "999999999999"}  # could never be posted
+    await shop.refused("POST", "/v1/conversions", absurd, status=422, key=maker)
     assert await findings(shop) == []
 
 

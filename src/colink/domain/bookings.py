@@ -11,9 +11,10 @@ counts for payouts like any other credit or debit.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
@@ -37,6 +38,7 @@ from colink.domain.money import MAX_AMOUNT, currency_exponent, minor_units
 BOOKING_ID = "bkg"  # the prefix of booking ids
 MAX_POSTINGS = 100
 _BY_FLOWS = frozenset({"pending", "in_transit"})
+_RATE = re.compile(r"[0-9]{1,12}(\.[0-9]{0,12})?").fullmatch
 
 
 class OwnBooking(Forbidden):
@@ -172,12 +174,8 @@ def converted_amount(amount: int, currency: str, into: str, rate: str) -> int:
 
 def exact_rate(rate: str) -> Decimal:
     """Above zero, with at most 12 digits before the point and 12 behind it. Raises InvalidInput."""
-    try:
-        exact = Decimal(rate)
-    except InvalidOperation:
-        exact = Decimal(0)
-    whole, _, behind = rate.partition(".")
-    if not whole.isascii() or not whole.isdigit() or not exact > 0 or len(whole) > 12 or len(behind) > 12:
+    exact = Decimal(rate) if _RATE(rate) else Decimal(0)
+    if not exact > 0:
         msg = f"{rate!r} is no rate: write a decimal above zero, such as 0.2934, with at most 12 decimals"
         raise InvalidInput(msg, field="rate")
     return exact
@@ -264,6 +262,9 @@ def check_booking(details: BookingDetails) -> None:
         if conversion.converted <= 0:
             msg = f"{conversion.amount} {conversion.currency} (minor units) comes to nothing in {conversion.into}"
             raise InvalidInput(msg, field="amount")
+        if conversion.converted > MAX_AMOUNT:
+            msg = f"{conversion.converted} {conversion.into} (minor units) is more than an amount may be: {MAX_AMOUNT}"
+            raise InvalidInput(msg, field="rate")
     if details.remittance is not None:
         _check_amount(details.remittance.amount, details.remittance.currency, field="amount")
     if len(details.postings) > MAX_POSTINGS:
