@@ -263,7 +263,7 @@ def check_booking(details: BookingDetails) -> None:
             msg = f"{conversion.amount} {conversion.currency} (minor units) comes to nothing in {conversion.into}"
             raise InvalidInput(msg, field="amount")
         if conversion.converted > MAX_AMOUNT:
-            msg = f"{conversion.converted} {conversion.into} (minor units) is more than an amount may be: {MAX_AMOUNT}"
+            msg = f"{conversion.converted} {conversion.into} (minor units) is more than {MAX_AMOUNT}"
             raise InvalidInput(msg, field="rate")
     if details.remittance is not None:
         _check_amount(details.remittance.amount, details.remittance.currency, field="amount")
