@@ -7,6 +7,7 @@ The person's data is planted with markers that occur nowhere else, and looked fo
 from __future__ import annotations
 
 import base64
+import io
 import json
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
+import pyarrow.parquet as parquet
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 from tests.api.sale import MUG, TSHIRT, Sale, another_order, finish_payout, make_sale, pay_by, request_payout
@@ -27,6 +29,7 @@ from colink.cli.shopify_traffic import order_body
 from colink.domain.audit.report import Kind, Pass, Report
 from colink.domain.payouts import ProviderOutcome
 from colink.projections.audit import verify
+from colink.projections.exports import ExportFormat, export
 
 pytestmark = pytest.mark.anyio
 
@@ -118,7 +121,18 @@ async def read_everything(shop: Shop) -> str:
             told.append((await shop.send("GET", "/v1/statements", params=asked | {"format": form})).text)
     for delivery in told[2]["items"]:
         told.append((await shop.send("GET", f"/v1/inbox/{delivery['id']}/body")).text)
+    told += [await exported(shop, form) for form in ExportFormat]
+    told.append(await exported(shop, ExportFormat.NDJSON, events=True))
     return json.dumps(told, ensure_ascii=False)
+
+
+async def exported(shop: Shop, form: ExportFormat, **asked: bool) -> str:
+    async with shop.colink.pool.connection() as connection:
+        pieces = [piece async for piece in export(connection, form, **asked)]
+    assert any(pieces)
+    if form is not ExportFormat.PARQUET:
+        return b"".join(pieces).decode()
+    return str(parquet.read_table(io.BytesIO(b"".join(pieces))).to_pylist())
 
 
 async def verified(shop: Shop) -> Report:
