@@ -103,6 +103,21 @@ async def test_who_reads_what_a_buyer_was_called_leaves_a_trace(sale: Sale) -> N
     ]
 
 
+async def test_who_reads_where_somebody_else_is_paid_leaves_a_trace(sale: Sale) -> None:
+    shop, payee = sale.shop, sale.creator["id"]
+    account = {"payee_id": payee, "rail": "sandbox", "currency": "MYR", "details": {"account_number": "1"}}
+    made = await shop.post("/v1/payout-accounts", account)
+    path = f"/v1/payout-accounts/{made['id']}"
+    own, finance = await shop.key("creator", payee_id=payee), await shop.key("finance")
+    for key in (own, finance):
+        assert (await shop.get(path, key=key))["details"] == account["details"]
+    await shop.get("/v1/payout-accounts", key=finance)
+    assert [each[:3] + each[5:] for each in await reads(shop)] == [
+        ("finance", "GET", "/v1/payout-accounts/{account_id}", 200, None),
+        ("finance", "GET", "/v1/payout-accounts", 200, 1),
+    ]
+
+
 async def test_what_cannot_be_kept_is_not_told(database: TestDatabase) -> None:
     async with open_shop(Database(owner_dsn=database.owner_dsn, app_dsn=database.app_dsn)) as shop:
         auditor = await shop.key("auditor")

@@ -1,6 +1,7 @@
-"""Nothing is told to an auditor, and nothing personal to anybody, without a trace of it.
+"""Nothing is told to an auditor, and to nobody what a buyer is called or where somebody else is paid, without a trace
+of it.
 
-    a session says that it is watched (session.py) -> the answer is held back -> its trace is kept -> it goes out
+    a session or a route is watched (session.watch) -> the answer is held back -> its trace is kept -> it goes out
 
 An answer whose trace cannot be kept does not go out: 503. Requests of others pass through untouched. A stream is kept
 when it begins; how much of it was read is not known then.

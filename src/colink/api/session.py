@@ -93,6 +93,11 @@ class Session:
         return json_answer(answer, status=status, headers=headers)
 
 
+def watch(request: Request, principal: Principal) -> None:
+    """Let a trace be kept of what this request is answered (read_log.py)."""
+    setattr(request.state, WATCHED, principal)
+
+
 def may(permission: Permission) -> Callable[..., Coroutine[Any, Any, Session]]:
     """The dependency of a route: a session of a caller whose role has the permission."""
 
@@ -100,7 +105,7 @@ def may(permission: Permission) -> Callable[..., Coroutine[Any, Any, Session]]:
         services: Services = request.app.state.services
         principal = await services.authenticator.principal(request.headers.get("authorization"))
         if principal.role is Role.AUDITOR or permission in PERSONAL:
-            setattr(request.state, WATCHED, principal)
+            watch(request, principal)
         principal.check_may(permission)
         return Session(
             services=services,

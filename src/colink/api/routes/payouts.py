@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from colink.api.answers import json_answer
@@ -13,7 +13,7 @@ from colink.api.auth import ALLOWED, Permission
 from colink.api.bodies import Body, Currency, FreeJson, Id, MoneyBody, Text
 from colink.api.pages import Page, numbers_after, page, text_after, texts_after
 from colink.api.routes.ledger import entry_view
-from colink.api.session import Session, may
+from colink.api.session import Session, may, watch
 from colink.application.payouts import (
     ApprovePayout,
     CancelPayout,
@@ -96,7 +96,9 @@ async def register_payout_account(body: PayoutAccountBody, session: KeepingAccou
 
 
 @router.get("/payout-accounts")
-async def read_payout_accounts(session: Reading, page: Paging, payee_id: str | None = None) -> Response:
+async def read_payout_accounts(
+    request: Request, session: Reading, page: Paging, payee_id: str | None = None
+) -> Response:
     """All accounts, or those of one payee; a bound caller gets its own."""
     if payee_id is not None:
         session.check_sees_payee(payee_id, what="payee")
@@ -112,11 +114,11 @@ async def read_payout_accounts(session: Reading, page: Paging, payee_id: str | N
         key=lambda document: (document.id,),
         show=lambda document: shown_account(document.details(PayoutAccountDetails)),
     )
-    return json_answer(listed | {"items": await _readable(session, listed["items"])})
+    return json_answer(listed | {"items": await _readable(request, session, listed["items"])})
 
 
 @router.get("/payout-accounts/{account_id}")
-async def read_payout_account(account_id: str, session: Reading) -> Response:
+async def read_payout_account(request: Request, account_id: str, session: Reading) -> Response:
     async with session.services.pool.connection() as conn:
         document = await document_by_id(conn, PayoutAccountDetails, account_id)
     if document is None:
@@ -124,14 +126,16 @@ async def read_payout_account(account_id: str, session: Reading) -> Response:
         raise NotFound(msg)
     account = document.details(PayoutAccountDetails)
     session.check_sees_payee(account.payee_id, what="payout account")
-    [view] = await _readable(session, [shown_account(account)])
+    [view] = await _readable(request, session, [shown_account(account)])
     return json_answer(view)
 
 
-async def _readable(session: Session, views: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+async def _readable(request: Request, session: Session, views: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Accounts with their details in clear for those who keep accounts: payees, finance, operators. Others, auditors
-    that is, are told none."""
+    that is, are told none. Of who reads another's there is a trace."""
     if Permission.KEEP_PAYOUT_ACCOUNTS in ALLOWED[session.principal.role]:
+        if session.within_payee is None:
+            watch(request, session.principal)
         return await session.services.people.show_accounts(views)
     return [{name: value for name, value in view.items() if name != "private"} | {"details": None} for view in views]
 
