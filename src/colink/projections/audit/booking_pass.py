@@ -10,6 +10,7 @@ from colink.domain.audit.orders import ExpectedJournal
 from colink.domain.audit.report import Kind, Pass
 from colink.domain.booking_journals import booking_journals
 from colink.domain.bookings import BookingApproved, BookingProposed, BookingRejected, BookingStatus
+from colink.domain.errors import ColinkError
 from colink.domain.ledger import JournalPosted
 from colink.domain.postings import Draft
 from colink.projections.audit.derivation import DerivationCheck
@@ -33,8 +34,20 @@ class BookingCheck:
             events = window.events(rows, _TOPICS, self._result)
             for position, event in events:
                 if isinstance(event, BookingApproved):
-                    self._derivation.expect(_journals(position, event))
+                    self._expect_journals(position, event)
             self._check_decisions([*window.earlier_events(stream_id), *events], since=rows[0].position)
+
+    def _expect_journals(self, position: int, event: BookingApproved) -> None:
+        try:
+            self._derivation.expect(_journals(position, event))
+        except ColinkError as error:
+            self._result.find(
+                Kind.DERIVED_DIFFERENTLY,
+                position,
+                event.originator_id,
+                f"{event.originator_id} approves what cannot be posted: {error.detail}",
+                recorded=event.details,
+            )
 
     def _check_decisions(self, events: list[tuple[int, Event]], *, since: int) -> None:
         first = events[0][1] if events else None

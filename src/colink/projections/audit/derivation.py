@@ -26,13 +26,8 @@ from colink.projections.audit.reading import Window
 from colink.projections.engine import Connection
 
 _Posted = tuple[int, JournalRead]
-_CAUSES = tuple(f"{prefix}_" for prefix in (SETTLEMENT_ID, SELLER_PAYMENT_ID, TRUE_UP_ID))
+_CAUSES = tuple(f"{prefix}_" for prefix in (SETTLEMENT_ID, SELLER_PAYMENT_ID, TRUE_UP_ID, BOOKING_ID))
 """Streams whose journals follow from their events."""
-_CAUSES = (
-    f"{SETTLEMENT_ID}_",
-    f"{SELLER_PAYMENT_ID}_",
-    f"{BOOKING_ID}_",
-)  # streams whose journals follow from their events
 _OF_ORDER = re.compile(r"(.+)\.([0-9]{1,9})\.[0-9]+")
 
 

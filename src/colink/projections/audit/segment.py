@@ -34,6 +34,7 @@ from colink.projections.audit.reading import Source, WindowCheck, WindowReader
 from colink.projections.audit.receivable_pass import SellerCheck
 from colink.projections.audit.report_pass import Followed, ReportCheck
 from colink.projections.audit.settlement_pass import SettlementCheck
+from colink.projections.audit.withholding_pass import TaxCheck
 
 DECISIONS = frozenset({Pass.ATTRIBUTION, Pass.COMMISSION, Pass.SPLIT, Pass.REFUNDS, Pass.CLEARING, Pass.DERIVATION})
 _WINDOWS_A_COLLECTION = 16
@@ -125,6 +126,8 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
     if not asked or asked & {Pass.PAYOUTS, Pass.DERIVATION}:
         rows = Pass.PAYOUTS in asked and setting.whole_log
         checks.append((PayoutCheck(part, derivation, rows=rows), frozenset({Pass.PAYOUTS, Pass.DERIVATION})))
+    if Pass.PAYOUTS in asked:
+        checks.append((TaxCheck(part), frozenset({Pass.PAYOUTS})))
     if asked & {Pass.RECEIVABLES, Pass.DERIVATION}:
         checks.append((SellerCheck(part, derivation), frozenset({Pass.RECEIVABLES, Pass.DERIVATION})))
     if not asked or asked & {Pass.COMMISSION, Pass.DERIVATION}:
