@@ -28,6 +28,7 @@ soak: .venv/.dev
 # Long form of tests/simulation: 200 businesses of 5,000 steps, on as many cores as tests get.
 simulate: .venv/.dev
 	.venv/bin/colink simulate --seed 1 --seeds 200 --steps 5000 --processes $(WORKERS)
+
 # Every break of docs/invariants.md, and the test that must fail for it; NAMES="hash fx" for some.
 mutations: .venv/.dev
 	$(PYTHON_IN_VENV) -m tests.mutations $(NAMES)

@@ -32,10 +32,10 @@ def folder() -> Iterator[Path]:
 
 def test_tour_runs_as_it_is_written(folder: Path) -> None:
     blocks = _TOUR.findall(README.read_text())
-    assert len(blocks) == 10
+    assert len(blocks) == 11
     said = run_as_one(blocks, folder)
 
-    start, shop, click, order, refund, dashboards, finance, auditors, operators = said[:9]
+    start, shop, click, order, refund, dashboards, finance, books, auditors, operators = said[:10]
     assert '"status":"ok"' in start
     assert '"sku":"SARONG-RED"' in shop
     assert "https://batik-house.myshopify.com/products/sarong" in click
@@ -46,9 +46,14 @@ def test_tour_runs_as_it_is_written(folder: Path) -> None:
     assert '"outcome": "click"' in refund
     assert '"clicks":1' in dashboards
     assert '"rank":1' in dashboards
+    assert '"verdict":"serves"' in dashboards
     assert '"status":404' in dashboards
     assert '"status":"paid"' in finance
     assert "platform:revenue" in finance
+    assert "MYR 6.00" in books
+    assert "somebody else has to approve it" in books
+    assert "posted bkg_" in books
+    assert "closed up to" in books
     assert '"kind": "clearing"' in auditors
     assert "delivery-3" in auditors
     assert "at position 3 is among the" in auditors
@@ -56,6 +61,8 @@ def test_tour_runs_as_it_is_written(folder: Path) -> None:
     assert '"type":"order.placed"' in operators
     assert "leaderboard: readers use version 2 now" in operators
     assert 'colink_seal_lag_seconds{log="commerce"}' in operators
+    assert "erased: keys of 1 destroyed" in operators
+    assert "nothing found" in operators
 
 
 def run_as_one(blocks: list[str], folder: Path) -> list[str]:

@@ -25,7 +25,7 @@ from colink.projections.statement_forms import StatementFormat, statement_pieces
 
 
 def add_to(app: typer.Typer, wiring: Wiring) -> None:
-    ledger = typer.Typer(help="The ledger's accounts.", no_args_is_help=True)
+    ledger = typer.Typer(help="Accounts, balances, statements, months, and journals by hand.", no_args_is_help=True)
     app.add_typer(ledger, name="ledger")
     books.add_to(ledger, wiring)
     journals.add_to(ledger, wiring)
