@@ -143,6 +143,7 @@ async def keys(shared_shop: Shop) -> dict[str, str]:
         ("GET", "/v1/orders?limit=many", None, 422, "invalid-input"),
         ("GET", "/v1/balances?as_of=yesterday", None, 422, "invalid-input"),
         ("GET", "/v1/balances?at_position=99999999999999999999", None, 422, "invalid-input"),
+        ("GET", "/v1/balances?at_position=1000000000", None, 422, "invalid-input"),
         ("GET", "/v1/reports/attribution?from=today&organization_id=x", None, 422, "invalid-input"),
         ("GET", "/v1/reports/attribution?organization_id=org_none", None, 404, "not-found"),
         ("GET", "/v1/leaderboards", None, 422, "invalid-input"),

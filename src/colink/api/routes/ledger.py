@@ -14,11 +14,11 @@ from colink.api.bodies import Moment
 from colink.api.pages import Page, numbers_after, page
 from colink.api.session import Session, may
 from colink.domain import ledger
-from colink.domain.errors import NotFound
+from colink.domain.errors import InvalidInput, NotFound
 from colink.domain.organizations import StoreDetails
 from colink.projections.balances_in_time import Balance, list_balances
 from colink.projections.documents import list_documents
-from colink.projections.engine import Connection
+from colink.projections.engine import Connection, Log, head
 from colink.projections.entries import Entry, list_entries
 from colink.projections.orders import orders_by_ids
 from colink.projections.statuses import Statuses, statuses_of
@@ -68,6 +68,9 @@ async def read_balances(
     """Balances by account and currency, credit above zero: now, by effective time (`as_of`, included), as recorded up
     to a log position. A bound caller gets the accounts that are its own."""
     async with session.services.pool.connection() as conn:
+        if at_position is not None and at_position > (end := await head(conn, Log.COMMERCE)):
+            msg = f"the log ends at position {end}: give a position up to that"
+            raise InvalidInput(msg, field="at_position")
         await check_may_ask(session, conn, order_id=None, payee_id=payee_id, account=account)
         payee_id = payee_id or (session.within_payee if account is None else None)
         balances = await list_balances(conn, account=account, payee_id=payee_id, as_of=as_of, at_position=at_position)
