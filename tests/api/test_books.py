@@ -88,6 +88,7 @@ async def test_a_rejected_journal_posts_nothing_and_its_maker_may_take_it_back(s
         (legs(("platform:expense", -5), ("payee:{aina}:pending", 5)), "postings.1.account", 422),
         (legs(("platform:expense", -5), ("payee:{aina}:in_transit", 5)), "postings.1.account", 422),
         (legs(("platform:expense", -5), ("payee:cre_nobody:available", 5)), "postings", 422),
+        (legs(("platform:expense", -5), ("seller:org_nobody:receivable", 5)), "postings", 422),
         (legs(("platform:expense", -5), ("fx:SGD:liquidity", 5)), "postings.1.currency", 422),
         (legs(("platform:expense", 0), ("platform:loss", 0)), "postings.0.amount", 422),
     ],

@@ -28,6 +28,7 @@ from colink.domain.bookings import (
     WriteOff,
     booked_postings,
     converted_amount,
+    seller_of,
 )
 from colink.domain.creators import CreatorDetails
 from colink.domain.errors import InsufficientFunds, InvalidInput, NotFound
@@ -135,7 +136,7 @@ class ProposeBooking(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class ProposeJournal(ProposeBooking):
-    """A journal by hand. Raises InvalidInput (an account of an automatic flow, an unknown payee or journal),
+    """A journal by hand. Raises InvalidInput (an account of an automatic flow, an unknown payee, seller or journal),
     UnbalancedJournal, ClosedPeriod."""
 
     postings: Sequence[BookedPosting]
@@ -145,14 +146,23 @@ class ProposeJournal(ProposeBooking):
     def _payees(self) -> list[str]:
         return list(dict.fromkeys(filter(None, (payee_of(posting.account) for posting in self.postings))))
 
+    @property
+    def _sellers(self) -> list[str]:
+        return list(dict.fromkeys(filter(None, (seller_of(posting.account) for posting in self.postings))))
+
     def needs(self) -> Needs:
         needs = super().needs()
-        documents = (*needs.documents, *payee_documents(self._payees))
+        sellers = tuple((OrganizationDetails, seller_id) for seller_id in self._sellers)
+        documents = tuple(dict.fromkeys((*needs.documents, *payee_documents(self._payees), *sellers)))
         return Needs(streams=needs.streams, documents=documents, reads=(self.corrects,) if self.corrects else ())
 
     def decide(self, facts: Facts) -> Decision:
         for payee_id in self._payees:
             check_payee_is_known(facts, payee_id, field="postings")
+        for seller_id in self._sellers:
+            if facts.document(OrganizationDetails, seller_id) is None:
+                msg = f"{seller_id!r} is no organization"
+                raise InvalidInput(msg, field="postings")
         if self.corrects is not None and facts.aggregate(Journal, self.corrects) is None:
             msg = f"there is no journal {self.corrects!r} to correct"
             raise InvalidInput(msg, field="corrects")

@@ -247,7 +247,7 @@ def check_booking(details: BookingDetails) -> None:
     if details.write_off is not None:
         off = details.write_off
         _check_amount(off.amount, off.currency, field="amount")
-        payee_id, seller = payee_of(off.account), _seller_of(off.account)
+        payee_id, seller = payee_of(off.account), seller_of(off.account)
         named = {payee_available(payee_id)} if payee_id else {seller_receivable(seller)} if seller else set()
         if off.account not in named:
             msg = "only a payee's available account or a seller's receivable holds a debt that can be written off"
@@ -273,7 +273,8 @@ def check_booking(details: BookingDetails) -> None:
     check_postings_balance(booked_postings(details))
 
 
-def _seller_of(account: str) -> str | None:
+def seller_of(account: str) -> str | None:
+    """The seller whose receivable this is, if any."""
     owner, _, rest = account.partition(":")
     return rest.rpartition(":")[0] if owner == "seller" else None
 
