@@ -91,6 +91,8 @@ async def test_what_an_auditor_reads_is_kept_with_who_and_what_and_how_much(sale
     rest = await shop.get("/v1/audit/reads", key=key, cursor=told["next_cursor"])
     assert [each["route"] for each in rest["items"]][-1] == "/v1/audit/reads", "reading this list is reading, too"
     assert await shop.get("/v1/audit/reads", reader="key:none") == {"items": [], "next_cursor": None}
+    refused = await shop.send("GET", "/v1/audit/reads", params={"from": "5"})
+    assert (refused.status_code, refused.json()["field"]) == (422, "from"), "no number of seconds"
 
 
 async def test_who_reads_what_a_buyer_was_called_leaves_a_trace(sale: Sale) -> None:

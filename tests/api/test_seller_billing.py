@@ -274,8 +274,9 @@ async def test_an_invoice_bills_what_is_open_and_a_payment_of_it_settles_its_ord
     assert invoice["lines"] == [{"order_id": first, "amount": myr(OWED)}]
     assert (invoice["opening"], invoice["charged"], invoice["due"]) == (myr(0), myr(OWED), myr(OWED))
     assert await seller.invoice(period="2026-03") == invoice, "asked again, the same one"
-    problem = await seller.invoice(period="2026-04", status=422)
-    assert problem["field"] == "period"
+    for period in ("2026-04", "9999-12", "0000-01", "\u0662\u0660\u0662\u0665-01"):
+        problem = await seller.invoice(period=period, status=422)
+        assert problem["field"] == "period", period
 
     # April's order is the seller's choice to pay first; then March's invoice settles March's order.
     await seller.pay(OWED, "MBB-1", order_ids=[second])

@@ -10,11 +10,11 @@ import re
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import AwareDatetime
 from starlette.responses import PlainTextResponse, Response
 
 from colink.api.answers import json_answer
 from colink.api.auth import Permission
+from colink.api.bodies import Moment
 from colink.api.pages import Page, numbers_after, page
 from colink.api.services import Services
 from colink.api.session import Session, may
@@ -95,8 +95,8 @@ async def read_reads(
     session: Annotated[Session, Depends(may(Permission.SEE_READS))],
     page: Annotated[Page, Depends(page)],
     reader: str | None = None,
-    from_: Annotated[AwareDatetime | None, Query(alias="from")] = None,
-    to: AwareDatetime | None = None,
+    from_: Annotated[Moment | None, Query(alias="from")] = None,
+    to: Moment | None = None,
 ) -> Response:
     """What auditors read, and who read personal data, by arrival: each request with who made it, its route and
     parameters, its status and how many items it listed. `reader` is `key:` and the id of an API key. `to` is

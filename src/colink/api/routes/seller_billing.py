@@ -56,7 +56,7 @@ class SellerInvoiceBody(Body):
 
     organization_id: Id
     currency: Currency
-    period: Annotated[str | None, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] = None
+    period: Annotated[str | None, Field(pattern="^2[0-9]{3}-(0[1-9]|1[0-2])$")] = None
 
 
 @router.post("/seller-payments", status_code=201)
