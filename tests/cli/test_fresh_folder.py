@@ -29,5 +29,6 @@ def test_from_nothing(data_dir: Path) -> None:
         "attribution_report",
         "balances_in_time",
         "leaderboard",
+        "true_ups",
     }
     assert {item["lag"] for item in projections} == {0}
