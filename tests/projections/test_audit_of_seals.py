@@ -334,8 +334,8 @@ async def test_what_was_posted_before_the_range_cannot_be_read() -> None:
     """Only what builds on it is incomplete, and is that for certain."""
     source = Source(dsn="host=/nowhere", snapshot="", decode=dies)
     setting = Setting(
-        source=source, first=9, last=20, sealed=20, origin="", book=TermsBook(), periods=PeriodBook(), whole_log=False,
-        reports=(), sums=None, personal=Personal(keys=None, erasures={}), events_a_window=8,
+        source=source, first=9, last=20, sealed=20, origin="", book=TermsBook(), periods=PeriodBook(),
+        whole_log=False, reports=(), sums=None, personal=Personal(keys=None, erasures={}), events_a_window=8,
     )  # fmt: skip
     before = Segment(first=1, last=8, passes=frozenset(), needed_by=frozenset({Pass.ENTRIES}))
     [part] = await verify_segments(setting, [before], processes=1, finished=lambda _: None)
