@@ -180,7 +180,8 @@ def _dispute_fee_legs(split: Split, accounts: OrderAccounts) -> dict[Leg, int]:
     }
 
 
-def _no_claims(_split: Split, _organization_id: str, *, settlement: Settlement) -> dict[ClaimKey, int]:  # noqa: ARG001
+def _no_claims(*_split: object, **_settlement: object) -> dict[ClaimKey, int]:
+    """Of a component that raises and lowers no claim."""
     return {}
 
 
