@@ -29,6 +29,7 @@ Facts = dict[str, Any]
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 OPERATOR = Caller(actor="key:operator", correlation_id="simulation")
+FINANCE = Caller(actor="key:finance", correlation_id="simulation")
 SECRET = "shpss_simulated"  # noqa: S105 - of shops that exist in one process only
 _CURRENCIES = ("MYR", "MYR", "MYR", "JPY", "KWD")
 

@@ -13,7 +13,8 @@ import msgspec
 from colink.adapters.postgres.pool import AsyncPool
 from colink.domain.ids import order_id
 from colink.domain.orders import Order
-from colink.simulation.model.books import Books, Change
+from colink.simulation.model.balances import Change
+from colink.simulation.model.books import Books
 
 _ENTRIES = """
     select position, account, currency, amount from colink.entries where position > %s order by position, ordinal
@@ -64,7 +65,7 @@ class Watch:
             raise Differs(msg)
         self._each_step(entries, steps)
         self.position += counted[0]
-        self._balances({(account, currency): amount for account, currency, amount in stored}, books.balances)
+        self._balances({(account, currency): amount for account, currency, amount in stored}, books.balances.amounts)
 
     def _each_step(self, entries: Sequence[Sequence[Any]], steps: Sequence[Step]) -> None:
         """Entries stand in the order of positions; a step's are those up to its last position."""
@@ -127,7 +128,7 @@ async def compare_payouts(pool: AsyncPool, books: Books, paid: Mapping[str, int]
     async with pool.connection() as connection:
         rows = await (await connection.execute(_PAYOUTS)).fetchall()
     statuses = {payout_id: (status, amount) for payout_id, _, _, amount, status, _ in rows}
-    expected = {id_: (payout["status"], payout["amount"]) for id_, payout in books.payouts.items()}
+    expected = {id_: (payout["status"], payout["amount"]) for id_, payout in books.payouts.by_id.items()}
     if statuses != expected:
         wrong = {id_: (statuses.get(id_), expected.get(id_)) for id_ in statuses.keys() | expected.keys()}
         msg = f"payouts (is, expected): { {id_: pair for id_, pair in wrong.items() if pair[0] != pair[1]} }"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from colink.application.ports import Caller, Command, Recorded
+from colink.application.ports import Command, Recorded
 from colink.application.track import record_click, record_view
 from colink.cli.shopify_traffic import signature
 from colink.domain.campaigns import CampaignDetails
@@ -35,7 +35,6 @@ T = TypeVar("T")
 Facts = dict[str, Any]
 
 _BATCH = 48  # steps that reach the service together
-_FINANCE = Caller(actor="key:finance", correlation_id="simulation")
 Progress = Callable[[int], None]
 
 
@@ -88,7 +87,7 @@ class Run:
             failed_at=self.stage.done if failure else None,
             events=self.stage.watch.position,
             orders=len(self.stage.books.orders),
-            payouts=len(self.stage.books.payouts),
+            payouts=len(self.stage.books.payouts.by_id),
             crashes=self.stage.crashes,
             digest=await self.stage.digest(),
         )
@@ -223,11 +222,11 @@ class Run:
         await self.stage.surviving(self._worker_pays)
         told = self.stage.provider.told[self._told :]
         self._told = len(self.stage.provider.told)
-        await self.stage.job("payouts", self.stage.books.worker_paid([_plain(report) for report in told]))
+        await self.stage.job("payouts", self.stage.books.payouts.worker_paid([_plain(report) for report in told]))
         await compare_payouts(
             self.stage.service.pool,
             self.stage.books,
-            {id_: self.stage.provider.paid(id_) for id_ in self.stage.books.payouts},
+            {id_: self.stage.provider.paid(id_) for id_ in self.stage.books.payouts.by_id},
         )
 
     async def _worker_pays(self) -> None:

@@ -20,7 +20,8 @@ from colink.domain.ids import order_id
 from colink.simulation.checks import Differs, Step, Watch, compare_order, orders_that_differ
 from colink.simulation.faults import Fault, Killed
 from colink.simulation.happenings import VirtualClock
-from colink.simulation.model.books import Books, Change
+from colink.simulation.model.balances import Change
+from colink.simulation.model.books import Books
 from colink.simulation.provider import SimulatedProvider
 from colink.simulation.service import Service, World
 

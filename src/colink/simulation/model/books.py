@@ -1,7 +1,7 @@
 """The predicted ledger: every account's balance, from what arrived and what the clock and people did. Semantics 6, 7.
 
-`Books` takes plain facts and bytes. Each method that moves money returns what it expects to change, as
-`{(account, currency): signed amount}`, zeros left out, and has added it to `balances`.
+`Books` takes plain facts and bytes; what concerns no order is done by the parts of its own that it names. Each method
+that moves money returns what it expects to change, zeros left out, and has added it to `balances`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 from colink.simulation.model.amounts import fine, minor
 from colink.simulation.model.attribution import Knowledge, credited, promised_rule
+from colink.simulation.model.balances import Balances, Change, add
 from colink.simulation.model.deliveries import Facts, Told, read_dispute, read_order, read_refund
+from colink.simulation.model.finance import Finance
 from colink.simulation.model.money import ClaimKey, money_at
+from colink.simulation.model.payouts import Payouts
 
-Change = dict[tuple[str, str], int]
 _DAY = 86_400
 FAR = 1 << 60  # later than anything
-_MOST_ATTEMPTS = 3
 
 
 class Order:
@@ -49,9 +50,9 @@ class Books:
     def __init__(self) -> None:
         self.known = Knowledge()
         self.orders: dict[tuple[str, str], Order] = {}
-        self.balances: Change = {}
-        self.payouts: dict[str, Facts] = {}
-        self.accounts: dict[tuple[str, str], Facts] = {}
+        self.balances = Balances()
+        self.finance = Finance(self.balances)
+        self.payouts = Payouts(self.balances)
 
     # Deliveries ---------------------------------------------------------------------------------------------------
 
@@ -201,27 +202,12 @@ class Books:
             ("processor:shopify:cash", currency): fee - gross,
             ("processor:shopify:fees", currency): -fee,
         }
-        self._book(changed)
+        self.balances.book(changed)
         for each in stated:
             order = self._order(self.known.stores[store_id], each["order"])
             order.told.take_stated_fee(each["kind"], each["amount"], at)
-            _add(changed, self._settle(order))
+            add(changed, self._settle(order))
         return changed
-
-    def write_off(self, account: str, currency: str, amount: int) -> Change:
-        """What somebody owes is given up."""
-        return self._book({("platform:loss", currency): -amount, (account, currency): amount})
-
-    def convert(self, payee: str, amount: int, currency: str, taken: int, into: str) -> Change:
-        account = f"payee:{payee}:available"
-        return self._book(
-            {
-                (account, currency): -amount,
-                (f"fx:{currency}:liquidity", currency): amount,
-                (f"fx:{into}:liquidity", into): -taken,
-                (account, into): taken,
-            }
-        )
 
     def decide_order(
         self, order: Order, what: str, *, payee: str | None = None, campaign: str | None = None
@@ -264,7 +250,7 @@ class Books:
         }
         order.posted = target
         order.next_due = self._next_due(order)
-        return self._book(changed)
+        return self.balances.book(changed)
 
     def _clears(self, order: Order, key: ClaimKey, now: int) -> int:
         """K by that time, clearings never lowering it."""
@@ -292,106 +278,5 @@ class Books:
                 if raised > order.cleared.get(key, 0):
                     order.cleared[key] = raised
                     order.has_cleared = True
-            _add(changed, self._post(order))
+            add(changed, self._post(order))
         return changed
-
-    # Payouts ------------------------------------------------------------------------------------------------------
-
-    def available(self, payee: str, currency: str) -> int:
-        return self.balances.get((f"payee:{payee}:available", currency), 0)
-
-    def take_account(self, account: Facts) -> None:
-        """Where a payee is paid to from now on; the same again is no change."""
-        key = account["payee"], account["currency"]
-        known = self.accounts.get(key)
-        same = known is not None and all(known[name] == account[name] for name in ("details", "minimum"))
-        if not same:
-            self.accounts[key] = account | {"version": 1 if known is None else known["version"] + 1}
-
-    def plan_payout(self, payee: str, currency: str, amount: int | None) -> int | str:
-        """What a payout would reserve, or the name of the refusal."""
-        account = self.accounts.get((payee, currency))
-        if account is None:
-            return "no-payout-account"
-        available = self.available(payee, currency)
-        if available <= 0 or (amount is not None and amount > available):
-            return "insufficient-funds"
-        planned = available if amount is None else amount
-        return "below-minimum" if planned < (account["minimum"] or 1) else planned
-
-    def request_payout(self, id_: str, payee: str, currency: str, amount: int) -> Change:
-        self.payouts[id_] = {
-            "payee": payee,
-            "currency": currency,
-            "amount": amount,
-            "status": "requested",
-            "attempt": 0,
-        }
-        return self._move(id_, f"payee:{payee}:available", f"payee:{payee}:in_transit", amount)
-
-    def decide_payout(self, id_: str, status: str) -> Change:
-        """People approve, hold, reject or cancel it; the account is copied at approval."""
-        payout = self.payouts[id_]
-        payout["status"] = status
-        if status == "approved":
-            payout["account"] = self.accounts[payout["payee"], payout["currency"]]["version"]
-        return self._release(id_) if status in {"rejected", "cancelled"} else {}
-
-    def worker_paid(self, told: Sequence[Facts]) -> Change:
-        """The worker submitted what was approved, unless its account changed since, and asked about the rest; `told`
-        is what the provider said, in order: payout, attempt, outcome, passing, fee."""
-        changed: Change = {}
-        for id_, payout in self.payouts.items():
-            if payout["status"] == "approved":
-                self._submit(id_, payout, changed)
-        for report in told:
-            payout = self.payouts[report["payout"]]
-            if payout["status"] == "approved" and report["attempt"] > payout["attempt"]:
-                self._submit(report["payout"], payout, changed)
-            if report["attempt"] == payout["attempt"] and payout["status"] in {"submitted", "in_transit", "paid"}:
-                _add(changed, self._follow(report["payout"], payout, report))
-        return changed
-
-    def _submit(self, id_: str, payout: Facts, changed: Change) -> None:
-        if self.accounts[payout["payee"], payout["currency"]]["version"] != payout["account"]:
-            payout["status"] = "cancelled"
-            _add(changed, self._release(id_))
-        else:
-            payout |= {"status": "submitted", "attempt": payout["attempt"] + 1}
-
-    def _follow(self, id_: str, payout: Facts, report: Facts) -> Change:
-        changed: Change = {}
-        outcome = report["outcome"]
-        if outcome == "pending" and payout["status"] == "submitted":
-            payout["status"] = "in_transit"
-        if outcome == "failed":
-            payout["status"] = "approved" if report["passing"] and payout["attempt"] < _MOST_ATTEMPTS else "failed"
-            return self._release(id_) if payout["status"] == "failed" else {}
-        if outcome in {"paid", "returned"} and payout["status"] != "paid":
-            payout["status"] = "paid"
-            transit, cash = f"payee:{payout['payee']}:in_transit", "processor:sandbox:cash"
-            _add(changed, self._move(id_, transit, cash, payout["amount"]))
-            _add(changed, self._move(id_, "platform:expense", cash, report["fee"]))
-        if outcome == "returned":
-            payout["status"] = "returned"
-            available = f"payee:{payout['payee']}:available"
-            _add(changed, self._move(id_, "processor:sandbox:cash", available, payout["amount"]))
-        return changed
-
-    def _release(self, id_: str) -> Change:
-        """The money is available again."""
-        payee, amount = self.payouts[id_]["payee"], self.payouts[id_]["amount"]
-        return self._move(id_, f"payee:{payee}:in_transit", f"payee:{payee}:available", amount)
-
-    def _move(self, id_: str, debit: str, credit: str, amount: int) -> Change:
-        currency = self.payouts[id_]["currency"]
-        return self._book({(debit, currency): -amount, (credit, currency): amount} if amount else {})
-
-    def _book(self, changed: Change) -> Change:
-        _add(self.balances, changed)
-        return changed
-
-
-def _add(total: Change, change: Change) -> None:
-    for key, amount in change.items():
-        total[key] = total.get(key, 0) + amount

@@ -1,0 +1,108 @@
+"""Payouts, from the request to the money that comes back. Semantics section 7."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from colink.simulation.model.balances import Balances, Change, add
+
+Facts = dict[str, Any]
+
+_MOST_ATTEMPTS = 3
+
+
+class Payouts:
+    """All payouts `by_id` and the accounts they go to, over the `balances` that they move."""
+
+    def __init__(self, balances: Balances) -> None:
+        self.balances = balances
+        self.by_id: dict[str, Facts] = {}
+        self.accounts: dict[tuple[str, str], Facts] = {}
+
+    def take_account(self, account: Facts) -> None:
+        """Where a payee is paid to from now on; the same again is no change."""
+        key = account["payee"], account["currency"]
+        known = self.accounts.get(key)
+        same = known is not None and all(known[name] == account[name] for name in ("details", "minimum"))
+        if not same:
+            self.accounts[key] = account | {"version": 1 if known is None else known["version"] + 1}
+
+    def plan(self, payee: str, currency: str, amount: int | None) -> int | str:
+        """What a payout would reserve, or the name of the refusal."""
+        account = self.accounts.get((payee, currency))
+        if account is None:
+            return "no-payout-account"
+        available = self.balances.available(payee, currency)
+        if available <= 0 or (amount is not None and amount > available):
+            return "insufficient-funds"
+        planned = available if amount is None else amount
+        return "below-minimum" if planned < (account["minimum"] or 1) else planned
+
+    def request(self, id_: str, payee: str, currency: str, amount: int) -> Change:
+        self.by_id[id_] = {
+            "payee": payee,
+            "currency": currency,
+            "amount": amount,
+            "status": "requested",
+            "attempt": 0,
+        }
+        return self._move(id_, f"payee:{payee}:available", f"payee:{payee}:in_transit", amount)
+
+    def decide(self, id_: str, status: str) -> Change:
+        """People approve, hold, reject or cancel it; the account is copied at approval."""
+        payout = self.by_id[id_]
+        payout["status"] = status
+        if status == "approved":
+            payout["account"] = self.accounts[payout["payee"], payout["currency"]]["version"]
+        return self._release(id_) if status in {"rejected", "cancelled"} else {}
+
+    def worker_paid(self, told: Sequence[Facts]) -> Change:
+        """The worker submitted what was approved, unless its account changed since, and asked about the rest; `told`
+        is what the provider said, in order: payout, attempt, outcome, passing, fee."""
+        changed: Change = {}
+        for id_, payout in self.by_id.items():
+            if payout["status"] == "approved":
+                self._submit(id_, payout, changed)
+        for report in told:
+            payout = self.by_id[report["payout"]]
+            if payout["status"] == "approved" and report["attempt"] > payout["attempt"]:
+                self._submit(report["payout"], payout, changed)
+            if report["attempt"] == payout["attempt"] and payout["status"] in {"submitted", "in_transit", "paid"}:
+                add(changed, self._follow(report["payout"], payout, report))
+        return changed
+
+    def _submit(self, id_: str, payout: Facts, changed: Change) -> None:
+        if self.accounts[payout["payee"], payout["currency"]]["version"] != payout["account"]:
+            payout["status"] = "cancelled"
+            add(changed, self._release(id_))
+        else:
+            payout |= {"status": "submitted", "attempt": payout["attempt"] + 1}
+
+    def _follow(self, id_: str, payout: Facts, report: Facts) -> Change:
+        changed: Change = {}
+        outcome = report["outcome"]
+        if outcome == "pending" and payout["status"] == "submitted":
+            payout["status"] = "in_transit"
+        if outcome == "failed":
+            payout["status"] = "approved" if report["passing"] and payout["attempt"] < _MOST_ATTEMPTS else "failed"
+            return self._release(id_) if payout["status"] == "failed" else {}
+        if outcome in {"paid", "returned"} and payout["status"] != "paid":
+            payout["status"] = "paid"
+            transit, cash = f"payee:{payout['payee']}:in_transit", "processor:sandbox:cash"
+            add(changed, self._move(id_, transit, cash, payout["amount"]))
+            add(changed, self._move(id_, "platform:expense", cash, report["fee"]))
+        if outcome == "returned":
+            payout["status"] = "returned"
+            available = f"payee:{payout['payee']}:available"
+            add(changed, self._move(id_, "processor:sandbox:cash", available, payout["amount"]))
+        return changed
+
+    def _release(self, id_: str) -> Change:
+        """The money is available again."""
+        payee, amount = self.by_id[id_]["payee"], self.by_id[id_]["amount"]
+        return self._move(id_, f"payee:{payee}:in_transit", f"payee:{payee}:available", amount)
+
+    def _move(self, id_: str, debit: str, credit: str, amount: int) -> Change:
+        currency = self.by_id[id_]["currency"]
+        return self.balances.book({(debit, currency): -amount, (credit, currency): amount} if amount else {})
