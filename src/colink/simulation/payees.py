@@ -67,10 +67,9 @@ class Payees:
         )
 
     async def decide(self) -> None:
-        open_ = [
-            id_ for id_, payout in self.stage.books.payouts.by_id.items() if payout["status"] in {"requested", "held"}
-        ]
-        waiting = [id_ for id_, payout in self.stage.books.payouts.by_id.items() if payout["status"] == "approved"]
+        payouts = self.stage.books.payouts
+        open_ = [id_ for id_, payout in payouts.by_id.items() if payout["status"] in {"requested", "held"}]
+        waiting = [id_ for id_, payout in payouts.by_id.items() if payout["status"] == "approved"]
         if not open_ and not waiting:
             return
         payout_id = self.stage.random.choice(open_ or waiting)
