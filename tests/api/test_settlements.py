@@ -127,6 +127,41 @@ async def test_a_dispute_fee_of_the_statement_is_booked_to_the_seller(settled: S
     assert (await settled.balances())["clearing"] == 0
 
 
+@pytest.mark.parametrize("kind", ["payment", "dispute"])
+async def test_a_statement_gives_back_what_statements_took_and_no_more(settled: Settled, kind: str) -> None:
+    """Else one person alone makes a seller rich: a dispute's fee is paid from, and back to, what is available."""
+
+    def stated(amount: int) -> list[dict[str, Any]]:
+        return [{"order_external_id": "4507", "kind": kind, "amount": amount}]
+
+    before = await settled.balances()
+    for amount in (-1, -1_000_000):
+        problem = await settled.shop.refused(
+            "POST", "/v1/settlements", settled.body(fees=stated(amount)), key=settled.finance, status=422
+        )
+        assert problem["field"] == "fees.0.amount"
+    assert await settled.balances() == before
+    await settled.shop.post("/v1/settlements", settled.body(fees=stated(1500)), key=settled.finance)
+    too_much = settled.body(reference="po_2", fees=stated(-1501))
+    await settled.shop.refused("POST", "/v1/settlements", too_much, key=settled.finance, status=422)
+    back = settled.body(reference="po_2", gross=0, fee=-1500, fees=stated(-1500))
+    await settled.shop.post("/v1/settlements", back, key=settled.finance)
+    # And the same again, which gives back nothing any more, is still the first.
+    await settled.shop.post("/v1/settlements", back, key=settled.finance)
+    [order] = (await settled.shop.get("/v1/orders", store_id=settled.store["id"], external_id="4507"))["items"]
+    shown = order["dispute_fee"] if kind == "dispute" else order["split"]["payment_fee"]
+    assert shown == myr(0)
+
+
+async def test_of_one_order_a_statement_may_give_back_one_fee_and_not_the_other(settled: Settled) -> None:
+    took = [{"order_external_id": "4509", "kind": "dispute", "amount": 1500}]  # the order itself is not here yet
+    await settled.shop.post("/v1/settlements", settled.body(fees=took), key=settled.finance)
+    wrong = [{"order_external_id": "4509", "kind": "payment", "amount": -1500}]
+    body = settled.body(reference="po_2", fees=wrong)
+    problem = await settled.shop.refused("POST", "/v1/settlements", body, key=settled.finance, status=422)
+    assert problem["field"] == "fees.0.amount"
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [

@@ -12,7 +12,7 @@ from colink.application.record_order import StandaloneFacts, order_events, recei
 from colink.application.representations import shown
 from colink.domain.aggregates import Event
 from colink.domain.errors import Conflict, InvalidInput
-from colink.domain.facts import OrderFacts
+from colink.domain.facts import OrderFacts, stated_fee
 from colink.domain.ids import order_id
 from colink.domain.money import MAX_AMOUNT, currency_exponent
 from colink.domain.orders import Order
@@ -34,7 +34,7 @@ _HOLDER = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")  # part of an account's name
 @dataclass(frozen=True, kw_only=True)
 class RecordSettlement(Request):
     """The same reference of a store is one settlement: the same again changes nothing, another one is a Conflict.
-    Amounts are minor units. `received_by`: who holds the money now; the store's platform where nobody is named."""
+    Amounts are minor units; no fee of an order may come to less than nothing. `received_by`: who holds the money now; the store's platform where nobody is named."""
 
     store: StoreDetails
     reference: str
@@ -69,6 +69,7 @@ class RecordSettlement(Request):
                 if isinstance(each, SettlementRecorded)
                 for event in journal_of(each).new_events()
             ]
+            self._check_gives_back_no_more_than_was_taken(facts)
             for external_id, stated in facts_of(details).items():
                 events += self._tell(external_id, stated, facts)
         return Decision(answer=shown(details), events=events, organization_id=self.store.organization_id)
@@ -114,6 +115,22 @@ class RecordSettlement(Request):
             settled_at=self.settled_at,
             fees=self._checked_fees(),
         )
+
+    def _check_gives_back_no_more_than_was_taken(self, facts: Facts) -> None:
+        """A fee below zero gives back what statements before it took of that order. More would be money from nowhere,
+        in the seller's hands without a second person (a dispute's at once)."""
+        for number, fee in enumerate(self.fees):
+            if fee.amount >= 0:
+                continue
+            order = facts.aggregate(Order, order_id(self.store.id, fee.order_external_id))
+            shown_before = (stated_fee(order.merged.facts.fees, fee.kind, self.currency) if order else None) or 0
+            if shown_before + fee.amount < 0:
+                msg = (
+                    f"statements show {shown_before} {self.currency} (minor units) of {fee.kind} fees of order "
+                    f"{fee.order_external_id}: {-fee.amount} of it cannot be given back. Record the settlement that "
+                    "took it first; of a fee that no statement showed, state what is left of it"
+                )
+                raise InvalidInput(msg, field=f"fees.{number}.amount")
 
     def _checked_fees(self) -> tuple[SettledFee, ...]:
         if len(self.fees) > MOST_FEES:
