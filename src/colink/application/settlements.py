@@ -34,7 +34,8 @@ _HOLDER = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")  # part of an account's name
 @dataclass(frozen=True, kw_only=True)
 class RecordSettlement(Request):
     """The same reference of a store is one settlement: the same again changes nothing, another one is a Conflict.
-    Amounts are minor units; no fee of an order may come to less than nothing. `received_by`: who holds the money now; the store's platform where nobody is named."""
+    Amounts are minor units; no fee of an order may come to less than nothing. `received_by`: who holds the money now;
+    the store's platform where nobody is named."""
 
     store: StoreDetails
     reference: str
