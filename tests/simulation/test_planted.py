@@ -11,8 +11,8 @@ from tests.simulation.planted import BUGS, STEPS
 from colink.simulation.seeds import Ground, simulate
 
 FOUND_BY = {
-    "double-payout-on-retry": 17,
-    "refund-not-cumulative": 2,
+    "double-payout-on-retry": 3,
+    "refund-not-cumulative": 1,
     "hold-ignored": 1,
     "window-at-arrival": 1,
     "debit-aged-like-credit": 1,

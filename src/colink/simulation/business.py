@@ -83,11 +83,14 @@ class Business:
             yield self.new_coupon()
         yield from self._payout_accounts()
 
+    @property
+    def currencies(self) -> list[str]:
+        """Those that stores sell in."""
+        return sorted({store["currency"] for store in self.stores})
+
     def _payout_accounts(self) -> Iterator[Change]:
         self.payees = [
-            (payee["id"], currency)
-            for payee in (*self.organizations, *self.creators)
-            for currency in sorted({store["currency"] for store in self.stores})
+            (payee["id"], currency) for payee in (*self.organizations, *self.creators) for currency in self.currencies
         ]
         for payee, currency in self.payees:
             if self.random.random() < 0.9:

@@ -23,7 +23,7 @@ _EVENTS = (
     "select count(*), coalesce(min(position), 0), coalesce(max(position), 0) from colink.events where position > %s"
 )
 _BALANCES = "select account, currency, amount from colink.balances where amount <> 0"
-_PAYOUTS = "select payout_id, payee_id, currency, amount, status, stretches from colink.payouts"
+_PAYOUTS = "select payout_id, payee_id, currency, amount, tax, status, stretches from colink.payouts"
 _OF_ORDERS = """
     select order_id, account, currency, sum(amount)::bigint
       from colink.entries where order_id is not null group by 1, 2, 3
@@ -122,19 +122,22 @@ def _shown(actual: Change, expected: Change) -> str:
     )
 
 
-async def compare_payouts(pool: AsyncPool, books: Books, paid: Mapping[str, int]) -> None:
-    """Statuses, and money that is promised: never twice, never more than cleared. `paid`: how often the provider
-    paid each payout. Raises Differs."""
+async def compare_payouts(pool: AsyncPool, books: Books, paid: Mapping[str, Sequence[int]]) -> None:
+    """Statuses, amount and net, and money that is promised: never twice, never more than cleared. `paid`: what the
+    provider paid of each payout, each time. Raises Differs."""
     async with pool.connection() as connection:
         rows = await (await connection.execute(_PAYOUTS)).fetchall()
-    statuses = {payout_id: (status, amount) for payout_id, _, _, amount, status, _ in rows}
-    expected = {id_: (payout["status"], payout["amount"]) for id_, payout in books.payouts.by_id.items()}
+    statuses = {payout_id: (status, amount, amount - tax) for payout_id, _, _, amount, tax, status, _ in rows}
+    expected = {
+        id_: (payout["status"], payout["amount"], books.payouts.net(id_))
+        for id_, payout in books.payouts.by_id.items()
+    }
     if statuses != expected:
         wrong = {id_: (statuses.get(id_), expected.get(id_)) for id_ in statuses.keys() | expected.keys()}
         msg = f"payouts (is, expected): { {id_: pair for id_, pair in wrong.items() if pair[0] != pair[1]} }"
         raise Differs(msg)
     taken: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
-    for _, payee, currency, _, status, stretches in rows:
+    for _, payee, currency, _, _, status, stretches in rows:
         if status not in _RELEASED:
             taken[payee, currency] += [(part["start"], part["end"]) for part in _decoded(stretches)]
     for payee, parts in taken.items():
@@ -142,9 +145,9 @@ async def compare_payouts(pool: AsyncPool, books: Books, paid: Mapping[str, int]
         if any(later[0] < earlier[1] for earlier, later in pairwise(parts)):
             msg = f"money of {payee} is promised twice: {parts}"
             raise Differs(msg)
-    twice = {payout_id: times for payout_id, times in paid.items() if times > 1}
-    if twice:
-        msg = f"paid more than once at the provider: {twice}"
+    wrong_money = {id_: amounts for id_, amounts in paid.items() if amounts not in ([], [books.payouts.net(id_)])}
+    if wrong_money:
+        msg = f"paid at the provider more than once, or another amount than the payee gets: {wrong_money}"
         raise Differs(msg)
 
 

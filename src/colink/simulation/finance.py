@@ -84,7 +84,7 @@ class Finance:
             for payee, currency in self.business.payees
             if books.balances.available(payee, currency) > 0
         ]
-        others = sorted({store["currency"] for store in self.business.stores})
+        others = self.business.currencies
         command: Command
         if debts and random.random() < 0.5:
             account, currency, debt = random.choice(debts)

@@ -5,6 +5,7 @@ Each decision is drawn, its outcome predicted by the model, refusals included, a
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from colink.application.decide_orders import HoldOrder, ReattributeOrder, ReleaseOrder
@@ -30,6 +31,19 @@ class People:
         self.business = business
         self.finance = Finance(stage, business)
         self.payees = Payees(stage, business)
+        self._turns: dict[Callable[[], Awaitable[None]], int] = {
+            self._decide_order: 350,
+            self.payees.request: 230,
+            self.payees.decide: 210,
+            self.finance.settle: 70,
+            self.finance.book: 50,
+            self._new_account: 25,
+            self.finance.close_month: 20,
+            self._new_rule: 20,
+            self.payees.switch_tax: 20,
+            self._revised_rule: 15,
+            self._new_coupon: 15,
+        }
 
     async def configure(self, change: Change) -> None:
         known = self.stage.books.known
@@ -62,29 +76,21 @@ class People:
 
     async def somebody_decides(self) -> None:
         """Finance, a payee or an operator does something."""
-        draw = self.stage.random.random()
-        rare = self.stage.random.random()
-        if rare < 0.35:
-            await self._decide_order()
-        elif rare < 0.42:
-            await self.finance.settle()
-        elif rare < 0.44:
-            await self.finance.close_month()
-        elif rare < 0.49:
-            await self.finance.book()
-        elif draw < 0.45:
-            await self.payees.request()
-        elif draw < 0.85 and self.stage.books.payouts.by_id:
-            await self.payees.decide()
-        elif draw < 0.9:
-            await self.configure(self.business.payout_account(*self.stage.random.choice(self.business.payees)))
-        elif draw < 0.94:
-            organization = self.stage.random.choice(self.business.organizations)
-            await self.configure(self.business.new_rule(organization, self.stage.random.choice(list(Scope))))
-        elif draw < 0.97:
-            await self.configure(self.business.revised_rule())
-        else:
-            await self.configure(self.business.new_coupon())
+        (turn,) = self.stage.random.choices(list(self._turns), weights=list(self._turns.values()))
+        await turn()
+
+    async def _new_account(self) -> None:
+        await self.configure(self.business.payout_account(*self.stage.random.choice(self.business.payees)))
+
+    async def _new_rule(self) -> None:
+        organization = self.stage.random.choice(self.business.organizations)
+        await self.configure(self.business.new_rule(organization, self.stage.random.choice(list(Scope))))
+
+    async def _revised_rule(self) -> None:
+        await self.configure(self.business.revised_rule())
+
+    async def _new_coupon(self) -> None:
+        await self.configure(self.business.new_coupon())
 
     async def _decide_order(self) -> None:
         """Finance looks into an order: holds and releases it, or credits somebody else."""

@@ -78,11 +78,13 @@ class SimulatedProvider:
     def callback_reference(self, headers: Mapping[str, str], body: bytes) -> str | None:  # noqa: ARG002 - the port
         return None
 
-    def paid(self, payout_id: str) -> int:
-        """How often money left for a payout."""
-        return sum(
-            each.instruction.payout_id == payout_id and each.outcome in {"paid", "returned"} for each in self.accepted
-        )
+    def paid(self, payout_id: str) -> list[int]:
+        """What left for a payout, each time."""
+        return [
+            each.instruction.amount
+            for each in self.accepted
+            if each.instruction.payout_id == payout_id and each.outcome in {"paid", "returned"}
+        ]
 
     def _accept(self, instruction: PayoutInstruction, *, channel_down: bool) -> Accepted:
         """Once per key, while keys are remembered."""

@@ -106,7 +106,7 @@ class Run:
         await self._arrive(arrivals)
         if self.stage.random.random() < 0.6:
             await self._clear()
-        for _ in range(self.stage.random.choice([0, 1, 2, 4, 8])):
+        for _ in range(self.stage.random.choice([0, 2, 6, 10, 18])):
             await self.people.somebody_decides()
         if self.stage.random.random() < 0.5:
             await self._pay()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeVar
@@ -66,6 +66,22 @@ class Stage:
                 msg = f"{type(command).__name__} repeated with its key was answered {again}, at first {outcome}"
                 raise Differs(msg)
         return outcome
+
+    async def attempt(self, command: Command, what: str, *, refusals: Collection[str] = ()) -> Recorded | None:
+        """Like `command`, where the model expects one of some refusals, or none. None: it was refused as expected,
+        and its step is numbered. Raises Differs."""
+        try:
+            recorded = await self.command(command)
+        except ColinkError as refusal:
+            if refusal.slug not in refusals:
+                msg = f"{what} was refused as {refusal.slug}, expected {sorted(refusals) or 'no refusal'}: {refusal}"
+                raise Differs(msg) from refusal
+            self.step(f"{what}: {refusal.slug}", {}, None)
+            return None
+        if refusals:
+            msg = f"{what} was done, expected {sorted(refusals)}"
+            raise Differs(msg)
+        return recorded
 
     async def _submitted(self, command: Command) -> Recorded | Exception:
         (outcome,) = await self.service.submit([command])

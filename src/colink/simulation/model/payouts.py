@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from colink.simulation.model.balances import Balances, Change, add
+from colink.simulation.model.withholding import Withholding
 
 Facts = dict[str, Any]
 
 _MOST_ATTEMPTS = 3
+_CASH = "processor:sandbox:cash"
 
 
 class Payouts:
@@ -19,6 +21,7 @@ class Payouts:
         self.balances = balances
         self.by_id: dict[str, Facts] = {}
         self.accounts: dict[tuple[str, str], Facts] = {}
+        self.withholding = Withholding()
 
     def take_account(self, account: Facts) -> None:
         """Where a payee is paid to from now on; the same again is no change."""
@@ -46,15 +49,24 @@ class Payouts:
             "amount": amount,
             "status": "requested",
             "attempt": 0,
+            "tax": None,
         }
-        return self._move(id_, f"payee:{payee}:available", f"payee:{payee}:in_transit", amount)
+        return self._move(id_, {f"payee:{payee}:available": -amount, f"payee:{payee}:in_transit": amount})
+
+    def net(self, id_: str) -> int:
+        """What the payee gets."""
+        payout = self.by_id[id_]
+        return int(payout["amount"]) - (payout["tax"]["amount"] if payout["tax"] else 0)
 
     def decide(self, id_: str, status: str) -> Change:
-        """People approve, hold, reject or cancel it; the account is copied at approval."""
+        """People approve, hold, reject or cancel it; the account is copied at approval, and the tax decided."""
         payout = self.by_id[id_]
         payout["status"] = status
         if status == "approved":
-            payout["account"] = self.accounts[payout["payee"], payout["currency"]]["version"]
+            payee, currency = payout["payee"], payout["currency"]
+            payout["account"] = self.accounts[payee, currency]["version"]
+            if payout["attempt"] == 0:
+                payout["tax"] = self.withholding.of(payee, currency, payout["amount"])
         return self._release(id_) if status in {"rejected", "cancelled"} else {}
 
     def worker_paid(self, told: Sequence[Facts]) -> Change:
@@ -78,6 +90,11 @@ class Payouts:
             add(changed, self._release(id_))
         else:
             payout |= {"status": "submitted", "attempt": payout["attempt"] + 1}
+            tax = payout["tax"]
+            if tax and not tax["withheld"]:
+                payout["tax"] = tax | {"withheld": True}
+                transit, withheld = f"payee:{payout['payee']}:in_transit", f"tax:{tax['authority']}:withheld"
+                add(changed, self._move(id_, {transit: -tax["amount"], withheld: tax["amount"]}))
 
     def _follow(self, id_: str, payout: Facts, report: Facts) -> Change:
         changed: Change = {}
@@ -89,20 +106,30 @@ class Payouts:
             return self._release(id_) if payout["status"] == "failed" else {}
         if outcome in {"paid", "returned"} and payout["status"] != "paid":
             payout["status"] = "paid"
-            transit, cash = f"payee:{payout['payee']}:in_transit", "processor:sandbox:cash"
-            add(changed, self._move(id_, transit, cash, payout["amount"]))
-            add(changed, self._move(id_, "platform:expense", cash, report["fee"]))
+            transit, net = f"payee:{payout['payee']}:in_transit", self.net(id_)
+            add(changed, self._move(id_, {transit: -net, _CASH: net}))
+            add(changed, self._move(id_, {"platform:expense": -report["fee"], _CASH: report["fee"]}))
         if outcome == "returned":
             payout["status"] = "returned"
-            available = f"payee:{payout['payee']}:available"
-            add(changed, self._move(id_, "processor:sandbox:cash", available, payout["amount"]))
+            add(changed, self._give_back(id_, _CASH))
         return changed
 
     def _release(self, id_: str) -> Change:
         """The money is available again."""
-        payee, amount = self.by_id[id_]["payee"], self.by_id[id_]["amount"]
-        return self._move(id_, f"payee:{payee}:in_transit", f"payee:{payee}:available", amount)
+        return self._give_back(id_, f"payee:{self.by_id[id_]['payee']}:in_transit")
 
-    def _move(self, id_: str, debit: str, credit: str, amount: int) -> Change:
+    def _give_back(self, id_: str, where_it_is: str) -> Change:
+        """All of it, with the tax if that was withheld already."""
+        payout = self.by_id[id_]
+        tax = payout["tax"] if payout["tax"] and payout["tax"]["withheld"] else None
+        moved = {where_it_is: -payout["amount"], f"payee:{payout['payee']}:available": payout["amount"]}
+        if tax:
+            moved |= {
+                where_it_is: tax["amount"] - payout["amount"],
+                f"tax:{tax['authority']}:withheld": -tax["amount"],
+            }
+        return self._move(id_, moved)
+
+    def _move(self, id_: str, moved: Mapping[str, int]) -> Change:
         currency = self.by_id[id_]["currency"]
-        return self.balances.book({(debit, currency): -amount, (credit, currency): amount} if amount else {})
+        return self.balances.book({(account, currency): amount for account, amount in moved.items() if amount})
