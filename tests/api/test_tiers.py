@@ -76,19 +76,21 @@ async def fair(shop: Shop) -> Fair:
     return await open_fair(shop, tiers={"mode": "whole", "steps": steps((100_00, 1000), (1_000_00, 2000))})
 
 
-async def open_fair(shop: Shop, *, store: dict[str, Any] | None = None, **rule: Any) -> Fair:
+async def open_fair(
+    shop: Shop, *, store: dict[str, Any] | None = None, creator: dict[str, Any] | None = None, **rule: Any
+) -> Fair:
     organization = await shop.organization(timezone="Asia/Kuala_Lumpur")
     connected = await shop.store(organization, **(store or {}))
-    creator = await shop.creator()
+    promoted_by = await shop.creator(**(creator or {}))
     made = await shop.rule(organization, **({"rate_bps": 500} | rule))
     campaign = await shop.campaign(organization)
     return Fair(
         shop=shop,
         organization=organization,
         store=connected,
-        creator=creator,
+        creator=promoted_by,
         rule=made,
-        link=await shop.link(creator, campaign_id=campaign["id"]),
+        link=await shop.link(promoted_by, campaign_id=campaign["id"]),
     )
 
 

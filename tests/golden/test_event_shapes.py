@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import make_dataclass
+from dataclasses import make_dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.golden.shapes import FOLDER, event_types, examples_of, file_of, shape
 from colink.adapters.postgres.mapper import EventMapper
 from colink.domain.aggregates import Aggregate, Created, Event
 from colink.domain.money import Money
+from colink.domain.orders import OrderSplit
 from colink.domain.tracking import TouchKind
 
 EVENT_TYPES = event_types()
@@ -132,6 +133,20 @@ def test_an_audit_knows_every_event_type_by_itself() -> None:
     code = "import colink.projections.audit, colink.domain.aggregates as a; print(*sorted(a.declared_events()))"
     known = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert known == [cls.TOPIC for cls in EVENT_TYPES]
+
+
+def test_an_order_of_which_nothing_is_held_is_stored_as_it_always_was() -> None:
+    cls = next(cls for cls in EVENT_TYPES if cls.TOPIC == "order.split")
+    before = golden(cls, 3)["payloads"][0]
+    event = EventMapper().to_domain_event(stored(cls, before))
+    assert isinstance(event, OrderSplit)
+    assert event.split.held_lines is None, "nobody had said what is held"
+    nothing_held = replace(event, split=replace(event.split, held_lines=()))
+    written = EventMapper().to_stored_event(nothing_held).state
+    assert written == msgspec.json.encode({**before, "class_version": 4})
+    assert EventMapper().to_domain_event(stored(cls, msgspec.json.decode(written))) == nothing_held
+    held = replace(event, split=replace(event.split, held_lines=("7",)))
+    assert EventMapper().to_domain_event(EventMapper().to_stored_event(held)) == held
 
 
 def test_a_journal_without_a_cause_or_reason_of_its_own_is_stored_as_it_always_was() -> None:

@@ -141,17 +141,48 @@ def _owed_to_buyer(split: Split, nets: Mapping[ClaimKey, int], basis: Basis, *, 
     return net if everything_reversed else min(net, split.reversed_base - split.cash_refunded)
 
 
+class HeldWhole:
+    """Which claims of an order may not clear at all, at the end of its history: a review covers them, the creator
+    bought through their own link, or a dispute has not taken its money yet."""
+
+    def __init__(self, history: ClaimHistory, split: Split, basis: Basis) -> None:
+        decisions, creator_id = basis.decisions, split.creator_id
+        self._all = history.held_by_dispute
+        own_link = basis.attribution.own_link and creator_id != decisions.own_link_of
+        self._own_link_of = creator_id if own_link else None
+        self._reviews = decisions.holds
+
+    def __bool__(self) -> bool:
+        return self._all or self._own_link_of is not None or bool(self._reviews)
+
+    def covers(self, key: ClaimKey) -> bool:
+        if self._all or (self._own_link_of is not None and key[1] == self._own_link_of):
+            return True
+        return any(review.covers(key) for review in self._reviews)
+
+    def lines_of(self, split: Split) -> tuple[str, ...]:
+        """The lines of which the creator's part is held, also where that is nothing (yet)."""
+        creator_id = split.creator_id
+        if creator_id is None or not self:
+            return ()
+        ids = [line.line_id for line in split.lines if line.line_id is not None]
+        return tuple(line_id for line_id in ids if self.covers((line_id, creator_id)))
+
+
 def claims_now(
-    history: ClaimHistory, split: Split, *, before: Split | None, basis: Basis, times: ChangeTimes
+    history: ClaimHistory,
+    split: Split,
+    *,
+    before: Split | None,
+    basis: Basis,
+    times: ChangeTimes,
+    held_whole: HeldWhole,
 ) -> tuple[Claim, ...]:
     """What each payee is owed and when, at the end of an order's history. `before` is what was posted so far, `times`
     the effective times of what changed since."""
     known = {(claim.line_id, claim.payee_id): claim for claim in before.claims} if before else {}
     nets, tranches, pass_through = history.nets, history.tranches, basis.pass_through
-    decisions, suspended = basis.decisions, basis.suspended
-    held_of = split.creator_id if basis.attribution.own_link else None
-    if held_of == decisions.own_link_of:
-        held_of = None
+    suspended, anything_held = basis.suspended, bool(held_whole)
     effective_at = _EffectiveTimes(split, before, basis, times, hold=history.hold)
     claims = []
     for key in {**known, **nets}:
@@ -160,7 +191,7 @@ def claims_now(
         if net == 0 and was is _NO_CLAIM:
             continue
         held = history.owed_to_buyer if line_id is None and key == pass_through else 0
-        if payee_id == held_of or history.held_by_dispute or (decisions.holds and decisions.hold(key)):
+        if anything_held and held_whole.covers(key):
             held = max(net, 0)
         cleared = was.cleared + suspended.of(was)
         maturing = tuple(tranches[key]) if key in tranches else ()

@@ -107,6 +107,8 @@ def reattribute(
 def _check_has(order: Order, *, payee_id: str | None, line_id: str | None) -> None:
     claims = order.split.claims if order.split else ()
     payees = {order.organization_id, *(claim.payee_id for claim in claims)}
+    if order.split is not None and order.split.creator_id is not None:
+        payees.add(order.split.creator_id)  # by a rule of 0 % nothing is owed yet, and it counts all the same
     if payee_id is not None and payee_id not in payees:
         msg = f"nobody named {payee_id!r} earns anything of {order.id}"
         raise InvalidInput(msg, field="payee_id")

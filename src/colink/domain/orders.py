@@ -116,7 +116,8 @@ class OrderSplit(Event):
     """The order's money changed, or when it is due: the whole new split. The split before is what was posted."""
 
     TOPIC: ClassVar[str] = "order.split"
-    class_version: ClassVar[int] = 3
+    class_version: ClassVar[int] = 4
+    omitted_when_empty: ClassVar[tuple[str, ...]] = ("split", "held_lines")
     terms: PinnedTerms
     split: Split
 
@@ -128,6 +129,11 @@ class OrderSplit(Event):
     def upcast_v2_v3(state: dict[str, Any]) -> None:
         """No rule had tiers, nor counted by the day or month."""
         state["split"] |= {"revenues": [], "periods": []}
+
+    @staticmethod
+    def upcast_v3_v4(state: dict[str, Any]) -> None:
+        """Nobody said which lines were held: all of them counted."""
+        state["split"]["held_lines"] = None
 
     def apply(self, aggregate: Order) -> None:
         before, times = aggregate.split, None if clears_by_time(self.terms) else aggregate.change_times()
@@ -304,7 +310,7 @@ class Order(Aggregate):
             return []
         times = self.change_times()
         split = split_order(self.merged, basis, before=self.split, times=times)
-        if split is None or split == self.split:
+        if split is None or (self.split is not None and self.split.says_the_same_as(split)):
             return []
         drafts = journals_between(self.split, split, accounts=self.accounts(basis.pinned), times=times)
         self.trigger_event(OrderSplit, terms=basis.pinned, split=split, timestamp=at)

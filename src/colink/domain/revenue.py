@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from colink.domain.basis import Basis, may_clear
-from colink.domain.claims import ClaimHistory, claims_now, next_clearing
+from colink.domain.claims import ClaimHistory, HeldWhole, claims_now, next_clearing
 from colink.domain.commission import KnownRule, RuleDetails, SoldLine
 from colink.domain.facts import NO_FACTS, FeeKind, StatedFee, stated_fee, unbooked
 from colink.domain.ids import product_id, sku_id
@@ -44,9 +44,11 @@ def split_order(order: MergedOrder, basis: Basis, *, before: Split | None, times
     if order.facts is not NO_FACTS:
         foreign = unbooked(order.facts, split.currency)
         split = replace(split, discrepancies=(*split.discrepancies, *foreign))
-    claims = claims_now(owed, split, before=before, basis=basis, times=times)
+    held_whole = HeldWhole(owed, split, basis)
+    claims = claims_now(owed, split, before=before, basis=basis, times=times, held_whole=held_whole)
     clears = may_clear(basis.pinned, split, settled=basis.decisions.settled)
-    split = split.with_claims(claims, clears_at=next_clearing(claims, clears=clears))
+    clears_at = next_clearing(claims, clears=clears)
+    split = split.with_claims(claims, clears_at=clears_at, held_lines=held_whole.lines_of(split))
     return replace(split, revenues=amounts.revenues) if amounts.revenues else split
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from colink.domain.commission import Scope
 from colink.domain.organizations import FeeSchedule, Settlement
 from colink.domain.tiers import CountedRevenue
-from colink.domain.value import value
+from colink.domain.value import replace, value
 
 ClaimKey = tuple[str | None, str]  # (line id, payee id)
 
@@ -127,7 +127,8 @@ class Split:
     `discrepancies`: what a platform reported that fits no line; recorded, moves no money. `clears_at`: the next time
     a clearing would move something, None if never. `dispute_fee`: what the provider charges the seller for disputes;
     it is no part of the lines and claims, but taken from what is available. `revenues`: whose tiers it rests on.
-    `periods`: of the rules that count by the day or month.
+    `periods`: of the rules that count by the day or month. `held_lines`: ids of the lines of which the creator's part
+    is held; None where a program split it that did not say so yet.
     """
 
     currency: str
@@ -141,6 +142,22 @@ class Split:
     dispute_fee: int = 0
     revenues: tuple[CountedRevenue, ...] = ()
     periods: tuple[RulePeriod, ...] = ()
+    held_lines: tuple[str, ...] | None = ()
+
+    @property
+    def counting_lines(self) -> tuple[LineSplit, ...]:
+        """The lines that count where a creator's orders are counted together, by tiers and true-ups: what is held of
+        what the creator earns counts once it is released (decision 22)."""
+        if not self.held_lines:
+            return self.lines
+        held = set(self.held_lines)
+        return tuple(line for line in self.lines if line.line_id not in held)
+
+    def says_the_same_as(self, later: Split) -> bool:
+        """Whether nothing changed. What an older program did not say is no change while it would be nothing."""
+        if self.held_lines is None and not later.held_lines:
+            return replace(self, held_lines=later.held_lines) == later
+        return self == later
 
     @property
     def subtotal(self) -> int:
@@ -162,7 +179,9 @@ class Split:
         """What a seller who collects the money himself owes for the order: fees and commissions, net of refunds."""
         return sum([line.net_platform_fee + line.net_commission for line in self.lines])
 
-    def with_claims(self, claims: tuple[Claim, ...], *, clears_at: datetime | None) -> Split:
+    def with_claims(
+        self, claims: tuple[Claim, ...], *, clears_at: datetime | None, held_lines: tuple[str, ...]
+    ) -> Split:
         """The same amounts, with what each payee is owed of them."""
         return Split(
             currency=self.currency,
@@ -176,4 +195,5 @@ class Split:
             dispute_fee=self.dispute_fee,
             revenues=self.revenues,
             periods=self.periods,
+            held_lines=held_lines,
         )

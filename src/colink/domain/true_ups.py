@@ -7,7 +7,8 @@ month. Semantics section 4, decision 22.
 
 Each order is posted as if it stood alone, so no order's money depends on others. The true-up is a function of the set
 of the period's orders: first counted when the period has ended, and again when the set changes; what changed is
-posted, creator against seller. Its credits clear a holding period after they were posted; debits bite at once.
+posted, creator against seller. Its credits clear a holding period after they were posted; debits bite at once. What
+is held of the creator's part of an order is not in the set: nothing is paid, and no cap used up, on money in doubt.
 Not responsible for when it is counted (`application/true_ups.py`) nor for its journals (`true_up_journals.py`).
 """
 
@@ -27,7 +28,7 @@ from colink.domain.ids import natural_id
 from colink.domain.local_time import local_day, period_bounds
 from colink.domain.money import allocate
 from colink.domain.organizations import Settlement
-from colink.domain.split import Claim, PinnedTerms, Split, Tranche
+from colink.domain.split import Claim, LineSplit, PinnedTerms, Split, Tranche
 from colink.domain.tiers import TierMode
 from colink.domain.value import replace, value
 
@@ -61,6 +62,15 @@ class PlacedSplit:
     terms: PinnedTerms
     split: Split
 
+    def lines_in(self, key: PeriodKey) -> list[LineSplit]:
+        """The lines that count in a period: served by its rule, and not held."""
+        split = self.split
+        if (split.creator_id, split.currency) != (key.creator_id, key.currency):
+            return []
+        if not any(each.rule_id == key.rule_id and each.period == key.period for each in split.periods):
+            return []
+        return [line for line in split.counting_lines if line.rule is not None and line.rule.id == key.rule_id]
+
 
 @value
 class Earned:
@@ -78,12 +88,13 @@ def earned_by(key: PeriodKey, orders: Iterable[PlacedSplit], *, timezone: str) -
     """In order of version, day and settlement."""
     sums: dict[tuple[int, str, bool], list[int]] = defaultdict(lambda: [0, 0])
     for order in orders:
-        if not _is_in(key, order.split):
+        lines = order.lines_in(key)
+        if not lines:
             continue
         by_us = order.terms.settlement is Settlement.PLATFORM_COLLECTED
         day = local_day(order.placed_at, timezone)
-        for line in order.split.lines:
-            if line.rule is not None and line.rule.id == key.rule_id:
+        for line in lines:
+            if line.rule is not None:
                 total = sums[line.rule.version, day, by_us]
                 total[0] += line.base - line.reversed_base
                 total[1] += line.net_commission
@@ -95,15 +106,7 @@ def earned_by(key: PeriodKey, orders: Iterable[PlacedSplit], *, timezone: str) -
 
 def holding_days(key: PeriodKey, orders: Iterable[PlacedSplit]) -> int:
     """The longest holding period of the period's orders."""
-    return max([order.terms.hold_days for order in orders if _is_in(key, order.split)], default=0)
-
-
-def _is_in(key: PeriodKey, split: Split) -> bool:
-    return (
-        split.creator_id == key.creator_id
-        and split.currency == key.currency
-        and any(each.rule_id == key.rule_id and each.period == key.period for each in split.periods)
-    )
+    return max([order.terms.hold_days for order in orders if order.lines_in(key)], default=0)
 
 
 def target(earned: Sequence[Earned], version_of: Callable[[int], RuleDetails]) -> int:
@@ -416,7 +419,7 @@ def _is_advanced(key: PeriodKey, orders: Iterable[PlacedSplit]) -> bool:
     return all(
         order.terms.advance or order.terms.settlement is Settlement.PLATFORM_COLLECTED
         for order in orders
-        if _is_in(key, order.split)
+        if order.lines_in(key)
     )
 
 

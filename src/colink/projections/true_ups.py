@@ -32,6 +32,7 @@ class _Rule(msgspec.Struct, gc=False):
 
 
 class _Line(msgspec.Struct, gc=False):
+    line_id: str | None
     base: int
     commission: int
     rule: _Rule | None
@@ -50,6 +51,7 @@ class _Split(msgspec.Struct, gc=False):
     creator_id: str | None
     lines: list[_Line]
     periods: list[_Period]
+    held_lines: list[str] | None = None
 
 
 class SplitPart(msgspec.Struct, gc=False):
@@ -188,7 +190,11 @@ def _periods_of(event: LogEvent) -> dict[str, tuple[PeriodKey, str]]:
 
 
 def _addition(split: _Split, rule_id: str) -> str:
-    lines = [line for line in split.lines if line.rule is not None and line.rule.id == rule_id]
+    """What is held adds nothing: a hold and its release are changes like any other."""
+    held = set(split.held_lines or ())
+    lines = [
+        line for line in split.lines if line.rule is not None and line.rule.id == rule_id and line.line_id not in held
+    ]
     versions = sorted({line.rule.version for line in lines if line.rule is not None})
     base = sum([line.base - line.reversed_base for line in lines])
     commission = sum([line.commission - line.reversed_commission for line in lines])

@@ -58,9 +58,9 @@ class EventMapper(Mapper[str]):
         # The fields that are columns come first, and inside a JSON text this mark cannot stand: there its quotes are
         # escaped.
         payload = "{" + text[text.index(_FIRST_OF_PAYLOAD) :]
-        absent = _absent(cls.omitted_when_none)
+        absent, closing = _absent(cls.omitted_when_none, cls.omitted_when_empty)
         if absent and payload.endswith(absent):
-            payload = payload[: -len(absent)] + "}"
+            payload = payload[: -len(absent)] + closing
         if version > 1:
             payload = f'{payload[:-1]},"class_version":{version}}}'
         return StampedEvent(event.originator_id, event.originator_version, cls.TOPIC, payload, version)
@@ -103,10 +103,13 @@ class EventMapper(Mapper[str]):
 
 
 @cache
-def _absent(names: tuple[str, ...]) -> str:
-    """How a payload ends whose last fields, of these names, are all None; "" for no names."""
+def _absent(names: tuple[str, ...], path: tuple[str, ...]) -> tuple[str, str]:
+    """How a payload ends where what is rarely there is not, and how it is stored to end then: the last fields, of
+    these names, all None; or the list at the end of this path empty."""
+    if path:
+        return f',"{path[-1]}":[]' + "}" * len(path), "}" * len(path)
     absent = "".join(f',"{name}":null' for name in names)
-    return absent and absent + "}"
+    return (absent + "}", "}") if absent else ("", "")
 
 
 def schema_version(event_class: type[Any]) -> int:

@@ -122,7 +122,8 @@ _STRETCHES = """
                           where payee_id = k.payee_id and currency = k.currency and status = any(%b::text[])) p"""
 
 # decision; position of the log, revenue. Opens the orders of one creator, and of those the ones placed in the time
-# asked for. A split in another currency or of another creator counts nothing.
+# asked for. A split in another currency or of another creator counts nothing, nor a line that is held (audited by
+# domain/audit/true_ups.py in Python: `Split.counting_lines`).
 _REVENUES = """
     select 'revenue', k.id, null, null, null, (select position from colink.log_head), r.revenue, null::bigint
       from unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::timestamptz[])
@@ -136,7 +137,8 @@ _REVENUES = """
          cross join lateral jsonb_array_elements(e.split -> 'lines') line
          where o.creator_id = k.creator_id and o.organization_id = k.organization_id
            and o.placed_at >= coalesce(k.since, '-infinity') and o.placed_at < k.until
-           and e.split ->> 'currency' = k.currency and e.split ->> 'creator_id' = k.creator_id) r"""
+           and e.split ->> 'currency' = k.currency and e.split ->> 'creator_id' = k.creator_id
+           and not coalesce(e.split -> 'held_lines' ? (line ->> 'line_id'), false)) r"""
 
 # place of the question, order, topic; payload, version, position of the log, microseconds since 1970 at which the
 # order was placed. At least one row, without an order, for each question.

@@ -79,7 +79,7 @@ class Sales:
                 line.base - line.reversed_base
                 for order in self.placed(key.organization_id, key.creator_id, since=since, until=until)
                 if order.split.currency == key.currency
-                for line in order.split.lines
+                for line in order.split.counting_lines
             ]
         )
 
