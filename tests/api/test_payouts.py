@@ -182,6 +182,30 @@ async def test_what_payouts_refuse(sale: Sale) -> None:
         await shop.refused("POST", f"/v1/payouts/{sale.order_id}/{step}", status=404, key=other)
 
 
+async def test_who_set_the_account_sends_no_money_there(sale: Sale) -> None:
+    """One clerk alone could pay a creator's money to himself: change the account, approve what the creator asked for,
+    and change it back."""
+    shop, creator = sale.shop, sale.creator
+    clerk, other = await shop.key("finance"), await shop.key("finance")
+    account = {"payee_id": creator["id"], "rail": "sandbox", "currency": "MYR", "details": {"account_number": "1"}}
+    await shop.post("/v1/payout-accounts", account)
+    await shop.hold_ends(sale.order_id)
+    body = {"payee_id": creator["id"], "currency": "MYR", "amount": myr(100)}
+    payout = await shop.post("/v1/payouts", body)
+    # Saying again what is known sets nothing: who set the account is still the operator.
+    await shop.post("/v1/payout-accounts", account, key=other)
+    await shop.post("/v1/payout-accounts", account | {"details": {"account_number": "2"}}, key=clerk)
+    problem = await shop.refused("POST", f"/v1/payouts/{payout['id']}/approve", key=clerk, status=403)
+    assert problem["type"] == "urn:colink:problem:own-account"
+    assert (await shop.get(f"/v1/payouts/{payout['id']}"))["status"] == "requested"
+    await shop.post(f"/v1/payouts/{payout['id']}/approve", key=other, status=200)
+    # Set by another, it is the clerk's to approve.
+    await shop.post("/v1/payout-accounts", account | {"details": {"account_number": "3"}}, key=other)
+    second = await shop.post("/v1/payouts", body)
+    await shop.refused("POST", f"/v1/payouts/{second['id']}/approve", key=other, status=403)
+    await shop.post(f"/v1/payouts/{second['id']}/approve", key=clerk, status=200)
+
+
 async def test_a_held_payout_is_not_submitted_until_it_is_released_and_approved_again(sale: Sale) -> None:
     shop, creator = sale.shop, sale.creator
     await pay_by(shop, ProviderOutcome.PAID)

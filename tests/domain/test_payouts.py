@@ -439,15 +439,16 @@ def test_what_is_given_up_is_available_again(status: PayoutStatus) -> None:
 )
 def test_accounts_that_cannot_be_used(changes: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        PayoutAccount.register(account(**changes), at=NOW)
+        PayoutAccount.register(account(**changes), by="key:ann", at=NOW)
     assert refused.value.field == field
 
 
 def test_registering_the_same_account_again_is_no_change_and_changing_back_is_a_third_version() -> None:
-    known = PayoutAccount.register(account(), at=NOW)
-    known.replace_with(account(), at=NOW)
-    assert known.details.version == 1
-    known.replace_with(account(details=detail_pairs({"outcome": "failed"})), at=NOW)
-    known.replace_with(account(), at=NOW)
+    known = PayoutAccount.register(account(), by="key:ann", at=NOW)
+    known.replace_with(account(), by="key:bob", at=NOW)
+    assert (known.details.version, known.set_by) == (1, "key:ann")
+    known.replace_with(account(details=detail_pairs({"outcome": "failed"})), by="key:ann", at=NOW)
+    known.replace_with(account(), by="key:bob", at=NOW)
     assert known.details == account(version=3)
+    assert known.set_by == "key:bob"
     assert sum(isinstance(event, PayoutAccountReplaced) for event in known.pending_events) == 2

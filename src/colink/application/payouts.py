@@ -108,9 +108,9 @@ class RegisterPayoutAccount(Request):
         )
         account = facts.aggregate(PayoutAccount, self.id)
         if account is None:
-            account = PayoutAccount.register(details, at=facts.now)
+            account = PayoutAccount.register(details, by=self.caller.actor, at=facts.now)
         else:
-            account.replace_with(details, at=facts.now)
+            account.replace_with(details, by=self.caller.actor, at=facts.now)
         events = account.new_events()
         return Decision(
             answer=shown_account(account.details),
@@ -241,17 +241,22 @@ class PayoutAccountCommand(PayoutCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class ApprovePayout(PayoutAccountCommand):
-    """Approve with a copy of the payee's account. Raises SelfApproval, PayoutStateError, NoPayoutAccount."""
+    """Approve with a copy of the payee's account. Raises SelfApproval, OwnAccount, PayoutStateError,
+    NoPayoutAccount."""
+
+    def needs(self) -> Needs:
+        return super().needs().joined(Needs(reads=(payout_account_id(self.payee_id, self.currency),)))
 
     def decide(self, facts: Facts) -> Decision:
         payout = self.payout(facts)
-        account = self.current_account(facts)
+        account = facts.aggregate(PayoutAccount, payout_account_id(self.payee_id, self.currency))
         if account is None:
             msg = f"{payout.payee_id} has no payout account in {payout.currency}"
             raise NoPayoutAccount(msg)
         check_not_erased(facts, self.payee_id)
         withholding = facts.document(WithholdingDetails, withholding_id(self.payee_id, self.currency))
-        payout.approve(account=account, by=self.caller.actor, at=facts.now, withholding=withholding)
+        payout.approve(account=account.details, by=self.caller.actor, at=facts.now, withholding=withholding)
+        account.check_approver(self.caller.actor)
         return decided(payout)
 
 

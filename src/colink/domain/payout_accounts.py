@@ -9,13 +9,17 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from colink.domain.aggregates import Aggregate, Created, Event
-from colink.domain.errors import InvalidInput
+from colink.domain.errors import Forbidden, InvalidInput
 from colink.domain.ids import natural_id
 from colink.domain.money import MAX_AMOUNT, Money, currency_exponent
 from colink.domain.people import PrivateDetails
 
 MAX_DELAY_MS = 3_600_000
 MAX_ACCOUNT_TEXT = 140  # characters: the longest name ISO 20022 takes
+
+
+class OwnAccount(Forbidden):
+    slug, title = "own-account", "Who set the account that a payout goes to may not approve it"
 
 
 class Rail(StrEnum):
@@ -143,13 +147,20 @@ def without_private(account: dict[str, Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class PayoutAccountRegistered(Created):
+    """`set_by`: the actor, None where recorded before that was kept."""
+
     TOPIC: ClassVar[str] = "payout_account.registered"
-    class_version: ClassVar[int] = 2
+    class_version: ClassVar[int] = 3
     details: PayoutAccountDetails
+    set_by: str | None
 
     @staticmethod
     def upcast_v1_v2(state: dict[str, Any]) -> None:
         without_private(state["details"])
+
+    @staticmethod
+    def upcast_v2_v3(state: dict[str, Any]) -> None:
+        state["set_by"] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,31 +168,45 @@ class PayoutAccountReplaced(Event):
     """Payouts approved for the account before this one are cancelled when they come to be submitted."""
 
     TOPIC: ClassVar[str] = "payout_account.replaced"
-    class_version: ClassVar[int] = 2
+    class_version: ClassVar[int] = 3
     details: PayoutAccountDetails
+    set_by: str | None
 
     @staticmethod
     def upcast_v1_v2(state: dict[str, Any]) -> None:
         without_private(state["details"])
 
+    @staticmethod
+    def upcast_v2_v3(state: dict[str, Any]) -> None:
+        state["set_by"] = None
+
     def apply(self, aggregate: PayoutAccount) -> None:
-        aggregate.details = self.details
+        aggregate.details, aggregate.set_by = self.details, self.set_by
 
 
 class PayoutAccount(Aggregate):
-    """The current account of one payee in one currency."""
+    """The current account of one payee in one currency. `set_by`: who said where the money goes."""
 
     TOPIC: ClassVar[str] = "payout_account"
     details: PayoutAccountDetails
+    set_by: str | None
 
     @classmethod
-    def register(cls, details: PayoutAccountDetails, *, at: datetime) -> PayoutAccount:
+    def register(cls, details: PayoutAccountDetails, *, by: str, at: datetime) -> PayoutAccount:
         check_account_can_be_used(details)
-        return cls._create(PayoutAccountRegistered, id=details.id, timestamp=at, details=details)
+        return cls._create(PayoutAccountRegistered, id=details.id, timestamp=at, details=details, set_by=by)
 
-    def replace_with(self, details: PayoutAccountDetails, *, at: datetime) -> None:
-        """Nothing happens when the details are those already known: approved payouts then stay good."""
+    def replace_with(self, details: PayoutAccountDetails, *, by: str, at: datetime) -> None:
+        """Nothing happens when the details are those already known: approved payouts then stay good, and who set the
+        account stays who did."""
         check_account_can_be_used(details)
         if replace(details, version=self.details.version) != self.details:
             newer = replace(details, version=self.details.version + 1)
-            self.trigger_event(PayoutAccountReplaced, details=newer, timestamp=at)
+            self.trigger_event(PayoutAccountReplaced, details=newer, set_by=by, timestamp=at)
+
+    def check_approver(self, by: str) -> None:
+        """Who says where the money goes does not also send it there: one person alone could send it to themselves.
+        Raises OwnAccount."""
+        if by == self.set_by:
+            msg = f"{by} set {self.id}, where the payout goes: somebody else has to approve it"
+            raise OwnAccount(msg)
