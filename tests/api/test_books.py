@@ -90,6 +90,11 @@ async def test_a_rejected_journal_posts_nothing_and_its_maker_may_take_it_back(s
         (legs(("platform:expense", -5), ("payee:cre_nobody:available", 5)), "postings", 422),
         (legs(("platform:expense", -5), ("seller:org_nobody:receivable", 5)), "postings", 422),
         (legs(("platform:expense", -5), ("fx:SGD:liquidity", 5)), "postings.1.currency", 422),
+        (legs(("platform:expense", -5), ("store:sto_nobody:clearing", 5)), "postings", 422),
+        (legs(("platform:expense", -5), ("processor:Maybank:cash", 5)), "postings.1.account", 422),
+        (legs(("platform:expense", -5), ("processor:maybank :cash", 5)), "postings.1.account", 422),
+        (legs(("platform:expense", -5), ("processor:a:b:fees", 5)), "postings.1.account", 422),
+        (legs(("platform:expense", -5), ("tax:lhdn\n:withheld", 5)), "postings.1.account", 422),
         (legs(("platform:expense", 0), ("platform:loss", 0)), "postings.0.amount", 422),
     ],
 )
@@ -159,8 +164,15 @@ async def test_a_conversion_keeps_its_rate_and_is_taken_back_at_it_once(shop: Sh
         for _ in range(2)
     ]
     await shop.post(f"/v1/journals/{back[0]['id']}/approve", key=checker, status=200)
-    await shop.refused("POST", f"/v1/journals/{back[1]['id']}/approve", status=409, key=checker)
     assert (await balance(shop, available), await balance(shop, available, "JPY")) == (10_001, 0)
+    # Also not where the payee has as much of that money again, and nobody is told to try once more.
+    again = [("platform:expense", -3_334), (available, 3_334)]
+    await booked(shop, "/v1/journals", {"postings": [each | {"currency": "JPY"} for each in legs(*again)]})
+    problem = await shop.refused("POST", f"/v1/journals/{back[1]['id']}/approve", status=409, key=checker)
+    assert problem["type"] == "urn:colink:problem:already-reversed"
+    third = {"reason": "by mistake"}
+    await shop.refused("POST", f"/v1/conversions/{made['id']}/reverse", third, status=409, key=maker)
+    assert (await balance(shop, available), await balance(shop, available, "JPY")) == (10_001, 3_334)
     assert await balance(shop, "fx:MYR:liquidity") == 0
     over = {"payee_id": aina["id"], "amount": myr(10_002), "into": "JPY", "reason": "r"} | rate
     proposed = await shop.post("/v1/conversions", over, key=maker)

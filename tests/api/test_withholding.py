@@ -48,6 +48,8 @@ async def test_the_payee_gets_the_rest_and_the_tax_is_owed_until_it_is_paid(sale
     again = {"authority": "lhdn", "processor": "bank", "amount": myr(1), "reason": "twice"}
     proposed = await shop.post("/v1/tax-remittances", again, key=maker)
     await shop.refused("POST", f"/v1/journals/{proposed['id']}/approve", status=409, key=checker)
+    for misspelt in ({"authority": "LHDN"}, {"processor": "my bank"}):
+        await shop.refused("POST", "/v1/tax-remittances", again | misspelt, status=422, key=maker)
     assert await findings(shop) == []
 
 

@@ -15,8 +15,9 @@ from colink.application.ports import AccountBalance, BalanceUnchanged, Decision,
 from colink.application.representations import shown
 from colink.domain.accounts import account_kind
 from colink.domain.aggregates import Event
-from colink.domain.booking_journals import booking_journal_id, booking_journals
+from colink.domain.booking_journals import booking_journal_id, booking_journals, reversal_journal_id
 from colink.domain.bookings import (
+    AlreadyReversed,
     BookedPosting,
     Booking,
     BookingApproved,
@@ -32,9 +33,9 @@ from colink.domain.bookings import (
 )
 from colink.domain.creators import CreatorDetails
 from colink.domain.errors import InsufficientFunds, InvalidInput, NotFound
-from colink.domain.ledger import Journal, payee_available, payee_of, tax_withheld
+from colink.domain.ledger import Journal, payee_available, payee_of, store_of, tax_withheld
 from colink.domain.money import Money
-from colink.domain.organizations import OrganizationDetails
+from colink.domain.organizations import OrganizationDetails, StoreDetails
 from colink.domain.periods import check_is_open
 
 Accounts = tuple[tuple[str, str], ...]
@@ -136,8 +137,8 @@ class ProposeBooking(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class ProposeJournal(ProposeBooking):
-    """A journal by hand. Raises InvalidInput (an account of an automatic flow, an unknown payee, seller or journal),
-    UnbalancedJournal, ClosedPeriod."""
+    """A journal by hand. Raises InvalidInput (an account of an automatic flow, an unknown payee, seller, store or
+    journal), UnbalancedJournal, ClosedPeriod."""
 
     postings: Sequence[BookedPosting]
     corrects: str | None = None
@@ -150,10 +151,15 @@ class ProposeJournal(ProposeBooking):
     def _sellers(self) -> list[str]:
         return list(dict.fromkeys(filter(None, (seller_of(posting.account) for posting in self.postings))))
 
+    @property
+    def _stores(self) -> list[str]:
+        return list(dict.fromkeys(filter(None, (store_of(posting.account) for posting in self.postings))))
+
     def needs(self) -> Needs:
         needs = super().needs()
         sellers = tuple((OrganizationDetails, seller_id) for seller_id in self._sellers)
-        documents = tuple(dict.fromkeys((*needs.documents, *payee_documents(self._payees), *sellers)))
+        stores = tuple((StoreDetails, store_id) for store_id in self._stores)
+        documents = tuple(dict.fromkeys((*needs.documents, *payee_documents(self._payees), *sellers, *stores)))
         return Needs(streams=needs.streams, documents=documents, reads=(self.corrects,) if self.corrects else ())
 
     def decide(self, facts: Facts) -> Decision:
@@ -162,6 +168,10 @@ class ProposeJournal(ProposeBooking):
         for seller_id in self._sellers:
             if facts.document(OrganizationDetails, seller_id) is None:
                 msg = f"{seller_id!r} is no organization"
+                raise InvalidInput(msg, field="postings")
+        for store_id in self._stores:
+            if facts.document(StoreDetails, store_id) is None:
+                msg = f"{store_id!r} is no store"
                 raise InvalidInput(msg, field="postings")
         if self.corrects is not None and facts.aggregate(Journal, self.corrects) is None:
             msg = f"there is no journal {self.corrects!r} to correct"
@@ -223,7 +233,11 @@ class ProposeReversal(ProposeBooking):
 
     def needs(self) -> Needs:
         needs = super().needs()
-        return Needs(streams=needs.streams, documents=(*needs.documents, (BookingDetails, self.reverses)))
+        return Needs(
+            streams=needs.streams,
+            documents=(*needs.documents, (BookingDetails, self.reverses)),
+            reads=(reversal_journal_id(self.reverses),),
+        )
 
     def decide(self, facts: Facts) -> Decision:
         made = facts.document(BookingDetails, self.reverses)
@@ -233,6 +247,9 @@ class ProposeReversal(ProposeBooking):
         if made.status is not BookingStatus.POSTED:
             msg = f"{self.reverses} is {made.status}: only a conversion that was posted is taken back"
             raise InvalidInput(msg, field="id")
+        if facts.aggregate(Journal, reversal_journal_id(self.reverses)) is not None:
+            msg = f"{self.reverses} was taken back before"
+            raise AlreadyReversed(msg)
         conversion = Conversion(**{**vars(made.conversion), "reverses": self.reverses})
         return self.proposed(facts, BookingKind.FX, conversion=conversion, corrects=booking_journal_id(made))
 
@@ -275,11 +292,18 @@ class DecideBooking(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class ApproveBooking(DecideBooking):
-    """Post it. Raises OwnBooking for who proposed it, BookingDecided, ClosedPeriod, InsufficientFunds."""
+    """Post it. Raises OwnBooking for who proposed it, BookingDecided, AlreadyReversed, ClosedPeriod,
+    InsufficientFunds."""
+
+    def needs(self) -> Needs:
+        return super().needs().joined(Needs(reads=(booking_journal_id(self.known),)))
 
     def decide(self, facts: Facts) -> Decision:
         booking = self.booking(facts)
         booking.approve(by=self.caller.actor, at=facts.now)
+        if facts.aggregate(Journal, booking_journal_id(booking.details)) is not None:
+            msg = f"the conversion that {booking.id} would take back was taken back before"
+            raise AlreadyReversed(msg)
         guards = _checked(booking.details, facts)
         events: list[Event] = []
         for event in booking.new_events():

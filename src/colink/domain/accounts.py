@@ -75,6 +75,10 @@ CHART: Final = (
 
 _BY_NAME = {(kind.pattern.partition(":")[0], kind.purpose): kind for kind in CHART}
 _CURRENCY = re.compile(r"[A-Z]{3}").fullmatch
+_GIVEN_NAMES = {  # as flows name them: rails, platforms and banks (settlements.py), authorities (withholding.py)
+    "processor": re.compile(r"[a-z0-9][a-z0-9_-]{0,62}").fullmatch,
+    "tax": re.compile(r"[a-z0-9_-]{1,40}").fullmatch,
+}
 
 
 @lru_cache(maxsize=1 << 16)  # the order path asks for the same payees, stores and platform again and again
@@ -88,3 +92,14 @@ def account_kind(account: str) -> AccountKind:
         msg = f"{account!r} is no account of the chart: those are {', '.join(each.pattern for each in CHART)}"
         raise InvalidInput(msg, field="account")
     return kind
+
+
+def check_given_name(account: str) -> None:
+    """For what people post: who may make up the name of a provider, bank or authority may not make up one that only
+    looks like another's (`Maybank`, `maybank `), where money would lie unseen. Raises InvalidInput."""
+    owner, _, rest = account.partition(":")
+    named = _GIVEN_NAMES.get(owner)
+    name = rest.rpartition(":")[0]
+    if named is not None and not named(name):
+        msg = f"{name!r} names no {owner}: its name has small letters, digits, - and _, such as maybank"
+        raise InvalidInput(msg, field="account")

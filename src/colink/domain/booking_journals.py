@@ -18,7 +18,12 @@ _KINDS = {
 
 def booking_journal_id(details: BookingDetails) -> str:
     reverses = details.conversion.reverses if details.conversion else None
-    return natural_id("jrn", reverses, "reversed") if reverses else natural_id("jrn", details.id, "posted")
+    return reversal_journal_id(reverses) if reverses else natural_id("jrn", details.id, "posted")
+
+
+def reversal_journal_id(booking_id: str) -> str:
+    """Of the one journal that takes a conversion back."""
+    return natural_id("jrn", booking_id, "reversed")
 
 
 def booking_journals(event: BookingApproved) -> list[Journal]:

@@ -18,7 +18,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
-from colink.domain.accounts import account_kind
+from colink.domain.accounts import account_kind, check_given_name
 from colink.domain.aggregates import Aggregate, Created, Event
 from colink.domain.errors import Conflict, Forbidden, InvalidInput
 from colink.domain.ledger import (
@@ -47,6 +47,10 @@ class OwnBooking(Forbidden):
 
 class BookingDecided(Conflict):
     slug, title = "booking-decided", "The journal was decided before"
+
+
+class AlreadyReversed(Conflict):
+    slug, title = "already-reversed", "The conversion was taken back before"
 
 
 class BookingKind(StrEnum):
@@ -266,7 +270,10 @@ def check_booking(details: BookingDetails) -> None:
             msg = f"{conversion.converted} {conversion.into} (minor units) is more than {MAX_AMOUNT}"
             raise InvalidInput(msg, field="rate")
     if details.remittance is not None:
-        _check_amount(details.remittance.amount, details.remittance.currency, field="amount")
+        paid = details.remittance
+        _check_amount(paid.amount, paid.currency, field="amount")
+        check_given_name(processor_cash(paid.processor))
+        check_given_name(tax_withheld(paid.authority))
     if len(details.postings) > MAX_POSTINGS:
         msg = f"a journal made by hand has at most {MAX_POSTINGS} postings"
         raise InvalidInput(msg, field="postings")
@@ -290,6 +297,7 @@ def _check_by_hand(posting: BookedPosting, *, field: str) -> None:
     """Raises InvalidInput for accounts of automatic flows, a foreign currency in a position, amounts of nothing."""
     try:
         kind = account_kind(posting.account)
+        check_given_name(posting.account)
         _check_amount(abs(posting.amount), posting.currency, field="amount")
     except InvalidInput as error:
         raise InvalidInput(error.detail, field=f"{field}.{error.field}") from None

@@ -122,6 +122,12 @@ def payee_of(account: str) -> str | None:
     return rest.rpartition(":")[0] if owner == "payee" else None
 
 
+def store_of(account: str) -> str | None:
+    """The store whose account this is, if any."""
+    owner, _, rest = account.partition(":")
+    return rest.rpartition(":")[0] if owner == "store" else None
+
+
 @value
 class Posting:
     """One leg of a journal, and one ledger entry. `line_id` None: of no single line."""
