@@ -20,6 +20,7 @@ from colink.domain.order_decisions import OrderHeld, OrderReattributed, OrderRel
 from colink.domain.orders import Order, OrderAttributed, OrderCleared, OrderSplit
 from colink.domain.postings import Draft, journals_between
 from colink.domain.split import Split
+from colink.domain.tiers import RevenueNotCounted
 from colink.domain.value import replace
 
 
@@ -112,7 +113,19 @@ class OrderReplay:
         drafts = journals_between(
             order.split, event.split, accounts=order.accounts(event.terms), times=order.change_times()
         )
-        derived = order.next_split(terms.with_revenues(event.split.revenues))
+        self._expect(position, event, drafts)
+        try:
+            derived = order.next_split(terms.with_revenues(event.split.revenues))
+        except RevenueNotCounted as missing:
+            self._results[Pass.COMMISSION].find(
+                Kind.MISSING,
+                position,
+                order.id,
+                f"{order.id} is served by tiers, and its split does not rest on {missing.key.id}",
+                recorded=event.split.revenues,
+                derived=missing.key.id,
+            )
+            return
         if derived is not None and event.split.held_lines is None and not _says_what_is_held(order.split):
             derived = replace(derived, held_lines=None)  # recorded by a program that did not say it yet
         compare_splits(
@@ -122,7 +135,6 @@ class OrderReplay:
             recorded=(event.terms, event.split),
             derived=(order.pinned_terms(terms), derived),
         )
-        self._expect(position, event, drafts)
 
     def _check_clearing(self, position: int, order: Order, event: OrderCleared) -> None:
         result = self._results[Pass.CLEARING]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from colink.domain.aggregates import Event
@@ -78,6 +78,12 @@ class TermsBook:
         moved = self._organizations[organization_id].moved
         before = bisect_left(moved, position)
         return moved[before - 1] if before else 0
+
+    def counting(self) -> Iterator[str]:
+        """The organisations whose rules count orders together: by tiers, or by caps per day or month."""
+        for organization_id, known in self._organizations.items():
+            if any(rule.details.tiers is not None or rule.details.counts_by is not None for rule in known.rules):
+                yield organization_id
 
     @property
     def organizations(self) -> Sequence[str]:

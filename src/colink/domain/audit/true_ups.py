@@ -20,6 +20,7 @@ from colink.domain.ledger import JournalPosted
 from colink.domain.local_time import period_bounds
 from colink.domain.orders import OrderAttributed, OrderSplit
 from colink.domain.postings import Draft
+from colink.domain.split import Split
 from colink.domain.tiers import RevenueKey, TierDecided
 from colink.domain.true_up_journals import TrueUpEvent, journals_of
 from colink.domain.true_ups import (
@@ -82,6 +83,41 @@ class Sales:
                 for line in order.split.counting_lines
             ]
         )
+
+
+Share = Mapping[int, tuple[int, int]]
+"""What an order adds to a period: base and commission net of refunds, by version of the rule."""
+
+
+def periods_of(organization_id: str, split: Split) -> list[tuple[PeriodKey, datetime]]:
+    """The periods that an order counts in, and when each ends."""
+    return [
+        (
+            PeriodKey(
+                organization_id=organization_id,
+                rule_id=each.rule_id,
+                creator_id=split.creator_id or "",
+                currency=split.currency,
+                period=each.period,
+            ),
+            each.ends_at,
+        )
+        for each in split.periods
+    ]
+
+
+def shares_of(organization_id: str, split: Split) -> dict[str, Share]:
+    """What an order adds to each of its periods, by the id of the true-up; nothing of what is held."""
+    shares: dict[str, Share] = {}
+    for key, _ in periods_of(organization_id, split):
+        share: dict[int, tuple[int, int]] = {}
+        for line in split.counting_lines:
+            if line.rule is not None and line.rule.id == key.rule_id:
+                base, commission = share.get(line.rule.version, (0, 0))
+                added = (base + line.base - line.reversed_base, commission + line.net_commission)
+                share[line.rule.version] = added
+        shares[key.id] = share
+    return shares
 
 
 def check_count(
@@ -188,17 +224,26 @@ def _expected(position: int, event: TrueUpEvent) -> list[ExpectedJournal]:
 
 
 def check_revenues(
-    result: PassResult, position: int, event: OrderSplit, decisions: Mapping[str, TierDecided]
+    result: PassResult, position: int, event: OrderSplit, decided: Mapping[str, TierDecided | None]
 ) -> None:
-    """The revenues that a split rests on are those that were decided before it. `decisions`: so far, by id."""
+    """The revenues that a split rests on are those that were decided before it. `decided`: before it, by id."""
     for each in event.split.revenues:
-        decided = decisions.get(each.decision_id)
-        if decided is None or decided.revenue != each.revenue:
+        result.checked += 1
+        decision = decided.get(each.decision_id)
+        if decision is None:
+            result.find(
+                Kind.MISSING,
+                position,
+                event.originator_id,
+                f"{event.originator_id} rests on {each.decision_id}, which nobody had decided before it",
+                recorded=each,
+            )
+        elif decision.revenue != each.revenue:
             result.find(
                 Kind.DERIVED_DIFFERENTLY,
                 position,
                 event.originator_id,
-                f"{event.originator_id} rests on a revenue that was not decided before it",
+                f"{event.originator_id} rests on another revenue than {each.decision_id} counted",
                 recorded=each,
-                derived=decided,
+                derived=decision.revenue,
             )
