@@ -442,6 +442,21 @@ async def test_an_event_of_a_shape_that_never_was(world: World) -> None:
     assert found(await verified(world)) == {(Pass.ORDER, Kind.UNREADABLE, head + 1)}
 
 
+async def test_an_event_that_says_it_is_of_another_shape_or_makes_something_else(world: World) -> None:
+    """Journals are read by their money alone, and nothing but a command asks what a first event makes."""
+    await world.order(1, 1000)
+    for topic, old, new, kind in (
+        ("journal.posted", '"class_version":2', '"class_version":3', Kind.UNREADABLE),
+        ("order.placed", '"originator_topic":"order"', '"originator_topic":"payout"', Kind.EXTRA),
+    ):
+        position = await position_of(world, topic)
+        for was, becomes in ((old, new), (new, old)):
+            statement = f"UPDATE colink.events SET payload = replace(payload, '{was}', '{becomes}')"
+            assert world.tamper_with_log(f"{statement} WHERE position = {position}") == [1]
+            expected = {(Pass.ORDER, kind, position)} if becomes == new else set()
+            assert found(await verified(world, only=[Pass.ORDER])) == expected
+
+
 async def test_a_range_may_begin_anywhere(world: World) -> None:
     """Between an event and its journals too; those are derived from it all the same."""
     await a_few_orders(world)

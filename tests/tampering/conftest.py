@@ -1,4 +1,4 @@
-"""The business, lived once for the tests of a module, and a superuser who changes it behind its back."""
+"""The business, lived once for all tests here, and a superuser who changes it behind its back and puts it right."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from tests.api.shop import Shop, open_shop
-from tests.conftest import TestDatabase
-from tests.tampering.business import a_business
+from tests.conftest import FreshDatabase, TestDatabase
+from tests.tampering.life import live
 from tests.tampering.mutants import Tamperer
 
 from colink.adapters.postgres.provision import Database
@@ -20,20 +20,29 @@ THAT_TELL = {
 """Rows of which the log says something: a delivery that led to no event, and a repeated command that changed nothing,
 leave no trace in it."""
 
+KINDS = {"colink.documents.body": "kind"}
+"""What is changed in one row of each kind."""
 
-@pytest.fixture(scope="module")
+
+@pytest.fixture(scope="package")
+def lived_in(fresh_database: FreshDatabase) -> Iterator[TestDatabase]:
+    with fresh_database() as created:
+        yield created
+
+
+@pytest.fixture(scope="package")
 async def business(
-    anyio_backend: str, shared_database: TestDatabase, tmp_path_factory: pytest.TempPathFactory
+    anyio_backend: str, lived_in: TestDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Shop]:
-    database = Database(owner_dsn=shared_database.owner_dsn, app_dsn=shared_database.app_dsn)
+    database = Database(owner_dsn=lived_in.owner_dsn, app_dsn=lived_in.app_dsn)
     async with open_shop(database, data_dir=tmp_path_factory.mktemp("data")) as shop:
-        await a_business(shop)
+        await live(shop)
         yield shop
 
 
-@pytest.fixture(scope="module")
-def tamperer(business: Shop, shared_database: TestDatabase) -> Iterator[Tamperer]:
+@pytest.fixture(scope="package")
+def tamperer(business: Shop, lived_in: TestDatabase) -> Iterator[Tamperer]:
     assert business
-    opened = Tamperer(shared_database.superuser_dsn, only_rows=THAT_TELL)
+    opened = Tamperer(lived_in.superuser_dsn, only_rows=THAT_TELL, kinds=KINDS)
     yield opened
     opened.close()

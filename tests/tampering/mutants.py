@@ -21,7 +21,7 @@ _OTHER: Mapping[str, str] = {
     "integer": "{} + 1003",
     "smallint": "{} + 1",
     "boolean": "not {}",
-    "timestamp with time zone": "{} + interval '1 second'",
+    "timestamp with time zone": "case when isfinite({0}) then {0} + interval '1 second' else '2026-03-02' end",
     "date": "{} + 1000",
     "bytea": "set_byte({0}, 0, get_byte({0}, 0) # 1)",
     "numeric": "{} + 1",
@@ -65,9 +65,12 @@ class Mutant:
 class Tamperer:
     """As a superuser, every trigger that keeps rows switched off."""
 
-    def __init__(self, dsn: str, *, only_rows: Mapping[str, str] | None = None) -> None:
-        """`only_rows`: of a table only those that fit a condition are changed."""
-        self._only_rows = only_rows or {}
+    def __init__(
+        self, dsn: str, *, only_rows: Mapping[str, str] | None = None, kinds: Mapping[str, str] | None = None
+    ) -> None:
+        """`only_rows`: of a table only those that fit a condition are changed. `kinds`: columns (`table.column`) that
+        mean something else in each kind of row, with the column that says which: one row of each kind is changed."""
+        self._only_rows, self._kinds = only_rows or {}, kinds or {}
         self._conn = psycopg.connect(dsn, autocommit=True)
         self._conn.execute("SET timezone = 'UTC'")
         for schema, table in self.tables():
@@ -97,22 +100,33 @@ class Tamperer:
         return [Column(name=name, type=type_, nullable=nullable) for name, type_, nullable in rows]
 
     def mutants(self, table: str, column: Column) -> Iterator[Mutant]:
-        """Each is in force while it is looked at: another value, then none (where the column may be empty)."""
-        changes = [_OTHER[column.type].format(self._quoted(column.name))]
-        if column.nullable:
-            changes.append("null")
-        for number, change in enumerate(changes):
-            row = self._row(table, column, filled=True)
-            to = "changed" if number == 0 else "emptied"
-            if row is None:  # empty in every row
-                if number > 0:
+        """Each is in force while it is looked at: another value, then none (where the column may be empty). What an
+        index of the database refuses is tried with another row."""
+        found = False
+        for kind in self._kinds_of(table, column):
+            changes = [_OTHER[column.type].format(self._quoted(column.name))]
+            if column.nullable:
+                changes.append("null")
+            for number, change in enumerate(changes):
+                rows = self._rows(table, column, filled=True, kind=kind)
+                to = "changed" if number == 0 else "emptied"
+                if not rows:  # empty in every row
+                    if number > 0:
+                        break
+                    rows, to = self._rows(table, column, filled=False, kind=kind), "filled"
+                for row in rows:
+                    try:
+                        with self._changed(
+                            table, column, row, _ANY[column.type] if to == "filled" else change
+                        ) as after:
+                            found = True
+                            yield Mutant(table=table, column=column.name, to=to, row=row, after=after)
+                    except psycopg.errors.UniqueViolation:
+                        continue
                     break
-                row, to = self._row(table, column, filled=False), "filled"
-            if row is None:
-                msg = f"{table} has no row: the business lacks something"
-                raise LookupError(msg)
-            with self._changed(table, column, row, _ANY[column.type] if to == "filled" else change) as after:
-                yield Mutant(table=table, column=column.name, to=to, row=row, after=after)
+        if not found:
+            msg = f"{table}.{column.name} could not be changed in any row: the business lacks something"
+            raise LookupError(msg)
 
     @contextmanager
     def payload(self, position: int, payload: str) -> Iterator[None]:
@@ -150,20 +164,33 @@ class Tamperer:
                 [row[column.name], moved[0]],
             )
 
-    def _row(self, table: str, column: Column, *, filled: bool) -> Mapping[str, str | None] | None:
-        """A row from the middle of those whose column is filled, or is not."""
+    def _kinds_of(self, table: str, column: Column) -> list[sql.Composable]:
+        """A condition for each kind of row in which the column is changed."""
+        says = self._kinds.get(f"{table}.{column.name}")
+        if says is None:
+            return [sql.SQL("true")]
+        rows = self._conn.execute(
+            sql.SQL("SELECT DISTINCT {0} FROM {1} ORDER BY {0}").format(sql.Identifier(says), self._identifier(table))
+        )
+        return [sql.SQL("{} = {}").format(sql.Identifier(says), kind) for (kind,) in rows.fetchall()]
+
+    def _rows(
+        self, table: str, column: Column, *, filled: bool, kind: sql.Composable
+    ) -> list[Mapping[str, str | None]]:
+        """Rows of a kind whose column is filled, or is not: the one in the middle, then a few others."""
         condition = sql.SQL("IS NOT NULL" if filled else "IS NULL")
         if filled and column.type == "bytea":
             condition = sql.SQL("<> ''")
         condition += sql.SQL(" AND " + self._only_rows.get(table, "true"))  # type: ignore[arg-type]  # of one test
+        condition += sql.SQL(" AND {}").format(kind)
         quoted = sql.SQL(self._quoted(column.name))  # type: ignore[arg-type]  # ours
         found = self._conn.execute(
-            sql.SQL(
-                "SELECT ctid::text FROM {0} t WHERE {1} {2} ORDER BY t::text OFFSET"
-                " (SELECT count(*) / 2 FROM {0} t WHERE {1} {2}) LIMIT 1"
-            ).format(self._identifier(table), quoted, condition)
-        ).fetchone()
-        return None if found is None else self._read(table, found[0])
+            sql.SQL("SELECT ctid::text FROM {} t WHERE {} {} ORDER BY t::text").format(
+                self._identifier(table), quoted, condition
+            )
+        ).fetchall()
+        middle = len(found) // 2
+        return [self._read(table, ctid) for (ctid,) in (*found[middle : middle + 3], *found[:middle][:3])]
 
     def _read(self, table: str, ctid: str) -> Mapping[str, str | None]:
         names = [column.name for column in self.columns(table)]

@@ -41,7 +41,7 @@ def _after(row: Row) -> str:
 def _key(row: Row, columns: int) -> str:
     """The first columns of a report's row, the quarter spelled as the report does."""
     named = dict(list(row.items())[1 : 1 + columns])
-    if named.get("quarter") not in {None, "infinity"}:
+    if named.get("quarter") not in {None, "infinity", "-infinity"}:
         named["quarter"] = str(named["quarter"]).replace(" ", "T") + ":00"
     return " ".join(map(str, named.values()))
 

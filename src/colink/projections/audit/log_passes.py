@@ -16,6 +16,9 @@ from colink.projections.audit.rows import each_row
 from colink.projections.engine import Connection
 
 _ANSWERS_A_CHUNK = 500
+_FIRST_FIELDS = 120  # characters of a payload, in which its time and what it makes stand
+_LAST_FIELD = 40
+_VERSION = ',"class_version":'
 _Answer = tuple[int, str, str]  # position, the id it names, subject
 
 
@@ -34,7 +37,8 @@ class LogRange:
 
 class PositionCheck:
     """The part of the pass `order` about positions: gapless, recorded times never going back, each event of a topic
-    and a shape that this program knows. `end`: where the part ends."""
+    and a shape that this program knows, and the first of a stream the making of what its topic names. `end`: where
+    the part ends."""
 
     def __init__(self, part: Part, *, first: int, end: int) -> None:
         self._result = part.results[Pass.ORDER]
@@ -66,6 +70,22 @@ class PositionCheck:
                     row.stream_id,
                     f"this program does not know version {row.schema_version} of {row.topic}: a newer CoLink may "
                     "have written it",
+                )
+            elif not _says_its_version(row):
+                self._result.find(
+                    Kind.UNREADABLE,
+                    position,
+                    row.stream_id,
+                    f"the payload of event {position} is of another version of {row.topic} than it was recorded as",
+                    recorded=row.payload[-_LAST_FIELD:],
+                    derived=row.schema_version,
+                )
+            elif row.version == 1 and not _makes_what_it_names(row):
+                self._result.find(
+                    Kind.EXTRA,
+                    position,
+                    row.stream_id,
+                    f"{row.stream_id} begins with {row.topic} and is another thing",
                 )
             self._before, self._recorded_before = position, recorded_at
         if window.last == self._end and self._before < self._end:
@@ -110,6 +130,16 @@ class StreamCheck:
                     stream_id,
                     f"{stream_id} began with {first_topic}: no {row.topic} belongs to it",
                 )
+
+
+def _says_its_version(row: LogRow) -> bool:
+    """A version above 1 stands at the end of the payload."""
+    _, mark, version = row.payload[-_LAST_FIELD:].rpartition(_VERSION)
+    return (version if mark else "1}") == f"{row.schema_version}}}"
+
+
+def _makes_what_it_names(row: LogRow) -> bool:
+    return f'"originator_topic":"{row.topic.partition(".")[0]}"' in row.payload[:_FIRST_FIELDS]
 
 
 async def find_beyond(conn: Connection, result: PassResult, log: LogRange) -> None:

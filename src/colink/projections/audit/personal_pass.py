@@ -70,12 +70,12 @@ def needed(keys: PersonKeys | None) -> PersonKeys:
 
 
 async def erasures(conn: Connection) -> dict[str, Erasure]:
-    """Found by the documents, which the pass `documents` compares with the log; read from the log itself."""
+    """From the log alone. Streams of people stand together in its index, in whatever way texts are compared there."""
     found: dict[str, Erasure] = {}
     rows = each_row(
         conn,
-        "SELECT e.position, e.recorded_at, e.payload FROM colink.documents d JOIN colink.events e USING (position)"
-        " WHERE d.kind = 'erased_person' AND e.topic = ANY(%s) ORDER BY e.position",
+        "SELECT position, recorded_at, payload FROM colink.events"
+        " WHERE stream_id > 'prs' AND stream_id < 'prt' AND topic = ANY(%s) ORDER BY position",
         ([event.TOPIC for event in ERASURES],),
     )
     async for position, recorded_at, payload in rows:

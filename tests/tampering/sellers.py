@@ -1,0 +1,115 @@
+"""A seller who collects the money himself, with rules that count by the month: tiers, caps, true-ups, bills."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.api.sale import myr
+from tests.api.test_tiers import steps
+from tests.tampering.business import DAY, Business
+
+from colink.application.seller_billing import SettlementDesk
+from colink.application.tier_job import tier_job
+from colink.application.true_up_job import true_up_job
+from colink.cli.shopify_traffic import Item, RefundedItem
+from colink.projections.seller_billing import SettlementTables
+from colink.projections.tier_queue import TierTables
+from colink.projections.true_ups import TrueUpTables
+
+APRIL = datetime(2026, 3, 31, 16, tzinfo=UTC)  # midnight in Kuala Lumpur
+
+
+@dataclass
+class Seller:
+    """`links` of two creators: the rule of the first has marginal tiers, that of the other whole ones and a cap."""
+
+    business: Business
+    organization: Any
+    store: Any
+    links: tuple[Any, Any]
+
+    async def order(self, order_id: int, price: str, link: Any) -> str:
+        shop = self.business.shop
+        click = await shop.follow(link)
+        shop.clock.time += timedelta(minutes=1)
+        told = await shop.order(self.store, order_id=order_id, items=[_item(order_id, price)], click_id=click)
+        return str(told["order_id"])
+
+    async def work(self) -> None:
+        """What the worker does about it."""
+        colink = self.business.shop.colink
+        await tier_job(colink.commerce, TierTables(colink.pool), colink.clock)()
+        true_up = true_up_job(colink.commerce, TrueUpTables(colink.pool), colink.clock)
+        desk = SettlementDesk(colink.commerce, SettlementTables(colink.pool))
+        while True:
+            await colink.engine.catch_up("true_ups")
+            if not await true_up() + await desk.run():
+                break
+
+
+async def open_seller(business: Business) -> Seller:
+    shop = business.shop
+    organization = await shop.organization(name="Gerai", timezone="Asia/Kuala_Lumpur")
+    store = await shop.store(organization, name="Gerai", domain="gerai.example", settlement="seller_collected")
+    creators = (await shop.creator(), await shop.creator(email="dewi@people.example"))
+    marginal = {"mode": "marginal", "steps": steps((100_00, 1_000))}
+    whole = {"mode": "whole", "steps": steps((100_00, 2_000))}
+    await shop.rule(organization, creator_id=creators[0]["id"], rate_bps=500, tiers=marginal)
+    await shop.rule(
+        organization,
+        creator_id=creators[1]["id"],
+        rate_bps=1_000,
+        tiers=whole,
+        cap_per_order=myr(60_00),
+        cap_per_day=myr(50_00),
+        cap_per_month=myr(55_00),
+    )
+    goes_to = {"destination": "https://gerai.example/sarong"}
+    links = (await shop.link(creators[0], **goes_to), await shop.link(creators[1], **goes_to))
+    return Seller(business=business, organization=organization, store=store, links=links)
+
+
+async def sell_in_march(seller: Seller) -> None:
+    first, second = seller.links
+    await seller.order(1, "300.00", first)
+    await seller.order(2, "400.00", second)
+    await seller.order(3, "200.00", second)
+    seller.business.shop.clock.time += DAY
+    await seller.order(4, "150.00", second)
+
+
+async def count_and_bill(seller: Seller) -> None:
+    """March is over: counted, one true-up released, billed, paid but for a part; then refunded, counted again, and
+    cleared."""
+    shop, finance = seller.business.shop, seller.business.finance
+    shop.clock.time = APRIL + timedelta(hours=1)
+    await seller.work()
+    async with shop.colink.pool.connection() as connection:
+        cursor = await connection.execute(
+            "select stream_id from colink.events where topic = 'true_up.counted' and strpos(stream_id, %s) > 0",
+            [seller.links[0]["creator_id"]],
+        )
+        [(held,)] = await cursor.fetchall()
+    await shop.post(f"/v1/true-ups/{held}/release", {"reason": "paid by hand"}, key=finance, status=200)
+    bill = {"organization_id": seller.organization["id"], "currency": "MYR", "period": "2026-03"}
+    await shop.post("/v1/seller-invoices", bill, key=finance)
+    payment = {
+        "organization_id": seller.organization["id"],
+        "amount": myr(60_00),
+        "reference": "MBB-1",
+        "received_at": shop.clock.now().isoformat(),
+    }
+    await shop.post("/v1/seller-payments", payment, key=finance)
+    await seller.work()
+    shop.clock.time += DAY
+    await seller.order(5, "80.00", seller.links[1])  # by April's rate
+    await shop.refund(seller.store, order_id=2, refund_id=200, items=[RefundedItem(item=_item(2, "400.00"))])
+    await seller.work()
+    shop.clock.time += 15 * DAY
+    await seller.work()
+
+
+def _item(number: int, price: str) -> Item:
+    return Item(line_id=number, title="Sarong", price=price, product_id=71, variant_id=81)
