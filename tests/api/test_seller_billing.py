@@ -4,104 +4,25 @@ their creators cleared, unless the organisation advances. Over HTTP and on a rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from tests.api.sale import MUG, TSHIRT, myr
+from tests.api.sale import MUG, myr
+from tests.api.seller import OWED, Seller, make_seller
 from tests.api.shop import Shop
 
-from colink.application.seller_billing import SettlementDesk
 from colink.cli.shopify_traffic import RefundedItem
-from colink.domain.audit.report import Finding, Kind, Pass
+from colink.domain.audit.report import Kind, Pass
 from colink.projections import seller_billing
-from colink.projections.audit import verify
-from colink.projections.seller_billing import SettlementTables
 
 pytestmark = pytest.mark.anyio
-
-OWED = 712 + 1423  # for an order of a T-shirt twice and a mug: fee 5 %, commission 10 %
-
-
-@dataclass
-class Seller:
-    """A shop that collects the money itself, and finance at work."""
-
-    shop: Shop
-    finance: str
-    organization: Any
-    store: Any
-    creator: Any
-    link: Any
-
-    async def order(self, number: int, **details: Any) -> str:
-        click_id = await self.shop.follow(self.link)
-        self.shop.clock.time += timedelta(minutes=1)
-        items = details.pop("items", [TSHIRT, MUG])
-        told = await self.shop.order(self.store, order_id=number, items=items, click_id=click_id, **details)
-        return str(told["order_id"])
-
-    async def pay(self, minor: int, reference: str, *, status: int = 201, **named: Any) -> Any:
-        body = {
-            "organization_id": self.organization["id"],
-            "amount": myr(minor),
-            "reference": reference,
-            "received_at": self.shop.clock.now().isoformat(),
-        }
-        return await self.shop.post("/v1/seller-payments", body | named, key=self.finance, status=status)
-
-    async def settle(self) -> int:
-        """As the worker does; in how many steps."""
-        desk = SettlementDesk(self.shop.colink.commerce, SettlementTables(self.shop.colink.pool))
-        steps = 0
-        while await desk.run():
-            steps += 1
-        return steps
-
-    async def settled(self, order_ids: Sequence[str]) -> list[int]:
-        orders = await self.shop.colink.orders(order_ids)
-        return [orders[order_id].decisions.settled for order_id in order_ids]
-
-    async def credit(self) -> int:
-        [account] = (await self.shop.get("/v1/seller-accounts", organization_id=self.organization["id"]))["items"]
-        return int(account["credit"]["amount"])
-
-    async def owed(self) -> int:
-        account = f"seller:{self.organization['id']}:receivable"
-        items = (await self.shop.get("/v1/balances", account=account))["items"]
-        return -sum(item["amount"] for item in items)
-
-    async def earned(self) -> dict[str, int]:
-        items = (await self.shop.get("/v1/balances", payee_id=self.creator["id"]))["items"]
-        return {item["account"].rpartition(":")[2]: item["amount"] for item in items if item["amount"]}
-
-    async def invoice(self, *, status: int = 201, **body: Any) -> Any:
-        asked = {"organization_id": self.organization["id"], "currency": "MYR"} | body
-        return await self.shop.post("/v1/seller-invoices", asked, key=self.finance, status=status)
-
-    async def findings(self) -> list[Finding]:
-        await self.shop.colink.engine.run_until_caught_up()
-        async with self.shop.colink.pool.connection() as conn:
-            return (await verify(conn, self.shop.colink.decode)).findings
 
 
 @pytest.fixture
 async def seller(shop: Shop) -> Seller:
     return await make_seller(shop)
-
-
-async def make_seller(shop: Shop, **organization: Any) -> Seller:
-    made = await shop.organization(**organization)
-    store = await shop.store(made, settlement="seller_collected")
-    creator = await shop.creator()
-    await shop.rule(made)
-    link = await shop.link(creator)
-    return Seller(
-        shop=shop, finance=await shop.key("finance"), organization=made, store=store, creator=creator, link=link
-    )
 
 
 async def test_commission_clears_when_the_hold_ended_and_the_seller_has_paid(seller: Seller) -> None:

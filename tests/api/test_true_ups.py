@@ -9,17 +9,14 @@ from typing import Any
 
 import pytest
 from tests.api.shop import Shop
-from tests.api.test_books import booked, legs
 from tests.api.test_tiers import MARCH, Fair, myr, open_fair, steps
 
 from colink.application.clear_order import ClearOrder
 from colink.application.ports import Caller
-from colink.application.seller_billing import SettlementDesk
 from colink.application.true_up_job import true_up_job
 from colink.application.true_ups import CountTrueUp
 from colink.cli.shopify_traffic import Item, RefundedItem
 from colink.projections.audit import verify
-from colink.projections.seller_billing import SettlementTables
 from colink.projections.true_ups import TrueUpTables
 
 pytestmark = pytest.mark.anyio
@@ -179,33 +176,6 @@ async def test_where_the_seller_collects_it_is_billed(shop: Shop) -> None:
     (billed,) = (await shop.get("/v1/balances", account=account))["items"]
     assert billed["amount"] == -(20_00 + 25_00)  # 5 % platform fee, and commission up to the cap
     assert sum(await owed(fair, fair.creator)) == 25_00
-
-
-async def test_what_a_cap_takes_off_a_sellers_debt_settles_its_orders_once_it_is_booked_as_paid(shop: Shop) -> None:
-    """The finance guide says how: the seller owes nothing any more, but only payments settle orders."""
-    fair = await open_fair(shop, store={"settlement": "seller_collected"}, rate_bps=1000, cap_per_month=myr(25_00))
-    await fair.sell(1, "400.00", at=MARCH)
-    shop.clock.time = MARCH_ENDS + HOLD
-    await work(fair)
-    finance, receivable = await shop.key("finance"), f"seller:{fair.organization['id']}:receivable"
-
-    async def pay(minor: int, reference: str) -> None:
-        body = {"organization_id": fair.organization["id"], "amount": myr(minor), "reference": reference}
-        paid = body | {"received_at": shop.clock.time.isoformat()}
-        await shop.post("/v1/seller-payments", paid, key=finance)
-        while await SettlementDesk(shop.colink.commerce, SettlementTables(shop.colink.pool)).run():
-            pass
-        await clear(fair, 1)
-
-    await pay(20_00 + 25_00, "all that is billed")
-    assert await owed(fair, fair.creator) == (40_00, -15_00)
-    taken_off = legs((receivable, -15_00), ("processor:bank:cash", 15_00))
-    await booked(shop, "/v1/journals", {"postings": taken_off})
-    await pay(15_00, "what the cap took off")
-    assert await owed(fair, fair.creator) == (0, 25_00)
-    (left,) = (await shop.get("/v1/balances", account=receivable))["items"]
-    (bank,) = (await shop.get("/v1/balances", account="processor:bank:cash"))["items"]
-    assert (left["amount"], bank["amount"]) == (0, -45_00)
 
 
 async def test_counted_at_once_a_period_is_posted_once(shop: Shop) -> None:

@@ -1,7 +1,8 @@
 """Journals that people make: one proposes, another approves or rejects. Semantics section 6; decision 19.
 
 Every approval checks against what is open and what there is, under guards: a booking that was right when it was
-proposed may not be when it is approved. All answer with the booking as the API shows it.
+proposed may not be when it is approved. What it posts to a seller's receivable is on his account in the same append.
+All answer with the booking as the API shows it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import datetime
 from colink.application.configure.checks import check_text
 from colink.application.ports import AccountBalance, BalanceUnchanged, Decision, Facts, Needs, Request
 from colink.application.representations import shown
+from colink.application.seller_accounts import SellerAccounts, needs_of_accounts
 from colink.domain.accounts import account_kind
 from colink.domain.aggregates import Event
 from colink.domain.booking_journals import booking_journal_id, booking_journals, reversal_journal_id
@@ -29,14 +31,14 @@ from colink.domain.bookings import (
     WriteOff,
     booked_postings,
     converted_amount,
-    seller_of,
 )
 from colink.domain.creators import CreatorDetails
 from colink.domain.errors import InsufficientFunds, InvalidInput, NotFound
-from colink.domain.ledger import Journal, payee_available, payee_of, store_of, tax_withheld
+from colink.domain.ledger import Journal, payee_available, payee_of, seller_of, store_of, tax_withheld
 from colink.domain.money import Money
 from colink.domain.organizations import OrganizationDetails, StoreDetails
 from colink.domain.periods import check_is_open
+from colink.domain.seller_accounts import beside_orders
 
 Accounts = tuple[tuple[str, str], ...]
 """(account, currency) pairs."""
@@ -280,7 +282,8 @@ class DecideBooking(Request):
     known: BookingDetails
 
     def needs(self) -> Needs:
-        return Needs(streams=(self.known.id,), balances_of=_accounts_checked(self.known))
+        needs = Needs(streams=(self.known.id,), balances_of=_accounts_checked(self.known))
+        return needs.joined(needs_of_accounts(beside_orders(booked_postings(self.known))))
 
     def booking(self, facts: Facts) -> Booking:
         booking = facts.aggregate(Booking, self.known.id)
@@ -305,14 +308,17 @@ class ApproveBooking(DecideBooking):
             msg = f"the conversion that {booking.id} would take back was taken back before"
             raise AlreadyReversed(msg)
         guards = _checked(booking.details, facts)
+        accounts = SellerAccounts(facts)
         events: list[Event] = []
         for event in booking.new_events():
             events.append(event)
             if isinstance(event, BookingApproved):
-                events += [posted for journal in booking_journals(event) for posted in journal.new_events()]
+                journals = [posted for journal in booking_journals(event) for posted in journal.new_events()]
+                events += journals
+                accounts.book(journals)
         return Decision(
             answer=shown(booking.details),
-            events=events,
+            events=[*events, *accounts.new_events()],
             organization_id=booking.details.organization_id,
             guards=guards,
         )

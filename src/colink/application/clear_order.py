@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from colink.application.ports import Decision, Facts, Needs, Request
 from colink.application.record_order import order_events
+from colink.application.seller_accounts import SellerAccounts
 from colink.application.true_ups import count_before_clearing
 from colink.domain.aggregates import Event
 from colink.domain.errors import NotFound
@@ -26,7 +27,8 @@ class ClearOrder(Request):
         if order is None:
             msg = f"no order {self.order_id}"
             raise NotFound(msg)
-        events: list[Event] = count_before_clearing(facts, order)
+        accounts = SellerAccounts(facts)
+        events: list[Event] = [*count_before_clearing(facts, order, accounts), *accounts.new_events()]
         cleared = 0
         while (draft := order.clear(at=facts.now)) is not None:
             events += order_events(order, [draft], at=facts.now)

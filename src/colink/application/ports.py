@@ -116,11 +116,12 @@ class BalanceUnchanged:
 @dataclass(frozen=True, kw_only=True)
 class Needs:
     """What a command reads. `streams` are the aggregates it may write: they are also its conflict keys, as are the
-    idempotency key, the delivery and the funds. `begins` are streams it begins: written, not read; `reads` are those
-    it reads and never writes. `documents` are read by id, `keys` by unique key, both with the details class they
-    hold. `revenues_of`: what is counted for tiers; `periods_of`: the orders that are trued up together.
-    `balances_of`: (account, currency) pairs, which are no conflict keys: guard what must not move
-    (BalanceUnchanged)."""
+    idempotency key, the delivery and the funds. `begins` are streams it writes and does not read: it begins them, or
+    goes on where their document stands; `reads` are those it reads and never writes. `documents` are read by id,
+    `keys` by unique key, both with the details class they hold. `revenues_of`: what is counted for tiers;
+    `periods_of`: the orders that are trued up together; `charges_of`: (organisation, currency) pairs, what was posted
+    to the seller's receivable beside orders and payments. `balances_of`: (account, currency) pairs, which are no
+    conflict keys: guard what must not move (BalanceUnchanged)."""
 
     streams: tuple[str, ...] = ()
     begins: tuple[str, ...] = ()
@@ -135,16 +136,20 @@ class Needs:
     reads: tuple[str, ...] = ()
     revenues_of: tuple[RevenueQuery, ...] = ()
     periods_of: tuple[PeriodQuery, ...] = ()
+    charges_of: tuple[tuple[str, str], ...] = ()
 
     def joined(self, more: Needs) -> Needs:
-        """These and the streams, readings and counts of `more`."""
+        """These and the streams, documents, readings and counts of `more`."""
         return replace(
             self,
             streams=_once(self.streams, more.streams),
+            begins=_once(self.begins, more.begins),
+            documents=_once(self.documents, more.documents),
             terms_of=self.terms_of or more.terms_of,
             reads=_once(self.reads, more.reads),
             revenues_of=_once(self.revenues_of, more.revenues_of),
             periods_of=_once(self.periods_of, more.periods_of),
+            charges_of=_once(self.charges_of, more.charges_of),
         )
 
 
@@ -210,6 +215,16 @@ class SeenPeriod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeenCharges:
+    """What was posted to a receivable beside orders and payments: how many entries, what they come to in minor units
+    (credit > 0), and the position of the log that was seen."""
+
+    entries: int
+    amount: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountBalance:
     """Of one account in one currency, signed (credit > 0); `version` as BalanceUnchanged takes it."""
 
@@ -237,6 +252,9 @@ class Facts(Protocol):
     def document(self, type_: type[D], id_: str) -> D | None:
         """The details with that id."""
 
+    def versioned(self, type_: type[D], id_: str) -> tuple[D, int] | None:
+        """The details with that id, and the version at which their stream stands."""
+
     def keyed(self, type_: type[D], key: str) -> D | None:
         """The details with that unique key: a link's code, a creator's handle, a campaign's slug, an API key's
         digest, a coupon's `{store_id}:{code in lower case}`."""
@@ -263,6 +281,9 @@ class Facts(Protocol):
 
     def period(self, query: PeriodQuery) -> SeenPeriod:
         """One of `periods_of`."""
+
+    def charges(self, organization_id: str, currency: str) -> SeenCharges:
+        """Of one of `charges_of`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from colink.application.jobs import submit_all
-from colink.application.ports import Caller, CommandBus, Decision, Facts, Needs, Request
+from colink.application.ports import Caller, Command, CommandBus, Decision, Facts, Needs, Request
+from colink.application.seller_accounts import AdoptCharges, SellerAccounts, needs_of_accounts
 from colink.domain.aggregates import Event
 from colink.domain.errors import InvalidInput
 from colink.domain.money import Money
@@ -23,9 +24,7 @@ from colink.domain.seller_accounts import (
     AccountMoved,
     NothingToInvoice,
     ReferenceUsed,
-    SellerAccount,
     SellerAccountDetails,
-    seller_account_id,
     seller_invoice_id,
     seller_payment_id,
 )
@@ -38,6 +37,8 @@ from colink.domain.seller_billing import (
     SellerPaymentReceived,
     payment_journal,
 )
+
+_AT_ONCE = 32  # accounts that one run of a job looks at
 
 
 def shown_payment(payment: SellerPaymentDetails) -> dict[str, Any]:
@@ -92,15 +93,12 @@ class RecordSellerPayment(Request):
     def id(self) -> str:
         return seller_payment_id(self.organization_id, self.reference)
 
-    @property
-    def account_id(self) -> str:
-        return seller_account_id(self.organization_id, self.amount.currency)
-
     def needs(self) -> Needs:
         documents: tuple[tuple[type[Any], str], ...] = ((OrganizationDetails, self.organization_id),)
         if self.invoice_id is not None:
             documents += ((SellerInvoiceDetails, self.invoice_id),)
-        return Needs(streams=(self.id, self.account_id, *self.order_ids), documents=documents)
+        account = needs_of_accounts([(self.organization_id, self.amount.currency)])
+        return Needs(streams=(self.id, *self.order_ids), documents=documents).joined(account)
 
     def decide(self, facts: Facts) -> Decision:
         details = self._details(facts)
@@ -115,9 +113,7 @@ class RecordSellerPayment(Request):
         for event in list(events):
             if isinstance(event, SellerPaymentReceived):
                 events += payment_journal(event).new_events()
-        account = facts.aggregate(SellerAccount, self.account_id) or SellerAccount.open(
-            self.organization_id, self.amount.currency, at=facts.now
-        )
+        account = SellerAccounts(facts).account(self.organization_id, self.amount.currency)
         account.credit(self.id, self.amount.amount, at=facts.now)
         orders = [self._order(facts, number, order_id) for number, order_id in enumerate(self.order_ids)]
         if orders:
@@ -194,16 +190,22 @@ class SettleOrders(Request):
     page: OpenPage
 
     def needs(self) -> Needs:
-        orders = dict.fromkeys((*self.page.giving, *(order_id for _, order_id in self.page.taking)))
-        return Needs(streams=(self.page.account.id, *orders))
+        account = self.page.account
+        needs = needs_of_accounts([(account.organization_id, account.currency)])
+        return Needs(streams=self._orders).joined(needs)
+
+    @property
+    def _orders(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.page.giving, *(order_id for _, order_id in self.page.taking))))
 
     def decide(self, facts: Facts) -> Decision:
         page = self.page
-        account = facts.aggregate(SellerAccount, page.account.id)
-        answer: dict[str, Any] = {"account_id": page.account.id}
-        if account is None or account.details != page.account:
-            return Decision(answer=answer)
-        orders = {order_id: self._order(facts, order_id) for order_id in self.needs().streams[1:]}
+        account = SellerAccounts(facts).account(page.account.organization_id, page.account.currency)
+        answer: dict[str, Any] = {"account_id": account.id}
+        if account.details != page.account:
+            events = account.new_events()  # it may just have been brought up to date
+            return Decision(answer=answer, events=events, organization_id=account.details.organization_id)
+        orders = {order_id: self._order(facts, order_id) for order_id in self._orders}
         account.allocate(
             giving=[orders[order_id] for order_id in page.giving],
             taking=[(position, orders[order_id]) for position, order_id in page.taking],
@@ -230,20 +232,44 @@ class SettlementQueue(Protocol):
     async def open_pages(self, *, limit: int) -> Sequence[OpenPage]:
         """For at most that many accounts with something to do, its next page of MOST_ORDERS orders."""
 
+    async def of_before(self, *, limit: int) -> Sequence[tuple[str, str]]:
+        """At most that many organisations and currencies whose accounts have not adopted what was charged."""
+
 
 class SettlementDesk:
-    """The worker's settlement job."""
+    """The worker's jobs with accounts of sellers."""
 
     def __init__(self, bus: CommandBus, queue: SettlementQueue) -> None:
         self._bus, self._queue = bus, queue
 
     async def run(self) -> int:
         """Settles a page of each account with something to do; how many accounts moved."""
-        pages = await self._queue.open_pages(limit=32)
+        pages = await self._queue.open_pages(limit=_AT_ONCE)
         commands = [
             SettleOrders(caller=Caller(actor="worker", correlation_id=f"settling:{page.account.id}"), page=page)
             for page in pages
         ]
+        return await self._submit(commands)
+
+    async def adopt(self) -> int:
+        """Brings all accounts of before up to date; how many."""
+        adopted = 0
+        while places := await self._queue.of_before(limit=_AT_ONCE):
+            commands = [
+                AdoptCharges(
+                    caller=Caller(actor="worker", correlation_id=f"adopting:{organization_id}:{currency}"),
+                    organization_id=organization_id,
+                    currency=currency,
+                )
+                for organization_id, currency in places
+            ]
+            done = await self._submit(commands)
+            adopted += done
+            if not done:
+                break
+        return adopted
+
+    async def _submit(self, commands: Sequence[Command]) -> int:
         recorded = await submit_all(self._bus, commands)
         return sum(1 for answer in recorded if answer is not None and answer.position is not None)
 
@@ -262,12 +288,9 @@ class IssueSellerInvoice(Request):
     def id(self) -> str:
         return seller_invoice_id(self.organization_id, self.currency, self.period)
 
-    @property
-    def account_id(self) -> str:
-        return seller_account_id(self.organization_id, self.currency)
-
     def needs(self) -> Needs:
-        return Needs(streams=(self.id, self.account_id), documents=((OrganizationDetails, self.organization_id),))
+        needs = Needs(streams=(self.id,), documents=((OrganizationDetails, self.organization_id),))
+        return needs.joined(needs_of_accounts([(self.organization_id, self.currency)]))
 
     def decide(self, facts: Facts) -> Decision:
         known = facts.aggregate(SellerInvoice, self.id)
@@ -277,11 +300,9 @@ class IssueSellerInvoice(Request):
         if not statement.lines and statement.opening == statement.due == 0:
             msg = f"{self.organization_id} owes nothing in {self.currency}, and nothing was charged"
             raise NothingToInvoice(msg)
-        account = facts.aggregate(SellerAccount, self.account_id) or SellerAccount.open(
-            self.organization_id, self.currency, at=facts.now
-        )
+        account = SellerAccounts(facts).account(self.organization_id, self.currency)
         if account.details.invoiced_to != statement.from_position:
-            msg = f"{self.account_id} was invoiced up to {account.details.invoiced_to} meanwhile: ask again"
+            msg = f"{account.id} was invoiced up to {account.details.invoiced_to} meanwhile: ask again"
             raise AccountMoved(msg)
         details = SellerInvoiceDetails(
             id=self.id,

@@ -3,21 +3,25 @@
 The worker counts a period when it has ended, and again when its orders changed. An order that is to clear before the
 worker came counts its period in its own append: what an order's commission is measured against stands before it
 clears. Two that count at once write the same stream, so one of them counts again and finds nothing to do.
+
+What a true-up charges a seller who collects the money himself, or takes off, is on his account in the same append.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from colink.application.configure.checks import check_text
 from colink.application.ports import Decision, Facts, MoreNeeded, Needs, PeriodQuery, Request
+from colink.application.seller_accounts import SellerAccounts
 from colink.domain.aggregates import Event
 from colink.domain.errors import NotFound
 from colink.domain.local_time import period_bounds
 from colink.domain.money import Money
 from colink.domain.orders import Order
 from colink.domain.true_up_journals import TrueUpEvent, journals_of
-from colink.domain.true_ups import TRUE_UP_ID, PeriodKey, TrueUp
+from colink.domain.true_ups import TRUE_UP_ID, PeriodKey, TrueUp, TrueUpCleared, TrueUpCounted, TrueUpRecounted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +39,8 @@ class CountTrueUp(Request):
         events: list[Event] = []
         ended = period_bounds(self.key.period, facts.terms().organization.timezone)[1] <= facts.now
         if ended and (known is None or known.position < self.changed_position):
-            events = count_period(facts, self.key, known)
+            accounts = SellerAccounts(facts)
+            events = [*count_period(facts, self.key, known, accounts), *accounts.new_events()]
         return Decision(answer={"id": self.key.id}, events=events, organization_id=self.key.organization_id)
 
 
@@ -55,9 +60,8 @@ class ClearTrueUp(Request):
             raise NotFound(msg)
         while true_up.clear(at=facts.now):
             pass
-        return Decision(
-            answer={"id": self.true_up_id}, events=_with_journals(true_up), organization_id=true_up.organization_id
-        )
+        events = _with_journals(true_up, SellerAccounts(facts), position=true_up.position)
+        return Decision(answer={"id": self.true_up_id}, events=events, organization_id=true_up.organization_id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +81,8 @@ class ReleaseTrueUp(Request):
             msg = "there is no such true-up"
             raise NotFound(msg)
         true_up.release(by=self.caller.actor, reason=check_text(self.reason, field="reason"), at=facts.now)
+        accounts = SellerAccounts(facts)
+        events = _with_journals(true_up, accounts, position=true_up.position)
         return Decision(
             answer={
                 "id": true_up.id,
@@ -86,13 +92,14 @@ class ReleaseTrueUp(Request):
                 "amount": Money(true_up.standing.amount, true_up.currency),
                 "clears_at": true_up.standing.clears_at,
             },
-            events=_with_journals(true_up),
+            events=[*events, *accounts.new_events()],
             organization_id=true_up.organization_id,
         )
 
 
-def count_period(facts: Facts, key: PeriodKey, known: TrueUp | None) -> list[Event]:
-    """The events of a count. The stream is one that the command writes; raises MoreNeeded for the orders."""
+def count_period(facts: Facts, key: PeriodKey, known: TrueUp | None, accounts: SellerAccounts) -> list[Event]:
+    """The events of a count; what it charges is on `accounts`. The stream is one that the command writes. Raises
+    MoreNeeded for the orders and the account."""
     terms = facts.terms()
     timezone = terms.organization.timezone
     since, until = period_bounds(key.period, timezone)
@@ -100,19 +107,19 @@ def count_period(facts: Facts, key: PeriodKey, known: TrueUp | None) -> list[Eve
     if query not in facts.needs.periods_of:
         raise MoreNeeded(Needs(periods_of=(query,)))
     seen = facts.period(query)
-
+    counted_to = known.position if known else 0
     if known is None:
         known = TrueUp.count(
             key, seen.orders, rule=terms.rule, position=seen.position, timezone=timezone, at=facts.now
         )
     else:
         known.recount(seen.orders, rule=terms.rule, position=seen.position, timezone=timezone, at=facts.now)
-    return _with_journals(known)
+    return _with_journals(known, accounts, position=counted_to)
 
 
-def count_before_clearing(facts: Facts, order: Order) -> list[Event]:
-    """The first counts of those periods of an order that have ended, where the worker has not been there yet. Raises
-    MoreNeeded."""
+def count_before_clearing(facts: Facts, order: Order, accounts: SellerAccounts) -> list[Event]:
+    """The first counts of those periods of an order that have ended, where the worker has not been there yet; what
+    they charge is on `accounts`. Raises MoreNeeded."""
     split = order.split
     if split is None or split.creator_id is None:
         return []
@@ -132,16 +139,41 @@ def count_before_clearing(facts: Facts, order: Order) -> list[Event]:
         if facts.aggregate(TrueUp, key.id) is None:
             if key.id not in facts.needs.streams:
                 raise MoreNeeded(Needs(streams=(key.id,)))
-            events += count_period(facts, key, None)
+            events += count_period(facts, key, None, accounts)
     return events
 
 
-def _with_journals(true_up: TrueUp) -> list[Event]:
-    """Its new events, each followed by the journal that it leads to."""
+def _with_journals(true_up: TrueUp, accounts: SellerAccounts, *, position: int) -> list[Event]:
+    """Its new events, each followed by the journal that it leads to; what they change of the seller's account is on
+    `accounts`. `position`: up to which it had counted before them."""
     events: list[Event] = []
     for event in true_up.new_events():
         events.append(event)
         if isinstance(event, TrueUpEvent):
-            for journal in journals_of(event):
-                events += journal.new_events()
+            journals = [posted for journal in journals_of(event) for posted in journal.new_events()]
+            events += journals
+            counted_to = event.position if isinstance(event, TrueUpCounted | TrueUpRecounted) else position
+            _book(event, accounts, journals, before=position, after=counted_to)
+            position = counted_to
     return events
+
+
+def _book(
+    event: TrueUpEvent, accounts: SellerAccounts, journals: Sequence[Event], *, before: int, after: int
+) -> None:
+    """Take over what a step charges the seller or takes off, and what of it waits for his money. `before`, `after`:
+    up to where it had counted: what was held of a count from before the account knew of true-ups is not in it."""
+    amount, held = event.before.receivable - event.count.receivable, (event.before.held, event.count.held)
+    if isinstance(event, TrueUpCleared) or not (amount or any(held)):
+        return
+    account = accounts.account(event.organization_id, event.currency)
+    since = account.details.since or 0
+    more = (held[1] if after >= since else 0) - (held[0] if before >= since else 0)
+    if amount or more:
+        account.book(
+            amount,
+            journal_id=journals[0].originator_id if amount else None,
+            cause_id=event.originator_id,
+            held=more,
+            at=event.timestamp,
+        )

@@ -26,6 +26,7 @@ JOBS = {
     "true_ups": "tiers and caps of a day or month trued up",
     "clearing": "orders cleared",
     "settlement": "accounts of sellers settled",
+    "seller_accounts": "accounts of sellers brought up to date",
     "payout_schedule": "payouts requested on schedule",
     "payouts": "steps of payouts taken",
     "sealing": "events sealed",
@@ -40,6 +41,7 @@ JOBS = {
 async def opened_worker(colink: RunningColink) -> AsyncIterator[Worker]:
     """A worker with all jobs. The sandbox should be in reach (`colink.sandbox()`) while it works."""
     desk = colink.payout_desk()
+    sellers = SettlementDesk(colink.commerce, SettlementTables(colink.pool))
 
     async def due(now: datetime, limit: int) -> Sequence[str]:
         async with colink.pool.connection() as connection:
@@ -69,12 +71,9 @@ async def opened_worker(colink: RunningColink) -> AsyncIterator[Worker]:
             on_events=True,
         ),
         Job(name="clearing", run=clearing_job(colink.commerce, due, colink.clock), interval=5.0, on_events=True),
-        Job(
-            name="settlement",
-            run=SettlementDesk(colink.commerce, SettlementTables(colink.pool)).run,
-            interval=5.0,
-            on_events=True,
-        ),
+        Job(name="settlement", run=sellers.run, interval=5.0, on_events=True),
+        # What was posted before accounts knew of charges; nothing is added to it, so once would do.
+        Job(name="seller_accounts", run=sellers.adopt, interval=3600.0),
         *payout_jobs(desk, schedule=colink.settings.payout_schedule, clock=colink.clock),
         # Not on events: a few times a second is soon enough, and each time more is sealed for the same price.
         Job(name="sealing", run=colink.seal, interval=0.25, routine=True),

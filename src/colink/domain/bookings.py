@@ -30,6 +30,7 @@ from colink.domain.ledger import (
     payee_available,
     payee_of,
     processor_cash,
+    seller_of,
     seller_receivable,
     tax_withheld,
 )
@@ -278,12 +279,6 @@ def check_booking(details: BookingDetails) -> None:
         msg = f"a journal made by hand has at most {MAX_POSTINGS} postings"
         raise InvalidInput(msg, field="postings")
     check_postings_balance(booked_postings(details))
-
-
-def seller_of(account: str) -> str | None:
-    """The seller whose receivable this is, if any."""
-    owner, _, rest = account.partition(":")
-    return rest.rpartition(":")[0] if owner == "seller" else None
 
 
 def _check_amount(amount: int, currency: str, *, field: str) -> None:

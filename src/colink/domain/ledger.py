@@ -128,6 +128,12 @@ def store_of(account: str) -> str | None:
     return rest.rpartition(":")[0] if owner == "store" else None
 
 
+def seller_of(account: str) -> str | None:
+    """The seller whose receivable this is, if any."""
+    owner, _, rest = account.partition(":")
+    return rest.rpartition(":")[0] if owner == "seller" else None
+
+
 @value
 class Posting:
     """One leg of a journal, and one ledger entry. `line_id` None: of no single line."""

@@ -1,24 +1,38 @@
 """What sellers who collect the money themselves owe, pay and have settled. Semantics section 6, `seller_collected`.
 
-    payment (once per reference) -> credit of the seller's account in that currency
-    credit                       -> orders, oldest first (`allocate`); each is an `order.settled` of its order
-    invoice                      -> a statement of the receivable between two positions of the log
+    payment (once per reference)        -> credit of the seller's account in that currency
+    true-up, write-off, journal by hand -> credit too, where it lowers what he owes; where it raises that, less of it
+    credit                              -> orders, oldest first (`allocate`); each is an `order.settled` of its order
+    invoice                             -> a statement of the receivable between two positions of the log
 
 The ledger knows one receivable per organisation and currency; which orders it is paid for is decided here and moves
-no money. All that was posted up to `settled_to` is settled, and credits of refunds up to `credited_to` were taken
-back: what changes later is a ledger entry behind these positions, so that finding work needs no list of open orders.
+no money. After every append, of every organisation and in every currency,
+
+    balance of seller:{org}:receivable = credit - what is unsettled of its orders
+
+(as posted: below zero where he owes), because every posting to it that is not an order's own is on the account by an
+event in the same append. Credit may be below zero: what was charged beside orders is covered by the next payments and
+credits before they settle orders.
+
+All that was posted up to `settled_to` is settled, and credits of refunds up to `credited_to` were taken back: what
+changes later is a ledger entry behind these positions, so that finding work needs no list of open orders.
+
+An account of before does not have what was charged beside orders (`since` is None). Whoever touches it first adopts
+that, in the same append; accounts that nobody touches the worker goes through.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 from colink.domain.aggregates import Aggregate, Created, Event
 from colink.domain.errors import Conflict
 from colink.domain.ids import natural_id
+from colink.domain.ledger import Purpose, seller_of
 from colink.domain.orders import Order
 
 SELLER_PAYMENT_ID = "spm"  # the prefix of payment ids
@@ -52,10 +66,40 @@ def seller_invoice_id(organization_id: str, currency: str, period: str) -> str:
     return natural_id("inv", organization_id, currency, period)
 
 
+class _Posted(Protocol):
+    """A posting, as it is recorded or as an auditor reads it."""
+
+    @property
+    def account(self) -> str: ...
+    @property
+    def amount(self) -> int: ...
+    @property
+    def currency(self) -> str: ...
+    @property
+    def purpose(self) -> Purpose: ...
+
+
+def beside_orders(postings: Iterable[_Posted]) -> dict[tuple[str, str], int]:
+    """What postings that are no order's own add to accounts of sellers: by organisation and currency, in minor units,
+    above zero where the seller owes less."""
+    sums: dict[tuple[str, str], int] = defaultdict(int)
+    for posting in postings:
+        seller = seller_of(posting.account)
+        if seller is not None and posting.purpose is not Purpose.RECEIVABLE:
+            sums[seller, posting.currency] += posting.amount
+    return {place: amount for place, amount in sums.items() if amount}
+
+
 @dataclass(frozen=True, kw_only=True)
 class SellerAccountDetails:
-    """One organisation in one currency, amounts in its minor units. credit: paid, and allocated to no order yet.
-    allocations: how many there were. settled_to, credited_to, invoiced_to: log positions."""
+    """One organisation in one currency, amounts in its minor units. credit: paid or credited, and allocated to no
+    order yet; below zero: charged beside orders, or returned, and not paid yet. allocations: how many there were.
+    settled_to, credited_to, invoiced_to: log positions.
+
+    since: what was posted beside orders is in `credit`, up to this position by adoption; None: of an account of
+    before, all but payments has still to be adopted. held: of what was charged since, what true-ups of creators wait
+    for. returned: of returned payments, what has still to be taken back from orders.
+    """
 
     id: str
     organization_id: str
@@ -65,6 +109,14 @@ class SellerAccountDetails:
     settled_to: int = 0
     credited_to: int = 0
     invoiced_to: int = 0
+    since: int | None = None
+    held: int = 0
+    returned: int = 0
+
+    @property
+    def owed(self) -> int:
+        """Owed beside orders, and not paid."""
+        return max(-self.credit, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +127,16 @@ class Allocation:
     amount: int
 
 
+def _as_of_before(state: dict[str, Any]) -> None:
+    """Version 1 had no charges beside orders, and nothing of payments that are returned."""
+    state["details"] |= {"since": None, "held": 0, "returned": 0}
+
+
 @dataclass(frozen=True, kw_only=True)
 class SellerAccountOpened(Created):
     TOPIC: ClassVar[str] = "seller_account.opened"
+    class_version: ClassVar[int] = 2
+    upcast_v1_v2 = staticmethod(_as_of_before)
     details: SellerAccountDetails
 
 
@@ -93,9 +152,35 @@ class SellerAccountChanged(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SellerAccountCredited(SellerAccountChanged):
+    """He paid."""
+
     TOPIC: ClassVar[str] = "seller_account.credited"
+    class_version: ClassVar[int] = 2
+    upcast_v1_v2 = staticmethod(_as_of_before)
     payment_id: str
     amount: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SellerAccountAdopted(SellerAccountChanged):
+    """All that was posted to the receivable up to `position` of the log beside orders and payments."""
+
+    TOPIC: ClassVar[str] = "seller_account.adopted"
+    position: int
+    amount: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SellerAccountBooked(SellerAccountChanged):
+    """A journal beside orders and payments: a true-up, a write-off, one by hand. `amount`: what he owes less (above
+    zero) or more. `cause_id`: the true-up or booking. `held`: how much more, or less, of a true-up waits for his
+    money; where only that changed there is no journal."""
+
+    TOPIC: ClassVar[str] = "seller_account.booked"
+    journal_id: str | None
+    cause_id: str
+    amount: int
+    held: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,18 +188,22 @@ class SellerAccountAllocated(SellerAccountChanged):
     """In the order in which they were settled. None: only the positions moved."""
 
     TOPIC: ClassVar[str] = "seller_account.allocated"
+    class_version: ClassVar[int] = 2
+    upcast_v1_v2 = staticmethod(_as_of_before)
     allocations: tuple[Allocation, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SellerAccountInvoiced(SellerAccountChanged):
     TOPIC: ClassVar[str] = "seller_account.invoiced"
+    class_version: ClassVar[int] = 2
+    upcast_v1_v2 = staticmethod(_as_of_before)
     invoice_id: str
 
 
 class SellerAccount(Aggregate):
-    """What one seller paid in one currency. Its stream is the conflict key of everything that settles orders, so that
-    two payments at once never settle an order twice."""
+    """What one seller paid in one currency. Its stream is the conflict key of everything that settles orders or posts
+    to the receivable beside them, so that two payments at once never settle an order twice."""
 
     TOPIC: ClassVar[str] = "seller_account"
 
@@ -122,14 +211,38 @@ class SellerAccount(Aggregate):
         self.details = details
 
     @classmethod
-    def open(cls, organization_id: str, currency: str, *, at: datetime) -> SellerAccount:
+    def open(cls, organization_id: str, currency: str, *, since: int | None, at: datetime) -> SellerAccount:
+        """`since`: 0 where nothing was posted beside orders yet; None: that is to be adopted."""
         id_ = seller_account_id(organization_id, currency)
-        details = SellerAccountDetails(id=id_, organization_id=organization_id, currency=currency)
+        details = SellerAccountDetails(id=id_, organization_id=organization_id, currency=currency, since=since)
         return cls._create(SellerAccountOpened, id=id_, timestamp=at, details=details)
+
+    @classmethod
+    def standing(cls, details: SellerAccountDetails, *, version: int, at: datetime) -> SellerAccount:
+        """The account as its events left it. They are many: each says what it came to, so none has to be read."""
+        account = cls.__new__(cls)
+        account.__base_init__(details.id, version, at)
+        account.details = details
+        return account
 
     def credit(self, payment_id: str, amount: int, *, at: datetime) -> None:
         details = credited(self.details, amount)
         self.trigger_event(SellerAccountCredited, payment_id=payment_id, amount=amount, details=details, timestamp=at)
+
+    def adopt(self, amount: int, *, position: int, at: datetime) -> None:
+        details = adopted(self.details, amount, position=position)
+        self.trigger_event(SellerAccountAdopted, position=position, amount=amount, details=details, timestamp=at)
+
+    def book(self, amount: int, *, journal_id: str | None, cause_id: str, held: int = 0, at: datetime) -> None:
+        self.trigger_event(
+            SellerAccountBooked,
+            journal_id=journal_id,
+            cause_id=cause_id,
+            amount=amount,
+            held=held,
+            details=booked(self.details, amount, held=held),
+            timestamp=at,
+        )
 
     def allocate(
         self,
@@ -181,7 +294,18 @@ class SellerAccount(Aggregate):
 
 
 def credited(details: SellerAccountDetails, amount: int) -> SellerAccountDetails:
-    return replace(details, credit=details.credit + amount)
+    """With so much more credit, or less. What of a returned payment is to be taken back from orders is never more
+    than what is owed beside them: what covers that, covers the orders too."""
+    credit = details.credit + amount
+    return replace(details, credit=credit, returned=min(details.returned, max(-credit, 0)))
+
+
+def adopted(details: SellerAccountDetails, amount: int, *, position: int) -> SellerAccountDetails:
+    return replace(credited(details, amount), since=position)
+
+
+def booked(details: SellerAccountDetails, amount: int, *, held: int) -> SellerAccountDetails:
+    return replace(credited(details, amount), held=details.held + held)
 
 
 def allocated(
@@ -189,8 +313,7 @@ def allocated(
 ) -> SellerAccountDetails:
     """The account after an allocation."""
     return replace(
-        details,
-        credit=details.credit - sum(allocation.amount for allocation in allocations),
+        credited(details, -sum(allocation.amount for allocation in allocations)),
         allocations=details.allocations + 1,
         credited_to=credited_to,
         settled_to=settled_to,

@@ -48,11 +48,15 @@ class SellerPayment(Aggregate):
         return cls._create(SellerPaymentReceived, id=details.id, timestamp=at, details=details)
 
 
+def payment_journal_id(payment_id: str) -> str:
+    return natural_id("jrn", payment_id, "received")
+
+
 def payment_journal(event: SellerPaymentReceived) -> Journal:
     """Dr processor:cash; Cr seller:receivable, at the time the money arrived. It follows from the event alone."""
     paid = event.details
     return Journal.post(
-        journal_id=natural_id("jrn", event.originator_id, "received"),
+        journal_id=payment_journal_id(event.originator_id),
         kind=JournalKind.SELLER_PAYMENT,
         effective_at=paid.received_at,
         postings=(

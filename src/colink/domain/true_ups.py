@@ -149,6 +149,11 @@ class Count:
     claims: tuple[Claim, ...]
     clears_at: datetime | None
 
+    @property
+    def held(self) -> int:
+        """What of it waits for the seller's money."""
+        return sum([claim.held for claim in self.claims])
+
 
 NOTHING = Count(target=0, amount=0, receivable=0, claims=(), clears_at=None)
 
@@ -333,7 +338,7 @@ class TrueUp(Aggregate):
 
     def release(self, *, by: str, reason: str, at: datetime) -> None:
         """Raises Conflict where nothing is held."""
-        if not any(claim.held for claim in self.standing.claims):
+        if not self.standing.held:
             msg = f"nothing of {self.id} is held"
             raise Conflict(msg)
         self.trigger_event(
@@ -393,7 +398,7 @@ def counted_anew(
     ours, receivable = allocate(amount, [by_us, by_seller])
     known = {claim.payee_id: claim for claim in before.claims}
     # What was released once stays so: only what is more than that waits for the seller again.
-    free = max(before.receivable, 0) - sum([claim.held for claim in before.claims])
+    free = max(before.receivable, 0) - before.held
     held = 0 if advanced else max(receivable - free, 0)
     claims = tuple(
         _moved(known.get(payee_id), payee_id, net, held=held if payee_id == key.creator_id else 0, due_at=due_at)

@@ -26,7 +26,9 @@ from colink.domain.payout_accounts import PayoutAccountDetails, PayoutAccountReg
 from colink.domain.people import ERASURES, ErasedPerson
 from colink.domain.periods import ClosedPeriods, PeriodClosed
 from colink.domain.seller_accounts import (
+    SellerAccountAdopted,
     SellerAccountAllocated,
+    SellerAccountBooked,
     SellerAccountCredited,
     SellerAccountDetails,
     SellerAccountInvoiced,
@@ -148,6 +150,8 @@ for _event_class in (
     *ERASURES,
     SellerAccountOpened,
     SellerAccountCredited,
+    SellerAccountAdopted,
+    SellerAccountBooked,
     SellerAccountAllocated,
     SellerAccountInvoiced,
     SellerPaymentReceived,

@@ -20,6 +20,8 @@ from colink.projections.documents import kind_of
 from colink.projections.engine import Connection, Pool
 
 _ENTRIES_A_PAGE = 1_000
+CHARGES: LiteralString = "left(account, 7) = 'seller:' and purpose not in ('receivable', 'seller_payment')"
+"""Entries of receivables that are neither orders' own nor payments; spelled as the index does (migration 0014)."""
 
 # Purpose and sign are written out so that the partial indexes serve (migration 0012).
 _BEHIND: LiteralString = (
@@ -41,6 +43,16 @@ select position, order_id from colink.entries
  order by position limit %(limit)s
 """
 _PAGE_OF_CREDITS: LiteralString = _PAGE.replace("and position", "and amount > 0 and position")
+_OF_BEFORE: LiteralString = f"""
+select distinct substr(account, 8, length(account) - 18), currency
+  from colink.entries e
+ where {CHARGES}
+   and not exists (select from colink.documents d
+                    where d.kind = %(kind)s and d.current
+                      and e.account = 'seller:' || d.organization_id || ':receivable'
+                      and d.body::jsonb ->> 'currency' = e.currency and d.body::jsonb ->> 'since' is not null)
+ limit %(limit)s
+"""
 _POSTED: LiteralString = """
 select position, order_id, purpose, amount from colink.entries
  where account = %(account)s and currency = %(currency)s and position > %(after)s and recorded_at < %(before)s
@@ -61,6 +73,12 @@ class SettlementTables:
             )
             accounts = [msgspec.json.decode(body, type=SellerAccountDetails) for (body,) in await cursor.fetchall()]
             return [await open_page(connection, account) for account in accounts]
+
+    async def of_before(self, *, limit: int) -> Sequence[tuple[str, str]]:
+        async with self.pool.connection() as connection:
+            values = {"kind": kind_of(SellerAccountDetails), "limit": limit}
+            cursor = await connection.execute(_OF_BEFORE, values)
+            return [(organization_id, currency) for organization_id, currency in await cursor.fetchall()]
 
 
 async def open_page(connection: Connection, account: SellerAccountDetails) -> OpenPage:

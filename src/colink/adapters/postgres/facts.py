@@ -28,6 +28,7 @@ from colink.application.ports import (
     Needs,
     PeriodQuery,
     RevenueQuery,
+    SeenCharges,
     SeenPeriod,
     SeenRevenue,
 )
@@ -68,7 +69,7 @@ class _Read:
     now: datetime
     mapper: EventMapper
     streams: dict[str, list[tuple[int, str, str]]] = field(default_factory=dict)
-    documents: dict[tuple[str, str], str] = field(default_factory=dict)
+    documents: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     keyed: dict[tuple[str, str], str] = field(default_factory=dict)
     terms: dict[str, Terms] = field(default_factory=dict)
     tracking_position: int = 0
@@ -80,6 +81,7 @@ class _Read:
     by_delivery: dict[tuple[str, str], Prior] = field(default_factory=dict)
     revenues: dict[str, SeenRevenue] = field(default_factory=dict)
     periods: dict[str, list[Any]] = field(default_factory=dict)
+    charges: dict[tuple[str, str], SeenCharges] = field(default_factory=dict)
     terms_rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
 
     def events(self, stream_id: str) -> list[Event]:
@@ -127,8 +129,13 @@ class LoadedFacts(Facts):
         return aggregate
 
     def document(self, type_: type[D], id_: str) -> D | None:
+        found = self.versioned(type_, id_)
+        return found[0] if found else None
+
+    def versioned(self, type_: type[D], id_: str) -> tuple[D, int] | None:
         _check_needed((type_, id_), self.needs.documents)
-        return _decoded(self._read.documents.get((kind_of(type_), id_)), type_)
+        found = self._read.documents.get((kind_of(type_), id_))
+        return (msgspec.json.decode(found[0], type=type_), found[1]) if found else None
 
     def keyed(self, type_: type[D], key: str) -> D | None:
         _check_needed((type_, key), self.needs.keys)
@@ -186,6 +193,10 @@ class LoadedFacts(Facts):
     def revenue(self, query: RevenueQuery) -> SeenRevenue:
         _check_needed(query, self.needs.revenues_of)
         return self._read.revenues[query.key.id]
+
+    def charges(self, organization_id: str, currency: str) -> SeenCharges:
+        _check_needed((organization_id, currency), self.needs.charges_of)
+        return self._read.charges[organization_id, currency]
 
 
 def _check_needed(asked: object, needed: Iterable[object]) -> None:
@@ -262,8 +273,8 @@ def _take(rows: Iterable[TupleRow], read: _Read, facts: Sequence[LoadedFacts]) -
         read.by_key[scope, key] = Prior(answer, position, digest)
     for source, delivery_id, _, answer, position, _, _ in parts["delivery"]:
         read.by_delivery[source, delivery_id] = Prior(answer, position)
-    for kind, id_, _, body, *_ in parts["document"]:
-        read.documents[kind, id_] = body
+    for kind, id_, _, body, version, _, _ in parts["document"]:
+        read.documents[kind, id_] = (body, version)
     for kind, key, _, body, *_ in parts["keyed"]:
         read.keyed[kind, key] = body
     for *_, position, _, _ in parts["tracking"]:
@@ -288,6 +299,8 @@ def _take_periods(rows: Iterable[TupleRow], read: _Read) -> None:
 def _take_ledger(parts: Mapping[str, Sequence[TupleRow]], read: _Read) -> None:
     for account, currency, amount, credited, version, _, _ in parts.get("balance", ()):
         read.balances[account, currency] = (int(amount), version, int(credited))
+    for organization_id, currency, _, amount, entries, position, _ in parts.get("charges", ()):
+        read.charges[organization_id, currency] = SeenCharges(entries=entries, amount=int(amount), position=position)
     for *_, microseconds, _, _ in parts.get("open_from", ()):
         read.open_from = _EPOCH + timedelta(microseconds=microseconds)
 

@@ -15,6 +15,7 @@ from colink.application.ports import Command, Needs, PeriodQuery, RevenueQuery
 from colink.domain.ledger import payee_available
 from colink.projections.documents import kind_of
 from colink.projections.payouts import HOLDING
+from colink.projections.seller_billing import CHARGES
 
 T = TypeVar("T")
 
@@ -38,11 +39,11 @@ _INBOX = """
 _STREAMS = """
     select 'event', e.stream_id, e.topic, null, e.payload, e.version::bigint, null::bigint, null::bigint
       from {events} e where e.stream_id = any(%b::text[])"""
-# kind, id; body.
+# kind, id; body, version.
 _DOCUMENTS_BY_ID = """
-    select 'document', k.kind, k.id, null, d.body, null::bigint, null::bigint, null::bigint
+    select 'document', k.kind, k.id, null, d.body, d.version::bigint, null::bigint, null::bigint
       from unnest(%b::text[], %b::text[]) as k (kind, id)
-     cross join lateral (select body from colink.documents
+     cross join lateral (select body, version from colink.documents
                           where kind = k.kind and id = k.id and current limit 1) d"""
 # kind, key; body.
 _DOCUMENTS_BY_KEY = """
@@ -157,6 +158,18 @@ _PERIODS = """
          where o.creator_id = k.creator_id and o.organization_id = k.organization_id
            and o.placed_at >= k.since and o.placed_at < k.until) o on true"""
 
+# organisation, currency, what the entries come to (as text, which every sum fits); how many they are, position of the
+# log.
+_CHARGES = f"""
+    select 'charges', k.organization_id, k.currency, null, c.amount, c.entries,
+           (select position from colink.log_head), null::bigint
+      from unnest(%b::text[], %b::text[]) as k (organization_id, currency)
+     cross join lateral (
+        select coalesce(sum(amount), 0)::text as amount, count(*) as entries
+          from colink.entries e
+         where account = 'seller:' || k.organization_id || ':receivable' and currency = k.currency
+           and {CHARGES}) c"""
+
 
 def ask(
     commands: Sequence[Command],
@@ -197,6 +210,7 @@ def ask(
     asked.rows(_REVENUES.format(events=events_table), [_revenue_row(query) for query in revenues])
     periods = _once(query for need in needs for query in need.periods_of)
     asked.rows(_PERIODS.format(events=events_table), [_period_row(query) for query in periods])
+    asked.rows(_CHARGES, _once(pair for need in needs for pair in need.charges_of))
     if journals:
         asked.parts.append(_OPEN_FROM)
     return " union all ".join(asked.parts), asked.values

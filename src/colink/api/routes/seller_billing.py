@@ -158,7 +158,8 @@ async def read_seller_invoice(invoice_id: str, session: Reading) -> Response:
 
 @router.get("/seller-accounts")
 async def read_seller_accounts(session: Reading, page: Paging, organization_id: str | None = None) -> Response:
-    """Of each seller and currency the credit: what was paid and settles no order yet."""
+    """Of each seller and currency the credit: what was paid or credited and settles no order yet; below zero: what is
+    owed beside orders. `held`: of that, what true-ups of creators wait for."""
     documents = await _documents(session, page, SellerAccountDetails, organization_id)
     return json_answer(
         page.answer(
@@ -174,6 +175,7 @@ def _account_view(account: SellerAccountDetails) -> dict[str, Any]:
         "id": account.id,
         "organization_id": account.organization_id,
         "credit": Money(account.credit, account.currency),
+        "held": Money(account.held, account.currency),
         "invoiced_to": account.invoiced_to,
     }
 

@@ -18,7 +18,9 @@ from colink.domain.payout_accounts import PayoutAccountRegistered, PayoutAccount
 from colink.domain.people import ERASURES
 from colink.domain.periods import PeriodClosed
 from colink.domain.seller_accounts import (
+    SellerAccountAdopted,
     SellerAccountAllocated,
+    SellerAccountBooked,
     SellerAccountCredited,
     SellerAccountInvoiced,
     SellerAccountOpened,
@@ -52,6 +54,8 @@ _EVENTS: tuple[type[Event], ...] = (
     *ERASURES,
     SellerAccountOpened,
     SellerAccountCredited,
+    SellerAccountAdopted,
+    SellerAccountBooked,
     SellerAccountAllocated,
     SellerAccountInvoiced,
     SellerPaymentReceived,

@@ -43,6 +43,7 @@ class Part:
     held: what payouts hold in the end
     unmatched: of what sellers paid, settled and were billed, which two events say each: the difference between them
         and the position of the first
+    up_to_date: accounts of sellers that have what was charged beside orders
     sales, scores: what orders add to reports: orders, revenue, commission and the last position, by whom they are
         credited to; and points with the last position, by board
     moves, shared_sums: how many moves of balances the part has, and the sums of the blocks of positions that it
@@ -60,6 +61,7 @@ class Part:
     terms_heads: dict[str, int] = field(default_factory=dict)
     held: list[Held] = field(default_factory=list)
     unmatched: dict[tuple[str, ...], list[int]] = field(default_factory=dict)
+    up_to_date: set[str] = field(default_factory=set)
     sales: dict[Credit, list[int]] = field(default_factory=dict)
     scores: dict[ScoreKey, Score] = field(default_factory=dict)
     moves: int = 0
@@ -80,6 +82,7 @@ class Part:
         self.held += later.held
         for pair, (amount, position) in later.unmatched.items():
             self.match(pair, amount, position)
+        self.up_to_date |= later.up_to_date
         for credit, added in later.sales.items():
             known = self.sales.get(credit, [0, 0, 0, 0])
             self.sales[credit] = [*(a + b for a, b in zip(known[:3], added[:3], strict=True)), added[3]]

@@ -38,11 +38,11 @@ from colink.projections.audit.payout_passes import check_extra_payouts, check_he
 from colink.projections.audit.personal_pass import Personal, check_silent_bodies, erasures
 from colink.projections.audit.processes import usable_processes, verify_segments
 from colink.projections.audit.reading import EVENTS_A_WINDOW, PATIENT, Source
-from colink.projections.audit.receivable_pass import find_unmatched
 from colink.projections.audit.report_pass import Followed, check_sums, followed_reports
 from colink.projections.audit.rows import each_row
 from colink.projections.audit.seals_pass import Outside, SealsCheck
 from colink.projections.audit.segment import DECISIONS, Segment, Setting
+from colink.projections.audit.seller_account_pass import find_unmatched
 from colink.projections.audit.tracking_pass import check_tracking
 from colink.projections.engine import Connection, Decoder, Log, head
 
@@ -345,7 +345,7 @@ class _Run:
         await check_moments(self._conn, result, self._sums, self._total)
 
     async def _check_receivables(self) -> None:
-        find_unmatched(self._total, whole_log=self._whole_log)
+        find_unmatched(self._total, self._total.results[Pass.RECEIVABLES], whole_log=self._whole_log)
 
     async def _check_counts(self, book: TermsBook) -> None:
         result, log = self._total.results[Pass.COMMISSION], self._log

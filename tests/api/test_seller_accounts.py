@@ -1,0 +1,339 @@
+"""Promise: what a seller owes in the books is what his account and his orders say, whatever is posted beside orders:
+true-ups, write-offs, journals by hand and their reversals, at once and in any order (seller_accounts.py). Over HTTP
+and on a real database; `Seller.findings` looks at the invariant itself before the verification does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from tests.api.sale import MUG, myr
+from tests.api.seller import OWED, Seller, make_seller
+from tests.api.shop import Shop
+from tests.api.test_tiers import MARCH, steps
+from tests.api.test_true_ups import HOLD, MARCH_ENDS
+
+from colink.adapters.postgres import migrations
+from colink.application import seller_accounts, true_ups
+from colink.application.true_up_job import true_up_job
+from colink.cli.shopify_traffic import Item, RefundedItem
+from colink.domain.audit.report import Kind, Pass, Status
+from colink.domain.seller_accounts import SellerAccount
+from colink.projections.true_ups import TrueUpTables
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def seller(shop: Shop) -> Seller:
+    return await make_seller(shop)
+
+
+async def capped(shop: Shop, **rule: Any) -> Seller:
+    """A seller whose creators earn 10 % of what they sell, at most 25.00 a month, unless `rule` says otherwise."""
+    capped_rule = {"rate_bps": 1000, "cap_per_month": myr(25_00)} | rule
+    seller = await make_seller(shop, rule=capped_rule, timezone="Asia/Kuala_Lumpur")
+    shop.clock.time = MARCH - timedelta(minutes=1)
+    return seller
+
+
+async def tiered(shop: Shop) -> Seller:
+    """5 %, and 10 % of what is above 100.00 a month."""
+    return await capped(
+        shop,
+        rate_bps=500,
+        cap_per_month=None,
+        tiers={"mode": "marginal", "steps": steps((100_00, 1000))},
+    )
+
+
+def sarong(price: str) -> list[Item]:
+    return [Item(line_id=1, title="Sarong", price=price, product_id=71, variant_id=81)]
+
+
+async def true_up(seller: Seller) -> int:
+    """What the worker does about true-ups; how many moved."""
+    colink, moved = seller.shop.colink, 0
+    job = true_up_job(colink.commerce, TrueUpTables(colink.pool), colink.clock)
+    while True:
+        await colink.engine.catch_up("true_ups")
+        if not (done := await job()):
+            return moved
+        moved += done
+
+
+async def clear(seller: Seller, *orders: str) -> None:
+    for order in orders:
+        await seller.shop.hold_ends(order, after=timedelta(0))
+
+
+async def test_what_a_cap_takes_off_settles_orders_like_a_payment(shop: Shop) -> None:
+    """The seller pays all that he is billed, and his creator is paid: nobody books anything by hand."""
+    seller = await capped(shop)
+    order = await seller.order(1, items=sarong("400.00"), shipping="0.00")
+    shop.clock.time = MARCH_ENDS + HOLD
+    await true_up(seller)
+    assert await seller.owed() == 20_00 + 25_00
+    assert await seller.credit() == 15_00
+    assert await seller.settle() == 1
+    assert await seller.settled([order]) == [15_00]
+    await clear(seller, order)
+    assert await seller.earned() == {"pending": 40_00, "available": -15_00}
+    await seller.pay(20_00 + 25_00, "MBB-1")
+    await seller.settle()
+    assert await seller.settled([order]) == [60_00]
+    await clear(seller, order)
+    assert await seller.earned() == {"available": 25_00}
+    assert (await seller.owed(), await seller.credit()) == (0, 0)
+    assert await seller.findings() == []
+
+
+async def test_a_refund_that_releases_a_cap_takes_the_credit_back(shop: Shop) -> None:
+    seller = await capped(shop)
+    first, second = [await seller.order(number, items=sarong("200.00"), shipping="0.00") for number in (1, 2)]
+    shop.clock.time = MARCH_ENDS + HOLD
+    await true_up(seller)
+    await seller.pay(45_00, "MBB-1")
+    await seller.settle()
+    assert await seller.settled([first, second]) == [30_00, 30_00]
+    await shop.refund(seller.store, order_id=1, items=[RefundedItem(item=sarong("200.00")[0])])
+    await true_up(seller)
+    # 30.00 back for the order, 15.00 charged again: the cap takes nothing any more.
+    await seller.settle()
+    assert (await seller.owed(), await seller.credit()) == (-15_00, 15_00)
+    assert await seller.settled([first, second]) == [0, 30_00]
+    assert await seller.findings() == []
+
+
+async def test_a_payment_for_a_true_up_settles_no_later_order(shop: Shop) -> None:
+    seller = await tiered(shop)
+    first = await seller.order(1, items=sarong("200.00"), shipping="0.00")
+    await seller.pay(20_00, "MBB-1")
+    await seller.settle()
+    shop.clock.time = MARCH_ENDS + HOLD
+    await true_up(seller)
+    assert (await seller.owed(), await seller.credit()) == (5_00, -5_00)
+    second = await seller.order(2, items=[MUG])
+    await seller.pay(5_00, "MBB-2")
+    await seller.settle()
+    assert await seller.settled([first, second]) == [20_00, 0]
+    assert await seller.credit() == 0
+    assert await seller.findings() == []
+
+
+async def test_what_was_charged_is_covered_before_orders_that_a_payment_names(seller: Seller) -> None:
+    order = await seller.order(1)
+    await seller.book(-500)
+    assert (await seller.owed(), await seller.credit()) == (OWED + 500, -500)
+    await seller.pay(OWED, "MBB-1", order_ids=[order])
+    assert await seller.settled([order]) == [OWED - 500]
+    assert await seller.credit() == 0
+    await seller.pay(300, "MBB-2")
+    await seller.settle()
+    assert await seller.settled([order]) == [OWED - 200]
+    assert await seller.findings() == []
+
+
+async def test_a_write_off_settles_orders_and_its_reversal_is_charged(seller: Seller) -> None:
+    shop, first = seller.shop, await seller.order(1)
+    off = await seller.write_off(OWED)
+    await seller.settle()
+    assert await seller.settled([first]) == [OWED]
+    await shop.hold_ends(first)
+    assert await seller.earned() == {"available": 1423}
+    await seller.book(-OWED, against="platform:loss", corrects=f"jrn_{off['id']}.posted")
+    assert (await seller.owed(), await seller.credit()) == (OWED, -OWED)
+    second = await seller.order(2)
+    await seller.pay(OWED + 1, "MBB-1")
+    await seller.settle()
+    assert await seller.settled([first, second]) == [OWED, 1]
+    assert await seller.findings() == []
+
+
+async def test_a_journal_by_hand_may_touch_several_sellers_and_currencies(shop: Shop) -> None:
+    sellers = [await make_seller(shop), await make_seller(shop, domain="toko.example")]
+    accounts = [f"seller:{seller.organization['id']}:receivable" for seller in sellers]
+    legs = [
+        (accounts[0], 300, "MYR"),
+        (accounts[0], -100, "MYR"),
+        (accounts[1], -200, "MYR"),
+        (accounts[1], 7, "SGD"),
+        ("platform:revenue", -7, "SGD"),
+    ]
+    postings = [{"account": account, "amount": amount, "currency": currency} for account, amount, currency in legs]
+    body = {"reason": "mixed up", "postings": postings}
+    proposed = await shop.post("/v1/journals", body, key=sellers[0].finance)
+    await shop.post(f"/v1/journals/{proposed['id']}/approve", key=await shop.key("finance"), status=200)
+    listed = (await shop.get("/v1/seller-accounts"))["items"]
+    credited = {(each["organization_id"], each["credit"]["currency"]): each["credit"]["amount"] for each in listed}
+    one, other = (seller.organization["id"] for seller in sellers)
+    assert credited == {(one, "MYR"): 200, (other, "MYR"): -200, (other, "SGD"): 7}
+    assert (await sellers[0].report()).findings == []
+
+
+async def test_what_takes_itself_back_in_one_journal_is_nothing_to_an_account(seller: Seller) -> None:
+    account = f"seller:{seller.organization['id']}:receivable"
+    legs = [{"account": account, "amount": amount, "currency": "MYR"} for amount in (5, -5)]
+    await seller._approved("/v1/journals", {"postings": legs})
+    listed = await seller.shop.get("/v1/seller-accounts", organization_id=seller.organization["id"])
+    assert listed["items"] == []
+    assert await seller.findings() == []
+
+
+async def test_all_that_moves_an_account_at_once(shop: Shop) -> None:
+    """Payments, write-offs, journals, allocations, counts and clearings race: nothing is lost, nothing is twice."""
+    seller = await capped(shop)
+    orders = [await seller.order(number, items=sarong("100.00"), shipping="0.00") for number in range(1, 7)]
+    shop.clock.time = MARCH_ENDS + HOLD
+    await shop.colink.engine.catch_up("true_ups")
+    await asyncio.gather(
+        *(seller.pay(10_00, f"MBB-{number}", order_ids=orders[:2]) for number in range(3)),
+        *(seller.write_off(3_00) for _ in range(3)),
+        *(seller.book(amount) for amount in (-2_00, 1_00, -4_00)),
+        *(true_up(seller) for _ in range(3)),
+        *(clear(seller, order) for order in orders),
+        *(seller.settle() for _ in range(3)),
+    )
+    await asyncio.gather(true_up(seller), *(seller.settle() for _ in range(3)))
+    await clear(seller, *orders)
+    # 6 orders of 5.00 and 10.00, capped at 25.00; paid 30.00, written off 9.00, charged 5.00.
+    assert await seller.owed() == 30_00 + 25_00 - 30_00 - 9_00 + 5_00
+    assert await seller.settled(orders) == [15_00, 15_00, 15_00, 15_00, 9_00, 0]
+    assert await seller.credit() == 0
+    assert await seller.earned() == {"available": 40_00 - 35_00, "pending": 20_00}
+    assert await seller.findings() == []
+
+
+async def test_an_account_of_before_adopts_what_was_charged(
+    shop: Shop, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the worker, though nobody touches it: its seller has paid all he owes, and his creator waits."""
+    seller = await capped(shop)
+    with monkeypatch.context() as before:
+        before.setattr(seller_accounts.SellerAccounts, "_read", _read_as_before)
+        before.setattr(seller_accounts.SellerAccounts, "book", lambda *_: None)
+        before.setattr(true_ups, "_book", lambda *_, **__: None)
+        order = await seller.order(1, items=sarong("400.00"), shipping="0.00")
+        shop.clock.time = MARCH_ENDS + HOLD
+        await true_up(seller)
+        await seller.pay(20_00 + 25_00, "MBB-1")
+        await seller.settle()
+    _write_as_before(database)
+    assert await seller.settled([order]) == [45_00]
+    report = await seller.report()
+    assert report.findings == []
+    result = report.result(Pass.RECEIVABLES)
+    assert (result.status, result.reason) == (
+        Status.PARTIAL,
+        "1 journals wait for the accounts of their sellers to be brought up to date",
+    )
+
+    assert [await seller.adopt() for _ in range(2)] == [1, 0]
+    await seller.settle()
+    await clear(seller, order)
+    assert await seller.settled([order]) == [60_00]
+    assert await seller.earned() == {"available": 25_00}
+    assert await seller.findings() == []
+    assert (await seller.report()).result(Pass.RECEIVABLES).status is Status.PASSED
+
+
+async def test_who_touches_an_account_of_before_adopts_first(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    seller = await make_seller(shop)
+    order = await seller.order(1)
+    with monkeypatch.context() as before:
+        before.setattr(seller_accounts.SellerAccounts, "book", lambda *_: None)
+        await seller.write_off(1_000)  # no account was opened
+    await asyncio.gather(seller.pay(100, "MBB-1"), seller.book(-40), seller.adopt(), seller.adopt())
+    assert await seller.credit() == 1_060
+    await seller.settle()
+    assert await seller.settled([order]) == [1_060]
+    assert await seller.findings() == []
+
+
+def _read_as_before(accounts: seller_accounts.SellerAccounts, organization_id: str, currency: str) -> SellerAccount:
+    """An account that knows of no charges."""
+    facts = accounts._facts
+    needs = seller_accounts.needs_of_accounts([(organization_id, currency)])
+    [(details_class, id_)] = needs.documents
+    found = facts.versioned(details_class, id_)
+    if found is None:
+        return SellerAccount.open(organization_id, currency, since=None, at=facts.now)
+    return SellerAccount.standing(found[0], version=found[1], at=facts.now)
+
+
+_NEW = ',"since":null,"held":0,"returned":0'
+
+
+def _write_as_before(database: Any) -> None:
+    """Events of accounts as version 1 was stored; then the migration of their rows."""
+    migration = Path(migrations.__path__[0]) / "sql" / "0014_seller_accounts.sql"
+    _, _, update = migration.read_text().partition("update colink.documents")
+    with psycopg.connect(database.superuser_dsn) as conn:
+        conn.execute("ALTER TABLE colink.events DISABLE TRIGGER append_only")
+        changed = conn.execute(
+            "UPDATE colink.events SET schema_version = 1, payload = replace(replace(payload, %s, ''),"
+            " ',\"class_version\":2', '') WHERE topic LIKE 'seller_account.%%'",
+            (_NEW,),
+        )
+        assert changed.rowcount > 0
+        conn.execute("ALTER TABLE colink.events ENABLE ALWAYS TRIGGER append_only")
+        conn.execute(
+            "UPDATE colink.documents SET body = replace(body, %s, '') WHERE kind = 'seller_account'", (_NEW,)
+        )
+        rows = conn.execute("SELECT body FROM colink.documents WHERE kind = 'seller_account'").fetchall()
+        assert rows
+        assert not any("since" in json.loads(body) for (body,) in rows)
+        conn.execute(f"update colink.documents{update}".encode())
+
+
+async def test_tampering_with_charges_is_found(shop: Shop, database: Any) -> None:
+    seller = await tiered(shop)
+    await seller.order(1, items=sarong("200.00"), shipping="0.00")
+    shop.clock.time = MARCH_ENDS
+    await true_up(seller)
+    await seller.write_off(3_00)
+    assert await seller.findings() == []
+    for topic, old, new, found in (
+        ("seller_account.opened", '"since":0', '"since":1', Pass.RECEIVABLES),
+        ("seller_account.booked", '"amount":-500', '"amount":-400', Pass.RECEIVABLES),
+        ("seller_account.booked", '"credit":-500', '"credit":-400', Pass.RECEIVABLES),
+        ("seller_account.booked", '"held":500}', '"held":400}', Pass.RECEIVABLES),
+        ("seller_account.booked", '"journal_id":"jrn_', '"journal_id":"jrn_x', Pass.RECEIVABLES),
+        ("seller_account.booked", '"cause_id":"tru_', '"cause_id":"tru_x', Pass.RECEIVABLES),
+    ):
+        position = _change(database, topic, old, new)
+        report = await seller.report()
+        assert (found, Kind.DERIVED_DIFFERENTLY, position) in {
+            (finding.audit_pass, finding.kind, finding.position) for finding in report.findings
+        }, (topic, old)
+        _change(database, topic, new, old)
+    assert await seller.findings() == []
+
+
+async def test_a_charge_that_no_account_tells_of_is_found(seller: Seller, monkeypatch: pytest.MonkeyPatch) -> None:
+    await seller.order(1)
+    await seller.pay(100, "MBB-1")
+    monkeypatch.setattr(seller_accounts.SellerAccounts, "book", lambda *_: None)
+    off = await seller.write_off(1_000)
+    [finding] = (await seller.report()).findings
+    assert (finding.audit_pass, finding.subject) == (Pass.RECEIVABLES, f"jrn_{off['id']}.posted")
+
+
+def _change(database: Any, topic: str, old: str, new: str) -> int:
+    """The position of the first event of the topic, in which all of `old` is now `new`."""
+    with psycopg.connect(database.superuser_dsn) as conn:
+        conn.execute("ALTER TABLE colink.events DISABLE TRIGGER append_only")
+        changed = conn.execute(
+            "UPDATE colink.events SET payload = replace(payload, %s, %s) WHERE position ="
+            " (SELECT min(position) FROM colink.events WHERE topic = %s AND strpos(payload, %s) > 0)"
+            " RETURNING position",
+            (old, new, topic, old),
+        ).fetchone()
+        conn.execute("ALTER TABLE colink.events ENABLE ALWAYS TRIGGER append_only")
+    assert changed is not None, (topic, old)
+    return int(changed[0])
