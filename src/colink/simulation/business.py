@@ -30,6 +30,7 @@ Facts = dict[str, Any]
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 OPERATOR = Caller(actor="key:operator", correlation_id="simulation")
 FINANCE = Caller(actor="key:finance", correlation_id="simulation")
+CONTROLLER = Caller(actor="key:controller", correlation_id="simulation")
 SECRET = "shpss_simulated"  # noqa: S105 - of shops that exist in one process only
 _CURRENCIES = ("MYR", "MYR", "MYR", "JPY", "KWD")
 
@@ -355,15 +356,16 @@ class Business:
         if random.random() < 0.5:
             details["fault"] = random.choice(["timeout", "error_before", "error_after", "channel_down", "refuse"])
         minimum = random.choice([None, None, 1, 500, 5_000])
+        by = FINANCE if random.random() < 0.1 else OPERATOR
         command = RegisterPayoutAccount(
-            caller=OPERATOR,
+            caller=by,
             payee_id=payee,
             rail=Rail.SANDBOX,
             currency=currency,
             details=details,
             minimum=None if minimum is None else Money(minimum, currency),
         )
-        facts = {"payee": payee, "currency": currency, "details": details, "minimum": minimum}
+        facts = {"payee": payee, "currency": currency, "details": details, "minimum": minimum, "by": by.actor}
         return Change(command=command, kind="payout_account", facts=facts)
 
 

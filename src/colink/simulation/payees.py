@@ -18,7 +18,7 @@ from colink.application.payouts import (
 from colink.application.ports import Caller, Command, Recorded
 from colink.application.withholding import SetWithholding
 from colink.domain.money import Money
-from colink.simulation.business import FINANCE, OPERATOR, Business
+from colink.simulation.business import CONTROLLER, FINANCE, OPERATOR, Business
 from colink.simulation.checks import Differs
 from colink.simulation.stage import Stage
 
@@ -54,7 +54,7 @@ class Payees:
         recorded = await self.stage.attempt(command, what, refusals=refusals)
         if recorded is None or not isinstance(expected, int):
             return
-        change = self.stage.books.payouts.request(payout_id, payee, currency, expected)
+        change = self.stage.books.payouts.request(payout_id, payee, currency, expected, by=command.caller.actor)
         self._look_at(payout_id, recorded)
         self.stage.step(what, change, recorded.position)
 
@@ -67,10 +67,12 @@ class Payees:
         payout_id = self.stage.random.choice(open_ or waiting)
         payout = payouts.by_id[payout_id]
         steps: list[tuple[str, Command]] = []
+        approvers = [FINANCE] * 5 + [CONTROLLER] * 5 + [Caller(actor=payout["by"], correlation_id=payout_id)]
         shared: Facts = {"caller": FINANCE, "idempotency": self.stage.idempotency(), "payout_id": payout_id}
         if payout["status"] == "requested":
             account = {"payee_id": payout["payee"], "currency": payout["currency"]}
-            steps += [("approved", ApprovePayout(**shared, **account))] * 6
+            approval = shared | account | {"caller": self.stage.random.choice(approvers)}
+            steps += [("approved", ApprovePayout(**approval))] * 6
             steps += [("held", HoldPayout(**shared, reason="a doubt")), ("rejected", RejectPayout(**shared))]
         if payout["status"] == "held":
             steps += [("requested", LiftPayoutHold(**shared)), ("rejected", RejectPayout(**shared))]
@@ -78,10 +80,12 @@ class Payees:
             steps += [("held", HoldPayout(**shared, reason="a doubt"))]
         steps += [("cancelled", CancelPayout(**shared))]
         status, command = self.stage.random.choice(steps)
-        recorded = await self.stage.command(command)
-        change = payouts.decide(payout_id, status)
-        self._look_at(payout_id, recorded)
-        self.stage.step(f"{payout_id} {status}", change, recorded.position)
+        wrong = payouts.wrong_with_approval(payout_id, by=command.caller.actor) if status == "approved" else set()
+        what = f"{payout_id} {status} by {command.caller.actor}"
+        if recorded := await self.stage.attempt(command, what, refusals=wrong):
+            change = payouts.decide(payout_id, status)
+            self._look_at(payout_id, recorded)
+            self.stage.step(what, change, recorded.position)
 
     def _look_at(self, payout_id: str, recorded: Recorded) -> None:
         """Payouts show amount, tax and net. Raises Differs."""

@@ -14,6 +14,7 @@ from colink.domain.commission import Scope
 from colink.domain.ids import order_id
 from colink.domain.order_decisions import HoldKind, OrderHasCleared
 from colink.domain.rule_checks import RulesConflict
+from colink.simulation.bookings import Bookings
 from colink.simulation.business import FINANCE, Business, Change
 from colink.simulation.checks import Differs
 from colink.simulation.finance import Finance
@@ -30,15 +31,16 @@ class People:
         self.stage = stage
         self.business = business
         self.finance = Finance(stage, business)
+        self.bookings = Bookings(stage, business)
         self.payees = Payees(stage, business)
         self._turns: dict[Callable[[], Awaitable[None]], int] = {
             self._decide_order: 350,
             self.payees.request: 230,
             self.payees.decide: 210,
             self.finance.settle: 70,
-            self.finance.book: 50,
+            self.bookings.act: 130,
             self._new_account: 25,
-            self.finance.close_month: 20,
+            self.finance.close_month: 30,
             self._new_rule: 20,
             self.payees.switch_tax: 20,
             self._revised_rule: 15,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -106,7 +107,7 @@ class Run:
         await self._arrive(arrivals)
         if self.stage.random.random() < 0.6:
             await self._clear()
-        for _ in range(self.stage.random.choice([0, 2, 6, 10, 18])):
+        for _ in range(self.stage.random.choice([1, 4, 8, 12, 24])):
             await self.people.somebody_decides()
         if self.stage.random.random() < 0.5:
             await self._pay()
@@ -222,7 +223,10 @@ class Run:
         await self.stage.surviving(self._worker_pays)
         told = self.stage.provider.told[self._told :]
         self._told = len(self.stage.provider.told)
-        await self.stage.job("payouts", self.stage.books.payouts.worker_paid([_plain(report) for report in told]))
+        await self.stage.job(
+            "payouts",
+            self.stage.books.payouts.worker_paid([_plain(report) for report in told]),
+        )
         await compare_payouts(
             self.stage.service.pool,
             self.stage.books,
@@ -230,10 +234,10 @@ class Run:
         )
 
     async def _worker_pays(self) -> None:
-        try:
-            await self.stage.service.pay()
-        except Unavailable:
-            return  # the provider was away: the worker comes again
+        """Until nothing is left to do. A provider that is away ends it: the worker comes again."""
+        with suppress(Unavailable):
+            while await self.stage.service.pay():
+                pass
 
 
 def _plain(report: ProviderReport) -> Facts:

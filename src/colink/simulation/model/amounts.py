@@ -39,6 +39,9 @@ def fine(text: str | None) -> int:
         return 0
     sign = -1 if text.startswith("-") else 1
     whole, _, part = text.lstrip("-").partition(".")
+    if len(part) > _FINE:
+        msg = f"{text} is finer than this model reads"
+        raise ValueError(msg)
     return sign * (int(whole) * _MAJOR + int(part.ljust(_FINE, "0") or 0))
 
 
@@ -48,8 +51,9 @@ def minor(millionths: int, currency: str) -> int:
 
 
 def converted(amount: int, currency: str, into: str, rate: str) -> int:
-    """Minor units of another currency, rounded once."""
-    return half_even(amount * fine(rate) * _SCALE[currency], _MAJOR * _SCALE[into])
+    """Minor units of another currency, rounded once; a rate has any number of decimals."""
+    whole, _, part = rate.partition(".")
+    return half_even(amount * int(whole + part) * _SCALE[currency], int(f"1{'0' * len(part)}") * _SCALE[into])
 
 
 def seconds(text: str) -> int:

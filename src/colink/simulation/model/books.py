@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from colink.simulation.model.amounts import fine, minor
 from colink.simulation.model.attribution import Knowledge, credited, promised_rule
 from colink.simulation.model.balances import Balances, Change, add
+from colink.simulation.model.bookings import Bookings
 from colink.simulation.model.deliveries import Facts, Told, read_dispute, read_order, read_refund
-from colink.simulation.model.finance import Finance
 from colink.simulation.model.money import ClaimKey, money_at
 from colink.simulation.model.payouts import Payouts
 
@@ -51,7 +51,7 @@ class Books:
         self.known = Knowledge()
         self.orders: dict[tuple[str, str], Order] = {}
         self.balances = Balances()
-        self.finance = Finance(self.balances)
+        self.bookings = Bookings(self.balances, self.known)
         self.payouts = Payouts(self.balances)
 
     # Deliveries ---------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ class Payouts:
         planned = available if amount is None else amount
         return "below-minimum" if planned < (account["minimum"] or 1) else planned
 
-    def request(self, id_: str, payee: str, currency: str, amount: int) -> Change:
+    def request(self, id_: str, payee: str, currency: str, amount: int, *, by: str) -> Change:
         self.by_id[id_] = {
             "payee": payee,
             "currency": currency,
@@ -50,6 +50,7 @@ class Payouts:
             "status": "requested",
             "attempt": 0,
             "tax": None,
+            "by": by,
         }
         return self._move(id_, {f"payee:{payee}:available": -amount, f"payee:{payee}:in_transit": amount})
 
@@ -57,6 +58,15 @@ class Payouts:
         """What the payee gets."""
         payout = self.by_id[id_]
         return int(payout["amount"]) - (payout["tax"]["amount"] if payout["tax"] else 0)
+
+    def wrong_with_approval(self, id_: str, *, by: str) -> set[str]:
+        """Nobody approves what they asked for themselves, nor what goes to an account that they set."""
+        payout, wrong = self.by_id[id_], set[str]()
+        if by == payout["by"]:
+            wrong.add("self-approval")
+        if by == self.accounts[payout["payee"], payout["currency"]]["by"]:
+            wrong.add("own-account")
+        return wrong
 
     def decide(self, id_: str, status: str) -> Change:
         """People approve, hold, reject or cancel it; the account is copied at approval, and the tax decided."""
@@ -70,19 +80,23 @@ class Payouts:
         return self._release(id_) if status in {"rejected", "cancelled"} else {}
 
     def worker_paid(self, told: Sequence[Facts]) -> Change:
-        """The worker submitted what was approved, unless its account changed since, and asked about the rest; `told`
-        is what the provider said, in order: payout, attempt, outcome, passing, fee."""
+        """The worker submitted what was approved, unless its account changed since, and asked about the rest, until
+        nothing was left to do; `told` is what the provider said, in order: payout, attempt, outcome, passing, fee."""
         changed: Change = {}
-        for id_, payout in self.by_id.items():
-            if payout["status"] == "approved":
-                self._submit(id_, payout, changed)
+        self._submit_approved(changed)
         for report in told:
             payout = self.by_id[report["payout"]]
             if payout["status"] == "approved" and report["attempt"] > payout["attempt"]:
                 self._submit(report["payout"], payout, changed)
             if report["attempt"] == payout["attempt"] and payout["status"] in {"submitted", "in_transit", "paid"}:
                 add(changed, self._follow(report["payout"], payout, report))
+        self._submit_approved(changed)
         return changed
+
+    def _submit_approved(self, changed: Change) -> None:
+        for id_, payout in self.by_id.items():
+            if payout["status"] == "approved":
+                self._submit(id_, payout, changed)
 
     def _submit(self, id_: str, payout: Facts, changed: Change) -> None:
         if self.accounts[payout["payee"], payout["currency"]]["version"] != payout["account"]:
