@@ -18,7 +18,7 @@ from tests.conftest import TestDatabase
 from colink.application import clear_order, tiers
 from colink.application.ports import Facts
 from colink.application.tier_job import tier_job
-from colink.cli.shopify_traffic import RefundedItem
+from colink.cli.shopify_traffic import Item, RefundedItem
 from colink.domain.aggregates import Event
 from colink.domain.audit.report import Kind, Pass, PassResult, Report, Status
 from colink.domain.tiers import CountedRevenue, RevenueKey
@@ -241,3 +241,22 @@ async def held_and_released(shared_shop: Shop) -> Fair:
 async def test_a_log_with_holds_tiers_caps_and_late_orders_is_clean(held_and_released: Fair) -> None:
     report = await verified(held_and_released.shop)
     assert (report.findings, commission(report).status) == ([], Status.PASSED)
+
+
+async def test_an_order_whose_earlier_time_is_told_later_counts_in_its_other_month(shop: Shop) -> None:
+    """Its money does not change with it, so no new split says so: it is served by a rule without tiers."""
+    fair = await open_fair(shop, **WHOLE)
+    product = await shop.product(fair.store)
+    await shop.rule(fair.organization, scope="product", target_id=product["id"], rate_bps=500)
+    click_id = await fair.click(MARCH_ENDS - timedelta(hours=2))
+    await fair.sell(1, "400.00", at=MARCH_ENDS + timedelta(hours=1), click_id=click_id)
+    splits = await positions(shop, "order.split")
+    told = {"placed_at": MARCH_ENDS - timedelta(hours=1), "updated_at": shop.clock.time, "shipping": "0.00"}
+    await shop.order(fair.store, order_id=1, items=[item_of(1, "400.00")], click_id=click_id, **told)
+    assert await positions(shop, "order.split") == splits
+    click_id = await fair.click(APRIL)
+    shop.clock.time = APRIL
+    mug = Item(line_id=2, title="Mug", price="10.00", product_id=72, variant_id=82)
+    await shop.order(fair.store, order_id=2, items=[mug], click_id=click_id, placed_at=APRIL)
+    assert await fair.decisions() == [("2026-04", 400_00)]
+    assert (await verified(shop)).findings == []

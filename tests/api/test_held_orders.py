@@ -4,14 +4,19 @@ no true-up and in no tier until it is released; the worker notices either, and b
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from tests.api.shop import Shop
 from tests.api.test_tiers import APRIL, MARCH, Fair, item_of, myr, open_fair, steps
 from tests.api.test_true_ups import HOLD, MARCH_ENDS, SECOND, clear, item, owed, true_ups, work
+from tests.conftest import TestDatabase
 
+from colink.application.ports import Caller
+from colink.application.true_ups import ClearTrueUp
 from colink.cli.shopify_traffic import Item, RefundedItem
 from colink.projections.audit import verify
 from colink.projections.true_ups import TrueUpTables
@@ -86,6 +91,24 @@ async def test_what_was_paid_out_on_an_order_that_is_held_later_is_a_debt(shop: 
     assert await work(fair) == 1
     assert await owed(fair, fair.creator) == (0, 103_00)  # what had cleared is back at once
     assert [amount for kind, amount in await true_ups(fair) if kind == "true_up"] == [449_00, -449_00, 449_00]
+    await nothing_found(fair)
+
+
+async def test_nothing_clears_on_an_order_that_was_held_a_moment_ago(shop: Shop) -> None:
+    """The projection has not seen the hold yet when what was counted before it is due."""
+    fair = await open_fair(shop, **MARGINAL)
+    await fair.sell(1, "80.00", at=MARCH)
+    await fair.sell(2, "9000.00", at=MARCH + timedelta(days=1))
+    shop.clock.time = MARCH_ENDS
+    await work(fair)
+    shop.clock.time = MARCH_ENDS + HOLD
+    [due] = await TrueUpTables(shop.colink.pool).to_clear(shop.clock.time, 10)
+    await decide(fair, 2, "hold")
+    command = ClearTrueUp(caller=Caller(actor="worker", correlation_id="test"), true_up_id=due)
+    await asyncio.gather(*(shop.colink.commerce.submit(command) for _ in range(3)))
+    assert await true_ups(fair) == [("true_up", 449_00), ("true_up", -449_00)]
+    assert await owed(fair, fair.creator) == (454_00, 0)
+    assert await work(fair) == 0, "what was counted need not be counted again"
     await nothing_found(fair)
 
 
@@ -265,6 +288,43 @@ async def test_of_all_time_only_the_lines_that_are_not_held_decide(shop: Shop) -
     await fair.sell(2, "10.00", at=APRIL)
     assert await fair.commission(2) == 50
     assert await fair.decisions() == [("2026-03", 0), ("2026-04", 60_00)]
+    await nothing_found(fair)
+
+
+def as_version_3(event: dict[str, Any]) -> None:
+    """As a program wrote it that did not say what is held."""
+    event["split"].pop("held_lines", None)
+    event["class_version"] = 3
+
+
+async def test_what_an_older_program_recorded_counts_as_it_did_and_verifies(
+    shop: Shop, database: TestDatabase
+) -> None:
+    tiers = {"mode": "whole", "steps": steps((100_00, 1000))}
+    fair = await open_fair(shop, tiers=tiers, cap_per_month=myr(15_00))
+    await fair.sell(1, "100.00", at=MARCH)
+    await fair.sell(2, "300.00", at=MARCH)
+    await decide(fair, 2, "hold")
+    with psycopg.connect(database.superuser_dsn, autocommit=True) as connection:
+        connection.execute("alter table colink.events disable trigger append_only")
+        for position, payload in connection.execute(
+            "select position, payload from colink.events where topic = 'order.split'"
+        ).fetchall():
+            event = json.loads(payload)
+            as_version_3(event)
+            text = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
+            update = "update colink.events set payload = %s, schema_version = 3 where position = %s"
+            connection.execute(update, (text, position))
+        connection.execute("alter table colink.events enable always trigger append_only")
+    await fair.sell(3, "10.00", at=APRIL)
+    assert await fair.decisions() == [("2026-03", 0), ("2026-04", 400_00)]
+    shop.clock.time = MARCH_ENDS + timedelta(days=1)
+    await work(fair)
+    assert await true_ups(fair) == [("true_up", -5_00)]  # 20.00 posted, 15.00 is the cap
+    await nothing_found(fair)
+    await shop.refund(fair.store, order_id=2, items=[RefundedItem(item=item(2, "300.00"), subtotal="1.00")])
+    await work(fair)
+    assert await true_ups(fair) == [("true_up", -5_00), ("true_up", 5_00)]  # now it says so, and 5.00 are left
     await nothing_found(fair)
 
 

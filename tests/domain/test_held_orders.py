@@ -146,6 +146,8 @@ def test_a_hold_takes_back_at_once_what_had_cleared_and_its_release_gives_it_bac
     month.clear(ENDS + HOLD)
     assert (month.owed(), month.owed(ORGANIZATION)) == ((0, 36_00), (0, -36_00))
     suspect.hold()
+    assert month.true_up is not None
+    assert not month.true_up.stands(month.placed(), rule=lambda *_: month.rule, timezone="UTC")
     month.count(at=ENDS + timedelta(days=20))
     # Paid out meanwhile or not: what is left of 36.00 is 6.00. The seller's 30.00 were taken at once, so they come
     # back at once.
@@ -473,6 +475,8 @@ def test_whatever_happens_in_whatever_order_the_true_up_is_that_of_what_is_not_h
             assert held_lines(each.order) == tuple(name for name in each.lines if each.is_held(name))
         if random.random() < 0.4:
             month.count(at=now)
+            assert month.true_up is not None
+            assert month.true_up.stands(month.placed(), rule=lambda *_: rule, timezone="UTC")
             check(month, counted_at_once(rule, [each.what_counts() for each in orders]))
         if month.true_up is not None and random.random() < 0.3:
             month.clear(now)

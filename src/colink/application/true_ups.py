@@ -2,7 +2,9 @@
 
 The worker counts a period when it has ended, and again when its orders changed. An order that is to clear before the
 worker came counts its period in its own append: what an order's commission is measured against stands before it
-clears. Two that count at once write the same stream, so one of them counts again and finds nothing to do.
+clears. And before anything of a true-up clears, it is counted again where its orders changed and the worker has not
+noticed yet: what is paid on an order that was held a moment ago would have to be taken back. Two that count at once
+write the same stream, so one of them counts again and finds nothing to do.
 
 What a true-up charges a seller who collects the money himself, or takes off, is on his account in the same append.
 """
@@ -13,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from colink.application.configure.checks import check_text
-from colink.application.ports import Decision, Facts, MoreNeeded, Needs, PeriodQuery, Request
+from colink.application.ports import Decision, Facts, MoreNeeded, Needs, PeriodQuery, Request, SeenPeriod
 from colink.application.seller_accounts import SellerAccounts
 from colink.domain.aggregates import Event
 from colink.domain.errors import NotFound
@@ -46,7 +48,7 @@ class CountTrueUp(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class ClearTrueUp(Request):
-    """Clears everything of a true-up that is due by the clock; nothing due is no error."""
+    """Clears everything of a true-up that is due by the clock, as its orders are now; nothing due is no error."""
 
     true_up_id: str
 
@@ -58,10 +60,17 @@ class ClearTrueUp(Request):
         if true_up is None:
             msg = f"no true-up {self.true_up_id}"
             raise NotFound(msg)
+        counted_to, accounts = true_up.position, SellerAccounts(facts)
+        if true_up.is_due(at=facts.now):
+            _bring_up_to_date(facts, true_up)
         while true_up.clear(at=facts.now):
             pass
-        events = _with_journals(true_up, SellerAccounts(facts), position=true_up.position)
-        return Decision(answer={"id": self.true_up_id}, events=events, organization_id=true_up.organization_id)
+        events = _with_journals(true_up, accounts, position=counted_to)
+        return Decision(
+            answer={"id": self.true_up_id},
+            events=[*events, *accounts.new_events()],
+            organization_id=true_up.organization_id,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +109,8 @@ class ReleaseTrueUp(Request):
 def count_period(facts: Facts, key: PeriodKey, known: TrueUp | None, accounts: SellerAccounts) -> list[Event]:
     """The events of a count; what it charges is on `accounts`. The stream is one that the command writes. Raises
     MoreNeeded for the orders and the account."""
-    terms = facts.terms()
+    seen, terms = _seen(facts, key), facts.terms()
     timezone = terms.organization.timezone
-    since, until = period_bounds(key.period, timezone)
-    query = PeriodQuery(organization_id=key.organization_id, creator_id=key.creator_id, since=since, until=until)
-    if query not in facts.needs.periods_of:
-        raise MoreNeeded(Needs(periods_of=(query,)))
-    seen = facts.period(query)
     counted_to = known.position if known else 0
     if known is None:
         known = TrueUp.count(
@@ -115,6 +119,25 @@ def count_period(facts: Facts, key: PeriodKey, known: TrueUp | None, accounts: S
     else:
         known.recount(seen.orders, rule=terms.rule, position=seen.position, timezone=timezone, at=facts.now)
     return _with_journals(known, accounts, position=counted_to)
+
+
+def _seen(facts: Facts, key: PeriodKey) -> SeenPeriod:
+    """The orders of a period. Raises MoreNeeded."""
+    if facts.needs.terms_of is None:
+        raise MoreNeeded(Needs(terms_of=key.organization_id))
+    since, until = period_bounds(key.period, facts.terms().organization.timezone)
+    query = PeriodQuery(organization_id=key.organization_id, creator_id=key.creator_id, since=since, until=until)
+    if query not in facts.needs.periods_of:
+        raise MoreNeeded(Needs(periods_of=(query,)))
+    return facts.period(query)
+
+
+def _bring_up_to_date(facts: Facts, true_up: TrueUp) -> None:
+    """Count again where the orders come to something else by now. Raises MoreNeeded."""
+    seen, terms = _seen(facts, true_up.key), facts.terms()
+    orders, timezone = seen.orders, terms.organization.timezone
+    if not true_up.stands(orders, rule=terms.rule, timezone=timezone):
+        true_up.recount(orders, rule=terms.rule, position=seen.position, timezone=timezone, at=facts.now)
 
 
 def count_before_clearing(facts: Facts, order: Order, accounts: SellerAccounts) -> list[Event]:

@@ -319,10 +319,20 @@ class TrueUp(Aggregate):
             count=count,
         )
 
+    def stands(self, orders: Sequence[PlacedSplit], *, rule: RuleVersion, timezone: str) -> bool:
+        """Whether these orders come to what was counted last."""
+        _, _, count = counted_again(
+            self.standing, self.key, orders, rule=rule, timezone=timezone, effective_at=self.ends_at
+        )
+        return count == self.standing
+
+    def is_due(self, *, at: datetime) -> bool:
+        return self.standing.clears_at is not None and self.standing.clears_at <= at
+
     def clear(self, *, at: datetime) -> bool:
         """Clear what comes due next, if it is due by `at`; whether anything was."""
         due_at = self.standing.clears_at
-        if due_at is None or due_at > at:
+        if due_at is None or not self.is_due(at=at):
             return False
         self.trigger_event(
             TrueUpCleared,

@@ -36,6 +36,7 @@ from colink.domain.true_ups import (
     counted_again,
     released,
 )
+from colink.domain.value import replace
 
 Counting = TierDecided | TrueUpCounted | TrueUpRecounted
 
@@ -52,7 +53,10 @@ class Sales:
         """The next event of an order."""
         order_id = event.originator_id
         if isinstance(event, OrderAttributed):
-            self._placed[order_id] = event.attribution.placed_at
+            placed_at = self._placed[order_id] = event.attribution.placed_at
+            known = self._orders[self._creator_of[order_id]] if order_id in self._creator_of else {}
+            if order_id in known:  # an earlier time was told: the order may be of another month from here on
+                known[order_id] = replace(known[order_id], placed_at=placed_at)
         elif isinstance(event, OrderSplit):
             before = self._creator_of.pop(order_id, None)
             if before is not None:
