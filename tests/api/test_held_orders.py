@@ -112,6 +112,32 @@ async def test_nothing_clears_on_an_order_that_was_held_a_moment_ago(shop: Shop)
     await nothing_found(fair)
 
 
+async def test_what_a_seller_was_billed_for_an_order_that_is_held_is_his_credit(shop: Shop) -> None:
+    """Counted again when it would clear: his account has it in the same append."""
+    fair = await open_fair(shop, store={"settlement": "seller_collected"}, **MARGINAL)
+    await fair.sell(1, "200.00", at=MARCH)
+    shop.clock.time = MARCH_ENDS
+    await work(fair)
+    [(true_up_id, _)] = await streams(shop, "true_up.counted")
+    release = f"/v1/true-ups/{true_up_id}/release"
+    await shop.post(release, {"reason": "paid by transfer"}, key=await shop.key("finance"), status=200)
+    shop.clock.time = MARCH_ENDS + HOLD
+    await decide(fair, 1, "hold")
+    command = ClearTrueUp(caller=Caller(actor="worker", correlation_id="test"), true_up_id=true_up_id)
+    await shop.colink.commerce.submit(command)
+    account = f"seller:{fair.organization['id']}:receivable"
+    (billed,) = (await shop.get("/v1/balances", account=account))["items"]
+    assert (billed["amount"], await owed(fair, fair.creator)) == (-(10_00 + 10_00), (10_00, 0))
+    assert [version for _, version in await streams(shop, "true_up.recounted")] == [3]
+    await nothing_found(fair)
+
+
+async def streams(shop: Shop, topic: str) -> list[tuple[str, int]]:
+    async with shop.colink.pool.connection() as connection:
+        query = "select stream_id, version from colink.events where topic = %s order by position"
+        return list(await (await connection.execute(query, (topic,))).fetchall())
+
+
 async def test_an_order_under_review_uses_up_no_cap(shop: Shop) -> None:
     fair = await open_fair(shop, rate_bps=1000, cap_per_month=myr(25_00))
     await fair.sell(1, "200.00", at=MARCH)
