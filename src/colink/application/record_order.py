@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from colink.application.ports import Decision, Delivery, Facts, Needs, Request, TermsUnchanged
 from colink.application.tiers import by_tiers
@@ -26,18 +27,22 @@ from colink.domain.terms import Terms
 
 @dataclass(frozen=True, kw_only=True)
 class StandaloneRefund:
-    """A refund that came in a delivery of its own, with the platform's id of its order."""
+    """A refund that came in a delivery of its own, with the platform's id of its order. `body_digest`: SHA-256 hex of
+    the delivery's body."""
 
     order_external_id: str
     refund: Refund
+    body_digest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class StandaloneFacts:
-    """Facts that came in a delivery or statement of their own, with the platform's id of their order."""
+    """Facts that came in a delivery or statement of their own, with the platform's id of their order. `body_digest`:
+    SHA-256 hex of the delivery's body, None of a statement."""
 
     order_external_id: str
     facts: OrderFacts
+    body_digest: str | None = None
 
 
 News = OrderSnapshot | StandaloneRefund | StandaloneFacts
@@ -123,24 +128,26 @@ def receive(news: News, order: Order | None, *, store: StoreDetails, at: datetim
     if order is not None:
         match news:
             case StandaloneRefund():
-                order.receive_refund(news.refund, at=at)
+                order.receive_refund(news.refund, body_digest=news.body_digest, at=at)
             case StandaloneFacts():
-                order.receive_facts(news.facts, at=at)
+                order.receive_facts(news.facts, body_digest=news.body_digest, at=at)
             case _:
                 order.receive_snapshot(news, at=at)
         return order
-    identity = {
+    identity: dict[str, Any] = {
         "order_id": order_of(store, news),
         "organization_id": store.organization_id,
         "store_id": store.id,
+        "platform": store.platform,
+        "at": at,
     }
     match news:
-        case StandaloneRefund(order_external_id=external_id, refund=refund):
-            return Order.park_refund(refund, external_id=external_id, platform=store.platform, at=at, **identity)
-        case StandaloneFacts(order_external_id=external_id, facts=facts):
-            return Order.park_facts(facts, external_id=external_id, platform=store.platform, at=at, **identity)
+        case StandaloneRefund(order_external_id=id_, refund=refund, body_digest=digest):
+            return Order.park_refund(refund, external_id=id_, body_digest=digest, **identity)
+        case StandaloneFacts(order_external_id=id_, facts=facts, body_digest=digest):
+            return Order.park_facts(facts, external_id=id_, body_digest=digest, **identity)
         case _:
-            return Order.place(news, platform=store.platform, at=at, **identity)
+            return Order.place(news, **identity)
 
 
 def order_events(order: Order, drafts: Sequence[Draft], *, at: datetime) -> list[Event]:

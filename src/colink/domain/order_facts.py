@@ -6,7 +6,7 @@ What the facts mean is in `facts.py`; they are merged like all that is delivered
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from colink.domain.aggregates import Created, Event
 from colink.domain.facts import OrderFacts
@@ -18,14 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class OrderFactsParked(Created):
-    """Facts came before their order; they take effect when the order arrives."""
+    """Facts came before their order; they take effect when the order arrives. `body_digest` as in
+    OrderFactsRecorded."""
 
     TOPIC: ClassVar[str] = "order.facts_parked"
+    class_version: ClassVar[int] = 2
+    omitted_when_none: ClassVar[tuple[str, ...]] = ("body_digest",)
     organization_id: str
     store_id: str
     platform: Platform
     external_id: str
     facts: OrderFacts
+    body_digest: str | None = None
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """Which body they were read from was not recorded: None."""
 
     def apply(self, aggregate: Order) -> None:
         aggregate.learn(self.facts)
@@ -33,10 +41,18 @@ class OrderFactsParked(Created):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderFactsRecorded(Event):
-    """Facts that changed the merge, as one delivery or statement told them."""
+    """Facts that changed the merge, as one delivery or statement told them. `body_digest`: SHA-256 hex of the body of
+    the delivery; None where a statement told them."""
 
     TOPIC: ClassVar[str] = "order.facts_recorded"
+    class_version: ClassVar[int] = 2
+    omitted_when_none: ClassVar[tuple[str, ...]] = ("body_digest",)
     facts: OrderFacts
+    body_digest: str | None = None
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """Which body they were read from was not recorded: None."""
 
     def apply(self, aggregate: Order) -> None:
         aggregate.learn(self.facts)

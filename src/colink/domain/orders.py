@@ -62,14 +62,22 @@ class OrderPlaced(Created):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderRefundParked(Created):
-    """A refund came before its order; it takes effect when the order arrives."""
+    """A refund came before its order; it takes effect when the order arrives. `body_digest` as in
+    OrderRefundRecorded."""
 
     TOPIC: ClassVar[str] = "order.refund_parked"
+    class_version: ClassVar[int] = 2
+    omitted_when_none: ClassVar[tuple[str, ...]] = ("body_digest",)
     organization_id: str
     store_id: str
     platform: Platform
     external_id: str
     refund: Refund
+    body_digest: str | None = None
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """Which body it was read from was not recorded: None."""
 
     def apply(self, aggregate: Order) -> None:
         before = aggregate.merged.refunds
@@ -92,8 +100,17 @@ class OrderUpdated(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderRefundRecorded(Event):
+    """A refund that changed the merge. `body_digest`: SHA-256 hex of the body of the delivery that told it."""
+
     TOPIC: ClassVar[str] = "order.refund_recorded"
+    class_version: ClassVar[int] = 2
+    omitted_when_none: ClassVar[tuple[str, ...]] = ("body_digest",)
     refund: Refund
+    body_digest: str | None = None
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """Which body it was read from was not recorded: None."""
 
     def apply(self, aggregate: Order) -> None:
         before = aggregate.merged.refunds
@@ -233,6 +250,7 @@ class Order(Aggregate):
         platform: Platform,
         external_id: str,
         at: datetime,
+        body_digest: str | None = None,
     ) -> Order:
         return cls._create(
             OrderRefundParked,
@@ -243,6 +261,7 @@ class Order(Aggregate):
             platform=platform,
             external_id=external_id,
             refund=refund,
+            body_digest=body_digest,
         )
 
     @classmethod
@@ -256,6 +275,7 @@ class Order(Aggregate):
         platform: Platform,
         external_id: str,
         at: datetime,
+        body_digest: str | None = None,
     ) -> Order:
         return cls._create(
             OrderFactsParked,
@@ -266,6 +286,7 @@ class Order(Aggregate):
             platform=platform,
             external_id=external_id,
             facts=facts,
+            body_digest=body_digest,
         )
 
     def receive_snapshot(self, snapshot: OrderSnapshot, *, at: datetime) -> None:
@@ -273,13 +294,13 @@ class Order(Aggregate):
         if merge_snapshot(self.merged, snapshot) is not self.merged:
             self.trigger_event(OrderUpdated, snapshot=snapshot, timestamp=at)
 
-    def receive_refund(self, refund: Refund, *, at: datetime) -> None:
+    def receive_refund(self, refund: Refund, *, at: datetime, body_digest: str | None = None) -> None:
         if merge_refund(self.merged, refund) is not self.merged:
-            self.trigger_event(OrderRefundRecorded, refund=refund, timestamp=at)
+            self.trigger_event(OrderRefundRecorded, refund=refund, body_digest=body_digest, timestamp=at)
 
-    def receive_facts(self, facts: OrderFacts, *, at: datetime) -> None:
+    def receive_facts(self, facts: OrderFacts, *, at: datetime, body_digest: str | None = None) -> None:
         if merge_facts(self.merged, facts) is not self.merged:
-            self.trigger_event(OrderFactsRecorded, facts=facts, timestamp=at)
+            self.trigger_event(OrderFactsRecorded, facts=facts, body_digest=body_digest, timestamp=at)
 
     def learn(self, facts: OrderFacts) -> None:
         """Take over facts (called by the events that tell them)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -76,6 +77,7 @@ def test_a_chargeback_has_taken_its_money_when_it_is_opened() -> None:
                 ),
             )
         ),
+        body_digest=hashlib.sha256(encoded(CHARGEBACK)).hexdigest(),
     )
 
 
@@ -115,7 +117,8 @@ def test_a_dispute_about_no_order_is_kept_and_ignored() -> None:
 
 @pytest.mark.parametrize("kind", ["sale", "capture"])
 def test_a_payment_by_gift_card_is_tender(kind: str) -> None:
-    assert told("order_transactions/create", CARD | {"kind": kind}) == StandaloneFacts(
+    body = CARD | {"kind": kind}
+    assert told("order_transactions/create", body) == StandaloneFacts(
         order_external_id="4507",
         facts=OrderFacts(
             tenders=(
@@ -128,6 +131,7 @@ def test_a_payment_by_gift_card_is_tender(kind: str) -> None:
                 ),
             )
         ),
+        body_digest=hashlib.sha256(encoded(body)).hexdigest(),
     )
 
 
@@ -145,6 +149,7 @@ def test_what_goes_back_onto_a_gift_card_is_no_cash() -> None:
     (transaction,) = body["transactions"]
     news = told("refunds/create", body | {"transactions": [transaction | {"gateway": "gift_card"}]})
     assert isinstance(news, StandaloneRefund)
+    assert news.body_digest is not None
     assert news.refund.transactions == ()
     assert news.refund.lines
 

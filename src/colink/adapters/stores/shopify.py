@@ -223,10 +223,11 @@ def _email(order: Reader) -> str | None:
     return next((address for address in addresses if address), None)
 
 
-def _standalone_refund(refund: Reader, _body: bytes) -> StandaloneRefund:
+def _standalone_refund(refund: Reader, body: bytes) -> StandaloneRefund:
     return StandaloneRefund(
         order_external_id=refund.id("order_id"),
         refund=_refund(refund),
+        body_digest=hashlib.sha256(body).hexdigest(),
     )
 
 

@@ -8,6 +8,7 @@ bring news; what else was paid or given back is told by the order and its refund
 
 from __future__ import annotations
 
+import hashlib
 from typing import TypeVar
 
 from colink.adapters.stores.reading import Reader, shown
@@ -30,7 +31,7 @@ _TRANSACTION_STATUS = {
 _PAYMENTS = frozenset({"sale", "capture"})
 
 
-def dispute(body: Reader, _raw: bytes) -> Translated:
+def dispute(body: Reader, raw: bytes) -> Translated:
     """Topics `disputes/create` and `disputes/update`."""
     order_id = body.id_or_none("order_id")
     if order_id is None:
@@ -48,10 +49,10 @@ def dispute(body: Reader, _raw: bytes) -> Translated:
         closed_at=body.time_or_none("finalized_on", or_day=True),
         currency=currency,
     )
-    return StandaloneFacts(order_external_id=order_id, facts=OrderFacts(disputes=(told,)))
+    return _told(order_id, OrderFacts(disputes=(told,)), raw)
 
 
-def transaction(body: Reader, _raw: bytes) -> Translated:
+def transaction(body: Reader, raw: bytes) -> Translated:
     """Topic `order_transactions/create`. Without a `_set` twin the amount is in the currency of the payment."""
     if body.flag("test"):
         return Ignored(reason="a test transaction")
@@ -64,7 +65,12 @@ def transaction(body: Reader, _raw: bytes) -> Translated:
         processed_at=body.time_or_none("processed_at") or body.time("created_at"),
         currency=currency_of(body, "currency") if body.has("currency") and not body.has("amount_set") else None,
     )
-    return StandaloneFacts(order_external_id=body.id("order_id"), facts=OrderFacts(tenders=(told,)))
+    return _told(body.id("order_id"), OrderFacts(tenders=(told,)), raw)
+
+
+def _told(order_id: str, facts: OrderFacts, raw: bytes) -> StandaloneFacts:
+    digest = hashlib.sha256(raw).hexdigest()
+    return StandaloneFacts(order_external_id=order_id, facts=facts, body_digest=digest)
 
 
 def is_of_gift_card(body: Reader) -> bool:

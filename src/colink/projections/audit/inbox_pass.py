@@ -1,9 +1,11 @@
 """The pass over the inbox: what the platforms said is still there, byte for byte, wherever the log builds on it.
 
-From the log to the inbox: every delivery that events name is kept, accepted, about their order, and (of a snapshot)
-has the bytes whose digest stands in the event, unless they were erased. Back: every accepted delivery names an event
-it led to, or an order that exists. Of deliveries that led to no event nothing can be derived: the database refuses to
-change them.
+From the log to the inbox: every delivery that events name is kept, accepted, about their order, and has the bytes
+whose digest stands in the event, unless they were erased. Back: every accepted delivery names an event it led to, or
+an order that exists. Of deliveries that led to no event nothing can be derived: the database refuses to change them.
+
+Refunds and facts of their own name no digest where they were recorded in version 1 of their events: their bodies are
+counted, and the pass is partial.
 """
 
 from __future__ import annotations
@@ -35,15 +37,15 @@ from colink.projections.audit.rows import each_row
 from colink.projections.engine import Connection
 
 _SNAPSHOTS = (OrderPlaced, OrderUpdated)
-_SNAPSHOT_TOPICS = frozenset(event.TOPIC for event in _SNAPSHOTS)
 _BESIDE_SNAPSHOTS = (OrderRefundParked, OrderRefundRecorded, OrderFactsParked, OrderFactsRecorded)
+_TELLING = frozenset(event.TOPIC for event in (*_SNAPSHOTS, *_BESIDE_SNAPSHOTS))
 _TOPICS = frozenset(event.TOPIC for event in (*_SNAPSHOTS, *_BESIDE_SNAPSHOTS, OrderAttributed, OrderSplit))
 
 
 @dataclass(slots=True, kw_only=True)
 class _Led:
     """What a delivery (named by its inbox id) led to: events of one order, the first of them at `position`. `digest`:
-    of the bytes of a snapshot, recorded at `told_at`."""
+    of its bytes, recorded with what it told at `told_at`."""
 
     inbox_id: str
     position: int
@@ -59,9 +61,11 @@ class _Led:
 
 
 class InboxCheck:
-    """From the log to the inbox. `checked` counts the deliveries that events name."""
+    """From the log to the inbox. `checked` counts the deliveries that events name. Carries out how many bodies no
+    event names the digest of."""
 
     def __init__(self, part: Part, personal: Personal) -> None:
+        self._part = part
         self._result = part.results[Pass.INBOX]
         self._personal = personal
 
@@ -85,11 +89,23 @@ class InboxCheck:
             known = None
             if not deliveries or (deliveries[-1].inbox_id, deliveries[-1].order_id) != (cause, order_id):
                 deliveries.append(_Led(inbox_id=cause, position=row.position, order_id=order_id))
-            if row.topic in _SNAPSHOT_TOPICS:
+            if row.topic in _TELLING:
                 event = window.event(row, self._result)
+                deliveries[-1].told_at = row.position
                 if isinstance(event, _SNAPSHOTS):
-                    deliveries[-1].digest, deliveries[-1].told_at = event.snapshot.digest, row.position
+                    deliveries[-1].digest = event.snapshot.digest
+                elif isinstance(event, _BESIDE_SNAPSHOTS):
+                    deliveries[-1].digest = event.body_digest
+                    self._count_unnamed(row, event.body_digest)
         return deliveries
+
+    def _count_unnamed(self, row: LogRow, digest: str | None) -> None:
+        if digest is None and row.schema_version == 1:
+            self._part.bodies_without_digest += 1
+        elif digest is None:
+            self._result.find(
+                Kind.MISSING, row.position, _cause(row), f"event {row.position} names no body, and a delivery told it"
+            )
 
 
 async def check_named(conn: Connection, result: PassResult, *, first: int, last: int, whole_log: bool) -> None:

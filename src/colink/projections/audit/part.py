@@ -49,6 +49,7 @@ class Part:
     moves, shared_sums: how many moves of balances the part has, and the sums of the blocks of positions that it
         shares with its neighbours, by block
     unsealed: events behind the last seal
+    bodies_without_digest: deliveries whose bytes no event names the digest of
     """
 
     results: dict[Pass, PassResult]
@@ -67,6 +68,7 @@ class Part:
     moves: int = 0
     shared_sums: dict[int, dict[tuple[str, str, date], tuple[int, int]]] = field(default_factory=dict)
     unsealed: int = 0
+    bodies_without_digest: int = 0
 
     def join(self, later: Part) -> None:
         """Add what a later part says."""
@@ -93,6 +95,7 @@ class Part:
             for place, (amount, position) in sums.items():
                 known_sums[place] = (known_sums.get(place, (0, 0))[0] + amount, position)
         self.unsealed += later.unsealed
+        self.bodies_without_digest += later.bodies_without_digest
 
     def match(self, pair: tuple[str, ...], amount: int, position: int) -> None:
         """One of two events that name the pair says the amount, the other the same below zero."""

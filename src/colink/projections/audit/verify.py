@@ -175,6 +175,8 @@ class _Run:
         await self._check(Pass.DERIVATION, lambda: self._explain_by_what_was_before(setting))
         if total_unsealed := self._total.unsealed * (Pass.CHAIN in self._asked):
             self._total.results[Pass.CHAIN].leaves_out(f"{total_unsealed:,} events are not sealed yet")
+        if undigested := self._total.bodies_without_digest * (Pass.INBOX in self._asked):
+            self._total.results[Pass.INBOX].leaves_out(f"of {undigested:,} bodies no event names the digest")
         if Pass.DERIVATION in self._asked and self._complete(Pass.DERIVATION, Pass.SPLIT):
             find_unexplained(self._total)
         return self._total
