@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 from tests.cli.conftest import CommandLine
+from tests.projections.exports.other_tools import of_beancount, of_hledger
 
+from colink.adapters.postgres.server import EmbeddedServer
 from colink.cli.demo.checks import Ending, check_story
 from colink.cli.demo.deliveries import Evidence, deliveries_of
 from colink.cli.demo.expectations import ExpectedOrder, expectations_of
 from colink.cli.demo.scenario import FEWEST_ORDERS, Fate, Scenario, tell
 from colink.cli.demo.shop import Shop
 from colink.cli.demo.shoppers import Traffic
+from colink.projections.exports import ExportFormat
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 EVIDENCE = Evidence(click_id="clk_1", visitor_id="vis_00000001")
@@ -60,8 +63,8 @@ def answered(order: ExpectedOrder, parts: tuple[int, int, int, int]) -> dict[str
     }
 
 
-def test_plays_and_verifies(data_dir: Path) -> None:
-    told = CommandLine(data_dir=data_dir).json("demo", "--orders", "40")
+def test_plays_and_verifies_and_other_tools_agree(data_dir: Path, tmp_path: Path) -> None:
+    told = CommandLine(data_dir=data_dir).json("demo", "--orders", "40", "--keep")
 
     assert told["ok"] is True
     assert told["orders"] == 40
@@ -91,8 +94,20 @@ def test_plays_and_verifies(data_dir: Path) -> None:
     assert [row["rank"] for row in told["leaderboard"]] == [1, 2, 3]
     assert told["statement"]["entries"]
 
-    assert told["data_dir"] is None
-    assert not (data_dir / "demo").exists(), "nothing is left without --keep"
+    assert told["data_dir"] == "demo"
+    with EmbeddedServer(data_dir / "demo").acquire():
+        check_books(CommandLine(data_dir=data_dir / "demo"), tmp_path, balances=told["balances"])
+
+
+def check_books(colink: CommandLine, folder: Path, *, balances: list[dict[str, Any]]) -> None:
+    """The books as their owner exports them: hledger's strict check and bean-check pass, and every balance that
+    either of them comes to is the one that the demo told, to the minor unit."""
+    ours = {(each["account"], each["currency"]): each["amount"] for each in balances if each["amount"]}
+    assert ours
+    for form, theirs in ((ExportFormat.HLEDGER, of_hledger), (ExportFormat.BEANCOUNT, of_beancount)):
+        book = folder / f"book.{form}"
+        colink.run("audit", "export", "--format", form, "-o", str(book))
+        assert theirs(book) == ours, form
 
 
 def test_an_interrupted_demo_leaves_nothing_behind(data_dir: Path) -> None:
@@ -107,7 +122,7 @@ def test_an_interrupted_demo_leaves_nothing_behind(data_dir: Path) -> None:
         demo.kill()
         demo.wait()
     assert [command for command in running_commands() if str(data_dir) in command] == []
-    assert not (data_dir / "demo").exists()
+    assert not (data_dir / "demo").exists(), "nothing is left without --keep, however it ends"
 
 
 def test_the_usual_story_has_more_than_300_deliveries_of_every_topic() -> None:
