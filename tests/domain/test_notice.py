@@ -18,7 +18,7 @@ from colink.domain.notice import is_at_least_as_good, promised_rule
 from colink.domain.tiers import Tier, TierMode, Tiers, TierSpan
 
 CUT = datetime(2026, 3, 10, 12, tzinfo=UTC)
-DAY = timedelta(days=1)
+DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 LONG_AGO = CUT - 90 * DAY
 
 
@@ -41,7 +41,11 @@ def version(number: int, rate_bps: int, published_at: datetime, **changes: Any) 
 
 
 def rate(
-    placed_at: datetime, *rules: KnownRule, link_id: str | None = "lnk_imported", notice_days: int = 30
+    placed_at: datetime,
+    *rules: KnownRule,
+    link_id: str | None = "lnk_imported",
+    notice_days: int = 30,
+    keeps_rates: bool = True,
 ) -> int | None:
     campaign = CampaignDetails(id="cmp_1", organization_id="org_1", name="Raya", slug="raya", notice_days=notice_days)
     line = SoldLine(
@@ -61,7 +65,7 @@ def rate(
         tracking_position=0,
         terms_position=99,
     )
-    found = promised_rule(line, rules, attribution)
+    found = promised_rule(line, rules, attribution, keeps_rates=keeps_rates)
     return found.rate_bps if found else None
 
 
@@ -89,6 +93,22 @@ def test_without_a_promise_or_a_link_a_cut_applies_at_once() -> None:
     rules = (version(1, 1000, LONG_AGO), version(2, 500, CUT))
     assert rate(CUT + DAY, *rules, notice_days=0) == 500
     assert rate(CUT + DAY, *rules, link_id=None) == 500
+
+
+@pytest.mark.parametrize("without", [{"notice_days": 0}, {"link_id": None}])
+def test_a_cut_leaves_orders_alone_that_were_placed_before_it(without: dict[str, Any]) -> None:
+    """They may be paid, or told of, after the seller has seen them: what is read then knows the cut."""
+    rules = (version(1, 1000, LONG_AGO), version(2, 500, CUT))
+    own = version(2, 500, CUT, id="rul_2", creator_id="cre_1")
+    assert rate(CUT - timedelta(seconds=1), *rules, **without) == 1000
+    assert rate(CUT - DAY, rules[0], own, **without) == 1000
+    assert rate(CUT - DAY, rules[0], version(2, 1500, CUT), **without) == 1500
+    # Platforms tell whole seconds: in that of the cut nobody knows which was first, and it counts.
+    assert rate(CUT, *rules, **without) == rate(CUT, rules[0], version(2, 500, CUT + 0.9 * SECOND), **without) == 500
+    # Nothing served it when it was placed, so nothing was cut: it lives by the rules as they are.
+    assert rate(LONG_AGO - DAY, *rules, **without) == 500
+    # Orders that were split before this was kept live by what they pinned.
+    assert rate(CUT - DAY, *rules, **without, keeps_rates=False) == 500
 
 
 def test_a_raise_applies_at_once() -> None:

@@ -94,6 +94,7 @@ def order(
             settlement=settlement,
             advance=advance,
             payment_fee=None,
+            keeps_rates=True,
         ),
         split=Split(
             currency="MYR",

@@ -143,7 +143,8 @@ def test_an_order_of_which_nothing_is_held_is_stored_as_it_always_was() -> None:
     assert event.split.held_lines is None, "nobody had said what is held"
     nothing_held = replace(event, split=replace(event.split, held_lines=()))
     written = EventMapper().to_stored_event(nothing_held).state
-    assert written == msgspec.json.encode({**before, "class_version": 4})
+    terms = before["terms"] | {"keeps_rates": False}
+    assert written == msgspec.json.encode({**before, "terms": terms, "class_version": 5})
     assert EventMapper().to_domain_event(stored(cls, msgspec.json.decode(written))) == nothing_held
     held = replace(event, split=replace(event.split, held_lines=("7",)))
     assert EventMapper().to_domain_event(EventMapper().to_stored_event(held)) == held

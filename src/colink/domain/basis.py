@@ -44,7 +44,7 @@ class Basis:
         return (None, self.organization_id)
 
 
-def pin_terms(terms: Terms, *, store_id: str, attribution: Attribution) -> PinnedTerms:
+def pin_terms(terms: Terms, *, store_id: str, attribution: Attribution, keeps_rates: bool) -> PinnedTerms:
     """The terms that serve an order for ever, read from terms as known when its split was first posted."""
     organization = terms.organization
     store = terms.stores[store_id]
@@ -57,6 +57,7 @@ def pin_terms(terms: Terms, *, store_id: str, attribution: Attribution) -> Pinne
         settlement=store.settlement,
         advance=organization.advance,
         payment_fee=store.payment_fee,
+        keeps_rates=keeps_rates,
     )
 
 

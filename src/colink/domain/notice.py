@@ -1,11 +1,12 @@
-"""Notice of rate cuts: links that exist keep the old rate for as long as their campaign promised (semantics section
-4, decision 22).
+"""Rate cuts: orders already placed keep their rate, and links that exist for as long as their campaign promised
+(semantics section 4, decision 22).
 
 What a creator may count on for an order is followed through the rule sets that were published since the link was made
 and within the notice: it starts with the rule that served at the beginning of that time; each later rule set takes
 over where what it gives is at least as good, and waits where it is a cut. So a raise applies at once and a cut when
-its notice has passed, whether it came as a new version or as another rule. All of it follows from what the split of
-an order reads anyway: the rules known at its pinned position, and the attribution.
+its notice has passed, whether it came as a new version or as another rule. Where nothing was promised the same begins
+when the order was placed: it may be paid, or told of, after the seller has seen it and cut the rate. All of it
+follows from what the split of an order reads anyway: the rules known at its pinned position, and the attribution.
 """
 
 from __future__ import annotations
@@ -18,15 +19,23 @@ from colink.domain.commission import KnownRule, RuleDetails, SoldLine, rule_for
 from colink.domain.ids import made_at
 from colink.domain.money import Money
 
+_SECOND = timedelta(seconds=1)  # platforms tell times in whole ones
 
-def promised_rule(line: SoldLine, rules: Sequence[KnownRule], attribution: Attribution) -> RuleDetails | None:
-    """The rule version that serves a line, notice considered. `rules`: in any order."""
-    since = _kept_since(line, attribution)
-    later = [known for known in rules if since is not None and (known.details.published_at or since) > since]
-    if not later:
+
+def promised_rule(
+    line: SoldLine, rules: Sequence[KnownRule], attribution: Attribution, *, keeps_rates: bool
+) -> RuleDetails | None:
+    """The rule version that serves a line, cuts considered. `rules`: in any order. `keeps_rates`: as in
+    PinnedTerms."""
+    promised = _kept_since(line, attribution)
+    since = promised or line.placed_at + _SECOND - timedelta.resolution
+    later = [known for known in rules if (known.details.published_at or since) > since]
+    if not later or (promised is None and not keeps_rates):
         return rule_for(line, rules)
     later.sort(key=lambda known: known.position)
     serving = rule_for(line, [known for known in rules if known.position < later[0].position])
+    if serving is None and promised is None:
+        return rule_for(line, rules)  # nothing served it when it was placed: there is nothing to cut
     for published in later:
         now = rule_for(line, [known for known in rules if known.position <= published.position])
         if serving is None or (now is not None and is_at_least_as_good(now, serving)):

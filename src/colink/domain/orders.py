@@ -133,7 +133,7 @@ class OrderSplit(Event):
     """The order's money changed, or when it is due: the whole new split. The split before is what was posted."""
 
     TOPIC: ClassVar[str] = "order.split"
-    class_version: ClassVar[int] = 4
+    class_version: ClassVar[int] = 5
     omitted_when_empty: ClassVar[tuple[str, ...]] = ("split", "held_lines")
     terms: PinnedTerms
     split: Split
@@ -152,9 +152,15 @@ class OrderSplit(Event):
         """Nobody said which lines were held: all of them counted."""
         state["split"]["held_lines"] = None
 
+    @staticmethod
+    def upcast_v4_v5(state: dict[str, Any]) -> None:
+        """Cuts came through to orders that were placed before them and split after them."""
+        state["terms"]["keeps_rates"] = False
+
     def apply(self, aggregate: Order) -> None:
         before, times = aggregate.split, None if clears_by_time(self.terms) else aggregate.change_times()
         aggregate.terms, aggregate.split, aggregate.split_from = self.terms, self.split, aggregate.merged
+        aggregate.keeps_rates = self.terms.keeps_rates
         if before is not None:
             aggregate.suspended = suspended_after(aggregate.suspended, before.claims, self.split.claims)
         if times is not None:
@@ -216,6 +222,7 @@ class Order(Aggregate):
     set_by_hand: SetByHand | None = field(default=None, init=False)
     suspended: Suspended = field(default=NOTHING_SUSPENDED, init=False)
     settled_at: datetime | None = field(default=None, init=False)
+    keeps_rates: bool = field(default=True, init=False)
 
     @classmethod
     def place(
@@ -364,7 +371,7 @@ class Order(Aggregate):
         if self.attribution is None:
             msg = "an order is attributed before it is split"
             raise ValueError(msg)
-        return pin_terms(terms, store_id=self.store_id, attribution=self.attribution)
+        return pin_terms(terms, store_id=self.store_id, attribution=self.attribution, keeps_rates=self.keeps_rates)
 
     def change_times(self) -> ChangeTimes:
         """Effective times of what the last delivery changed: of the first sale `paid_at`, of later changes the

@@ -226,7 +226,7 @@ def _rule_of(product: str | None, sku: str | None, currency: str, basis: Basis) 
         product_id=product,
         sku_id=sku,
     )
-    return promised_rule(line, candidates(line, terms), attribution)
+    return promised_rule(line, candidates(line, terms), attribution, keeps_rates=basis.pinned.keeps_rates)
 
 
 def candidates(line: SoldLine, terms: Terms) -> list[KnownRule]:

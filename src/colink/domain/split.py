@@ -109,7 +109,9 @@ class ChangeTimes:
 
 @value
 class PinnedTerms:
-    """The terms in force at `placed_at` as known when the split was first posted; they serve the order for ever."""
+    """The terms in force at `placed_at` as known when the split was first posted; they serve the order for ever.
+    `keeps_rates`: whether a cut that was published after the order was placed leaves it alone; not so of orders that
+    were split before this was kept."""
 
     position: int
     platform_fee_bps: int
@@ -118,6 +120,7 @@ class PinnedTerms:
     settlement: Settlement
     advance: bool
     payment_fee: FeeSchedule | None
+    keeps_rates: bool
 
 
 @value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 
 from colink.domain.aggregates import Event
@@ -114,6 +115,9 @@ class OrderReplay:
             order.split, event.split, accounts=order.accounts(event.terms), times=order.change_times()
         )
         self._expect(position, event, drafts)
+        if order.terms is None:  # whether cuts leave it alone is what the program of then pinned
+            order = copy(order)
+            order.keeps_rates = event.terms.keeps_rates
         try:
             derived = order.next_split(terms.with_revenues(event.split.revenues))
         except RevenueNotCounted as missing:

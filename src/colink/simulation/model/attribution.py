@@ -152,19 +152,22 @@ def promised_rule(
     at: int,
 ) -> Facts | None:
     """The rule that serves a line where a campaign promised notice of cuts to who has a link or coupon of it: what
-    was published since (within the notice, and since the link was made) counts only where it is no cut."""
+    was published since (within the notice, and since the link was made) counts only where it is no cut. Where nothing
+    was promised, the same for what was published since the order was placed, unless no rule served it then."""
 
     def best(known: int) -> Facts | None:
         return rule_for(rules[:known], line, credit=credit, store=store, campaign=campaign, currency=currency, at=at)
 
-    if campaign is None or not campaign["notice_days"] or credit["made"] is None:
-        return best(len(rules))
-    since = max(at - campaign["notice_days"] * 86_400, min(credit["made"], at))
+    since, promised = at, False
+    if campaign is not None and campaign["notice_days"] and credit["made"] is not None:
+        since, promised = max(at - campaign["notice_days"] * 86_400, min(credit["made"], at)), True
     own = [place for place, rule in enumerate(rules) if rule["organization"] == store["organization"]]
     later = [place for place in own if rules[place]["published"] > since]
     if not later:
         return best(len(rules))
     serving = best(later[0])
+    if serving is None and not promised:
+        return best(len(rules))
     for place in later:
         now = best(place + 1)
         if serving is None or (now is not None and _no_cut(now, serving)):
