@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+import msgspec
+
 from colink.application.configure.campaigns import CreateCampaign
 from colink.application.configure.catalog import NewSku, RecordProduct
 from colink.application.configure.creators import RegisterCreator
@@ -18,12 +20,13 @@ from colink.application.configure.promotion import CreateCoupon, CreateLink
 from colink.application.configure.rules import AddCommissionRule, ReviseCommissionRule
 from colink.application.payouts import RegisterPayoutAccount
 from colink.application.ports import Caller, Clock, Command
+from colink.application.privacy.people import People
 from colink.domain.commission import Scope
 from colink.domain.customers import customer_ref_of
 from colink.domain.ids import product_id, sku_id
 from colink.domain.money import Money
 from colink.domain.organizations import FeeSchedule, Platform, Settlement, StoreDetails
-from colink.domain.payout_accounts import Rail
+from colink.domain.payout_accounts import Rail, payout_account_id
 
 Facts = dict[str, Any]
 
@@ -50,6 +53,7 @@ class Business:
 
     random: Random
     pepper: bytes
+    people: People
     clock: Clock
     organizations: list[Facts] = field(default_factory=list)
     stores: list[Facts] = field(default_factory=list)
@@ -187,15 +191,15 @@ class Business:
 
     def _creator(self, id_: str) -> Change:
         email = f"{id_}@example.com" if self.random.random() < 0.8 else None
-        facts = {"id": id_, "email": email}
+        told: Facts = {"handle": id_.replace("_", "-"), "display_name": f"Person of {id_}", "email": email}
+        facts = {"id": id_, "email": email, "personal": {name: text for name, text in told.items() if text}}
         self.creators.append(facts)
         command = RegisterCreator(
             caller=OPERATOR,
             id=id_,
-            handle=id_.replace("_", "-"),
-            display_name=id_,
-            email=email,
             customer_ref=customer_ref_of(email, pepper=self.pepper),
+            sealed=self.people.seal_profile(id_, **told),
+            **told,
         )
         return Change(command=command, kind="creator", facts=facts)
 
@@ -363,9 +367,19 @@ class Business:
             rail=Rail.SANDBOX,
             currency=currency,
             details=details,
+            sealed=self.people.seal_account(
+                payee, details, account_id=payout_account_id(payee, currency), name=self._next("acd")
+            ),
             minimum=None if minimum is None else Money(minimum, currency),
         )
-        facts = {"payee": payee, "currency": currency, "details": details, "minimum": minimum, "by": by.actor}
+        facts = {
+            "payee": payee,
+            "currency": currency,
+            "details": details,
+            "minimum": minimum,
+            "by": by.actor,
+            "told": msgspec.json.encode(dict(sorted(details.items()))).decode(),
+        }
         return Change(command=command, kind="payout_account", facts=facts)
 
 

@@ -13,7 +13,6 @@ from colink.application.ports import Command
 from colink.domain.commission import Scope
 from colink.domain.ids import order_id
 from colink.domain.order_decisions import HoldKind, OrderHasCleared
-from colink.domain.rule_checks import RulesConflict
 from colink.simulation.bookings import Bookings
 from colink.simulation.business import FINANCE, Business, Change
 from colink.simulation.checks import Differs
@@ -21,6 +20,7 @@ from colink.simulation.finance import Finance
 from colink.simulation.model.attribution import conflicting
 from colink.simulation.model.books import FAR, Order
 from colink.simulation.payees import Payees
+from colink.simulation.privacy import Privacy
 from colink.simulation.stage import Stage
 
 Facts = dict[str, Any]
@@ -33,6 +33,7 @@ class People:
         self.finance = Finance(stage, business)
         self.bookings = Bookings(stage, business)
         self.payees = Payees(stage, business)
+        self.privacy = Privacy(stage, business)
         self._turns: dict[Callable[[], Awaitable[None]], int] = {
             self._decide_order: 350,
             self.payees.request: 230,
@@ -45,36 +46,37 @@ class People:
             self.payees.switch_tax: 20,
             self._revised_rule: 15,
             self._new_coupon: 15,
+            self.privacy.act: 25,
         }
 
     async def configure(self, change: Change) -> None:
         known = self.stage.books.known
-        conflict = change.kind == "rule" and conflicting(known.rules, change.facts)
-        try:
-            recorded = await self.stage.command(change.command)
-        except RulesConflict as refusal:
-            if not conflict:
-                msg = f"{change.facts['id']} was refused: {refusal.detail}"
-                raise Differs(msg) from refusal
-            self.stage.step("rule refused", {}, None)
+        recorded = await self.stage.attempt(change.command, change.kind, refusals=self._wrong_with(change))
+        if recorded is None:
             return
-        if conflict:
-            msg = f"{change.facts['id']} was taken, beside another that cannot stand with it"
-            raise Differs(msg)
         self.business.accepted(change)
         match change.kind:
             case "organization" | "store" | "campaign" | "creator":
                 getattr(known, f"{change.kind}s")[change.facts["id"]] = change.facts
+                for name in change.facts.get("personal", ()):
+                    self.stage.books.privacy.keep(change.facts["id"], name, change.facts["personal"][name])
             case "rule":
                 change.facts["published"] = int(self.stage.clock.time.timestamp())
                 known.rules.append(change.facts)
             case "coupon":
                 known.coupons.append(change.facts)
             case "payout_account":
-                self.stage.books.payouts.take_account(change.facts)
+                self.stage.books.take_account(change.facts)
             case _:
                 pass
         self.stage.step(change.kind, {}, recorded.position)
+
+    def _wrong_with(self, change: Change) -> set[str]:
+        if change.kind == "rule" and conflicting(self.stage.books.known.rules, change.facts):
+            return {"rules-conflict"}
+        if change.kind == "payout_account" and change.facts["payee"] in self.stage.books.privacy.erased:
+            return {"person-erased"}
+        return set()
 
     async def somebody_decides(self) -> None:
         """Finance, a payee or an operator does something."""

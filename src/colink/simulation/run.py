@@ -28,7 +28,9 @@ from colink.domain.tracking import LinkDetails, SetAside
 from colink.simulation.business import SECRET, Business
 from colink.simulation.checks import Differs, compare_payouts
 from colink.simulation.happenings import Arrivals, Happenings
+from colink.simulation.keys import sealing
 from colink.simulation.people import People
+from colink.simulation.privacy import compare_personal
 from colink.simulation.sales import Told
 from colink.simulation.stage import Stage
 
@@ -63,7 +65,7 @@ class Run:
         self.seed = seed
         self.steps = steps
         self.progress = progress
-        self.business = Business(stage.random, stage.world.pepper, stage.clock)
+        self.business = Business(stage.random, stage.world.pepper, sealing(), stage.clock)
         self.happenings = Happenings(stage.random, self.business, stage.clock)
         self.people = People(stage, self.business)
         self._told = 0
@@ -127,6 +129,7 @@ class Run:
             await self._pay()
             await self.stage.compare()
         await self.stage.look_at_orders(sorted(self.stage.books.orders))
+        await compare_personal(self.stage.service, self.stage.books.privacy.readable)
         await self.stage.audit()
 
     async def _arrive(self, arrivals: Arrivals) -> None:
@@ -191,7 +194,7 @@ class Run:
             if answer.answer["status"] == "rejected":
                 msg = f"{each.topic} {each.webhook_id} was rejected: {answer.answer['problem']}"
                 raise Differs(msg)
-            change = self.stage.books.deliver(each.store["id"], each.topic, each.body)
+            change = self.stage.books.deliver(each.store["id"], each.topic, each.body, id_=each.webhook_id)
             self.stage.step(f"{each.topic} {each.webhook_id}", change, answer.position)
 
     async def _delivery(self, told: Told, at: datetime) -> Recorded:

@@ -17,13 +17,13 @@ from datetime import datetime
 from pathlib import Path
 
 from colink.adapters.archive_files import ArchiveFiles
-from colink.adapters.person_keys import PersonKeyFolder
+from colink.adapters.people_desk import PeopleDesk
 from colink.adapters.postgres.append import TRACKING
 from colink.adapters.postgres.committer import Committer
 from colink.adapters.postgres.installation import Installation, read_installation
 from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.orders import PostgresOrders
-from colink.adapters.postgres.people import PostgresKeyBook
+from colink.adapters.postgres.people import PostgresKeyBook, PostgresPeople
 from colink.adapters.postgres.pool import AsyncPool, create_pool
 from colink.adapters.postgres.sealer import Sealer
 from colink.adapters.postgres.tracking_archive import ArchivedEvents
@@ -34,7 +34,6 @@ from colink.application.jobs import clearing_job
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.payout_rails import PayoutRail
 from colink.application.ports import Clock, Command, IdFactory, Recorded
-from colink.application.privacy.people import People
 from colink.domain.audit.report import Report
 from colink.domain.errors import Unauthorized
 from colink.domain.organizations import StoreDetails
@@ -47,6 +46,7 @@ from colink.projections.leaderboard import Leaderboard
 from colink.projections.orders import due_orders
 from colink.projections.payout_queue import PayoutTables
 from colink.simulation.faults import BreakingPool, Faults
+from colink.simulation.keys import folder_with_keys, sealing
 
 Outcome = Recorded | Exception
 
@@ -84,8 +84,10 @@ class Service:
         )
         origin = origin_of(log_id)
         self._keys = KeyFolder(world.keys, origin=origin)
-        self._person_keys = PersonKeyFolder(world.keys / log_id / "people")
-        self._person_keys.make()
+        self._person_keys = folder_with_keys(world.keys / log_id / "people")
+        self.people = sealing().reading(PostgresKeyBook(pool))
+        register = PostgresPeople(pool, self._person_keys, pepper=world.pepper)
+        self.privacy = PeopleDesk(folder=self._person_keys, register=register, bus=self.commerce, pepper=world.pepper)
         self._sealer = Sealer(pool, self._keys, world.clock, origin=origin)
         self._clear = clearing_job(self.commerce, self._due, world.clock)
         self.desk = self._desk()
@@ -130,7 +132,7 @@ class Service:
             ids=self._world.ids,
             clock=self._world.clock,
             automatic_approval=False,
-            account_details=People(self._person_keys.keys, PostgresKeyBook(self.pool)).account_details,
+            account_details=self.people.account_details,
         )
 
     async def _due(self, now: datetime, limit: int) -> Sequence[str]:
@@ -155,7 +157,7 @@ class Service:
             received_at=at,
         )
         return await receive_delivery(
-            arrival, store=store, connector=self.connector, bus=self.commerce, keys=self._person_keys.keys
+            arrival, store=store, connector=self.connector, bus=self.commerce, keys=self.people.keys
         )
 
     async def submit(self, commands: Sequence[Command]) -> list[Outcome]:

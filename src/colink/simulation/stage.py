@@ -27,6 +27,7 @@ from colink.simulation.service import Service, World
 
 T = TypeVar("T")
 Facts = dict[str, Any]
+Ask = Callable[[], Coroutine[Any, Any, Recorded | Exception]]
 
 
 @dataclass
@@ -54,24 +55,35 @@ class Stage:
 
     async def command(self, command: Command) -> Recorded:
         """Submitted by somebody who does not give up: cut off, they repeat it with the same key."""
-        if command.idempotency is not None and self.random.random() < 0.05:
+        return await self._insist(lambda: self._submitted(command), keyed=command.idempotency is not None)
+
+    async def _insist(self, ask: Ask, *, keyed: bool) -> Recorded:
+        """`keyed`: asked with an idempotency key, so that it may be cut off, and repeated."""
+        if keyed and self.random.random() < 0.05:
             self.world.faults.next = self.random.choice(list(Fault))
-        outcome = await self.surviving(lambda: self._submitted(command))
+        outcome = await self.surviving(ask)
         self.world.faults.next = None
         if isinstance(outcome, Exception):
             raise outcome
-        if command.idempotency is not None and self.random.random() < 0.1:
-            again = await self._submitted(command)
+        if keyed and self.random.random() < 0.1:
+            again = await ask()
             if not isinstance(again, Recorded) or not again.replayed or again.answer != outcome.answer:
-                msg = f"{type(command).__name__} repeated with its key was answered {again}, at first {outcome}"
+                msg = f"repeated with its key it was answered {again}, at first {outcome}"
                 raise Differs(msg)
         return outcome
 
     async def attempt(self, command: Command, what: str, *, refusals: Collection[str] = ()) -> Recorded | None:
         """Like `command`, where the model expects one of some refusals, or none. None: it was refused as expected,
         and its step is numbered. Raises Differs."""
+        keyed = command.idempotency is not None
+        return await self.attempt_of(lambda: self._submitted(command), what, refusals=refusals, keyed=keyed)
+
+    async def attempt_of(
+        self, ask: Ask, what: str, *, refusals: Collection[str] = (), keyed: bool = True
+    ) -> Recorded | None:
+        """The same of something that takes more than one command; `ask` answers with a refusal, too."""
         try:
-            recorded = await self.command(command)
+            recorded = await self._insist(ask, keyed=keyed)
         except ColinkError as refusal:
             if refusal.slug not in refusals:
                 msg = f"{what} was refused as {refusal.slug}, expected {sorted(refusals) or 'no refusal'}: {refusal}"

@@ -16,6 +16,7 @@ from colink.simulation.model.bookings import Bookings
 from colink.simulation.model.deliveries import Facts, Told, read_dispute, read_order, read_refund
 from colink.simulation.model.money import ClaimKey, money_at
 from colink.simulation.model.payouts import Payouts
+from colink.simulation.model.privacy import Privacy
 
 _DAY = 86_400
 FAR = 1 << 60  # later than anything
@@ -52,17 +53,21 @@ class Books:
         self.orders: dict[tuple[str, str], Order] = {}
         self.balances = Balances()
         self.bookings = Bookings(self.balances, self.known)
-        self.payouts = Payouts(self.balances)
+        erased: set[str] = set()
+        self.payouts = Payouts(self.balances, erased)
+        self.privacy = Privacy(self.payouts.by_id, self.orders, erased)
 
     # Deliveries ---------------------------------------------------------------------------------------------------
 
-    def deliver(self, store_id: str, topic: str, body: bytes) -> Change:
-        """A verified delivery that was taken in for the first time or again."""
-        store = self.known.stores[store_id]
+    def deliver(self, store_id: str, topic: str, body: bytes, *, id_: str) -> Change:
+        """A verified delivery, `id_` the platform's, that was taken in for the first time or again."""
+        store, name = self.known.stores[store_id], f"{store_id} {id_}"
         if topic == "orders/edited":
+            self.privacy.keep(name, name, body)
             return {}
+        told = json.loads(body)
+        self.privacy.keep((store_id, str(told.get("order_id", told["id"]))), name, body)
         if topic in {"refunds/create", "disputes/create", "disputes/update", "order_transactions/create"}:
-            told = json.loads(body)
             order = self._order(store, str(told["order_id"]))
             if topic == "refunds/create":
                 order.told.take_refund(read_refund(told, store["currency"]))
@@ -77,6 +82,12 @@ class Books:
             order.told.take_snapshot(snapshot)
             order.currency = snapshot["currency"]
         return self._settle(order)
+
+    def take_account(self, account: Facts) -> None:
+        """Where a payee is paid to from now on."""
+        if version := self.payouts.take_account(account):
+            name = f"account {account['currency']} {version}"
+            self.privacy.keep(account["payee"], name, account["told"])
 
     def _order(self, store: Facts, external_id: str) -> Order:
         return self.orders.setdefault((store["id"], external_id), Order(store))

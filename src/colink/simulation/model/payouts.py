@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from colink.simulation.model.balances import Balances, Change, add
@@ -15,27 +15,31 @@ _CASH = "processor:sandbox:cash"
 
 
 class Payouts:
-    """All payouts `by_id` and the accounts they go to, over the `balances` that they move."""
+    """All payouts `by_id` and the accounts they go to, over the `balances` they move. Who is `erased` gets none."""
 
-    def __init__(self, balances: Balances) -> None:
+    def __init__(self, balances: Balances, erased: Collection[str]) -> None:
         self.balances = balances
+        self.erased = erased
         self.by_id: dict[str, Facts] = {}
         self.accounts: dict[tuple[str, str], Facts] = {}
         self.withholding = Withholding()
 
-    def take_account(self, account: Facts) -> None:
-        """Where a payee is paid to from now on; the same again is no change."""
+    def take_account(self, account: Facts) -> int | None:
+        """Where a payee is paid to from now on: the version that it is; None where it is the same again."""
         key = account["payee"], account["currency"]
         known = self.accounts.get(key)
         same = known is not None and all(known[name] == account[name] for name in ("details", "minimum"))
         if not same:
             self.accounts[key] = account | {"version": 1 if known is None else known["version"] + 1}
+        return None if same else int(self.accounts[key]["version"])
 
     def plan(self, payee: str, currency: str, amount: int | None) -> int | str:
         """What a payout would reserve, or the name of the refusal."""
         account = self.accounts.get((payee, currency))
         if account is None:
             return "no-payout-account"
+        if payee in self.erased:
+            return "person-erased"
         available = self.balances.available(payee, currency)
         if available <= 0 or (amount is not None and amount > available):
             return "insufficient-funds"
