@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import psycopg
+import pytest
 from tests.api.sale import MUG, TSHIRT, myr
 from tests.api.shop import Shop
+from tests.api.test_tiers import steps
 
+from colink.adapters.postgres import migrations
+from colink.application import seller_accounts, true_ups
 from colink.application.seller_billing import SettlementDesk
+from colink.application.true_up_job import true_up_job
+from colink.cli.shopify_traffic import Item
 from colink.domain.audit.report import Finding, Report
+from colink.domain.seller_accounts import SellerAccount
 from colink.projections.audit import verify
 from colink.projections.seller_billing import SettlementTables
+from colink.projections.true_ups import TrueUpTables
+
+MARCH = datetime(2026, 3, 10, 4, tzinfo=UTC)
+MARCH_ENDS = datetime(2026, 3, 31, 16, tzinfo=UTC)  # midnight in Kuala Lumpur
+HOLD = timedelta(days=14)
 
 OWED = 712 + 1423  # for an order of a T-shirt twice and a mug: fee 5 %, commission 10 %
 
@@ -129,3 +144,99 @@ async def make_seller(
     return Seller(
         shop=shop, finance=await shop.key("finance"), organization=made, store=store, creator=creator, link=link
     )
+
+
+async def capped(shop: Shop, **rule: Any) -> Seller:
+    """A seller whose creators earn 10 % of what they sell, at most 25.00 a month, unless `rule` says otherwise."""
+    capped_rule = {"rate_bps": 1000, "cap_per_month": myr(25_00)} | rule
+    seller = await make_seller(shop, rule=capped_rule, timezone="Asia/Kuala_Lumpur")
+    shop.clock.time = MARCH - timedelta(minutes=1)
+    return seller
+
+
+async def tiered(shop: Shop) -> Seller:
+    """5 %, and 10 % of what is above 100.00 a month."""
+    return await capped(
+        shop,
+        rate_bps=500,
+        cap_per_month=None,
+        tiers={"mode": "marginal", "steps": steps((100_00, 1000))},
+    )
+
+
+def sarong(price: str) -> list[Item]:
+    return [Item(line_id=1, title="Sarong", price=price, product_id=71, variant_id=81)]
+
+
+async def true_up(seller: Seller) -> int:
+    """What the worker does about true-ups; how many moved."""
+    colink, moved = seller.shop.colink, 0
+    job = true_up_job(colink.commerce, TrueUpTables(colink.pool), colink.clock)
+    while True:
+        await colink.engine.catch_up("true_ups")
+        if not (done := await job()):
+            return moved
+        moved += done
+
+
+async def clear(seller: Seller, *orders: str) -> None:
+    for order in orders:
+        await seller.shop.hold_ends(order, after=timedelta(0))
+
+
+def as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let accounts of sellers know of payments only, as they once did."""
+    monkeypatch.setattr(seller_accounts.SellerAccounts, "_read", _read_as_before)
+    monkeypatch.setattr(seller_accounts.SellerAccounts, "book", lambda *_: None)
+    monkeypatch.setattr(true_ups, "_book", lambda *_, **__: None)
+
+
+def _read_as_before(accounts: seller_accounts.SellerAccounts, organization_id: str, currency: str) -> SellerAccount:
+    """An account that knows of no charges."""
+    facts = accounts._facts
+    needs = seller_accounts.needs_of_accounts([(organization_id, currency)])
+    [(details_class, id_)] = needs.documents
+    found = facts.versioned(details_class, id_)
+    if found is None:
+        return SellerAccount.open(organization_id, currency, since=None, at=facts.now)
+    return SellerAccount.standing(found[0], version=found[1], at=facts.now)
+
+
+_NEW = ',"since":null,"held":0,"returned":0'
+
+
+def write_as_before(database: Any) -> None:
+    """Events of accounts as version 1 was stored; then the migration of their rows."""
+    migration = Path(migrations.__path__[0]) / "sql" / "0014_seller_accounts.sql"
+    _, _, update = migration.read_text().partition("update colink.documents")
+    with psycopg.connect(database.superuser_dsn) as conn:
+        conn.execute("ALTER TABLE colink.events DISABLE TRIGGER append_only")
+        changed = conn.execute(
+            "UPDATE colink.events SET schema_version = 1, payload = replace(replace(payload, %s, ''),"
+            " ',\"class_version\":2', '') WHERE topic LIKE 'seller_account.%%'",
+            (_NEW,),
+        )
+        assert changed.rowcount > 0
+        conn.execute("ALTER TABLE colink.events ENABLE ALWAYS TRIGGER append_only")
+        conn.execute(
+            "UPDATE colink.documents SET body = replace(body, %s, '') WHERE kind = 'seller_account'", (_NEW,)
+        )
+        rows = conn.execute("SELECT body FROM colink.documents WHERE kind = 'seller_account'").fetchall()
+        assert rows
+        assert not any("since" in json.loads(body) for (body,) in rows)
+        conn.execute(f"update colink.documents{update}".encode())
+
+
+def change(database: Any, topic: str, old: str, new: str) -> int:
+    """The position of the first event of the topic, in which all of `old` is now `new`."""
+    with psycopg.connect(database.superuser_dsn) as conn:
+        conn.execute("ALTER TABLE colink.events DISABLE TRIGGER append_only")
+        changed = conn.execute(
+            "UPDATE colink.events SET payload = replace(payload, %s, %s) WHERE position ="
+            " (SELECT min(position) FROM colink.events WHERE topic = %s AND strpos(payload, %s) > 0)"
+            " RETURNING position",
+            (old, new, topic, old),
+        ).fetchone()
+        conn.execute("ALTER TABLE colink.events ENABLE ALWAYS TRIGGER append_only")
+    assert changed is not None, (topic, old)
+    return int(changed[0])

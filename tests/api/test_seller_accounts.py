@@ -5,26 +5,30 @@ and on a real database; `Seller.findings` looks at the invariant itself before t
 from __future__ import annotations
 
 import asyncio
-import json
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from tests.api.sale import MUG, myr
-from tests.api.seller import OWED, Seller, make_seller
+from tests.api.sale import MUG
+from tests.api.seller import (
+    HOLD,
+    MARCH_ENDS,
+    OWED,
+    Seller,
+    as_before,
+    capped,
+    change,
+    clear,
+    make_seller,
+    sarong,
+    tiered,
+    true_up,
+    write_as_before,
+)
 from tests.api.shop import Shop
-from tests.api.test_tiers import MARCH, steps
-from tests.api.test_true_ups import HOLD, MARCH_ENDS
 
-from colink.adapters.postgres import migrations
-from colink.application import seller_accounts, true_ups
-from colink.application.true_up_job import true_up_job
-from colink.cli.shopify_traffic import Item, RefundedItem
+from colink.application import seller_accounts
+from colink.cli.shopify_traffic import RefundedItem
 from colink.domain.audit.report import Kind, Pass, Status
-from colink.domain.seller_accounts import SellerAccount
-from colink.projections.true_ups import TrueUpTables
 
 pytestmark = pytest.mark.anyio
 
@@ -32,44 +36,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def seller(shop: Shop) -> Seller:
     return await make_seller(shop)
-
-
-async def capped(shop: Shop, **rule: Any) -> Seller:
-    """A seller whose creators earn 10 % of what they sell, at most 25.00 a month, unless `rule` says otherwise."""
-    capped_rule = {"rate_bps": 1000, "cap_per_month": myr(25_00)} | rule
-    seller = await make_seller(shop, rule=capped_rule, timezone="Asia/Kuala_Lumpur")
-    shop.clock.time = MARCH - timedelta(minutes=1)
-    return seller
-
-
-async def tiered(shop: Shop) -> Seller:
-    """5 %, and 10 % of what is above 100.00 a month."""
-    return await capped(
-        shop,
-        rate_bps=500,
-        cap_per_month=None,
-        tiers={"mode": "marginal", "steps": steps((100_00, 1000))},
-    )
-
-
-def sarong(price: str) -> list[Item]:
-    return [Item(line_id=1, title="Sarong", price=price, product_id=71, variant_id=81)]
-
-
-async def true_up(seller: Seller) -> int:
-    """What the worker does about true-ups; how many moved."""
-    colink, moved = seller.shop.colink, 0
-    job = true_up_job(colink.commerce, TrueUpTables(colink.pool), colink.clock)
-    while True:
-        await colink.engine.catch_up("true_ups")
-        if not (done := await job()):
-            return moved
-        moved += done
-
-
-async def clear(seller: Seller, *orders: str) -> None:
-    for order in orders:
-        await seller.shop.hold_ends(order, after=timedelta(0))
 
 
 async def test_what_a_cap_takes_off_settles_orders_like_a_payment(shop: Shop) -> None:
@@ -215,15 +181,13 @@ async def test_an_account_of_before_adopts_what_was_charged(
     """By the worker, though nobody touches it: its seller has paid all he owes, and his creator waits."""
     seller = await capped(shop)
     with monkeypatch.context() as before:
-        before.setattr(seller_accounts.SellerAccounts, "_read", _read_as_before)
-        before.setattr(seller_accounts.SellerAccounts, "book", lambda *_: None)
-        before.setattr(true_ups, "_book", lambda *_, **__: None)
+        as_before(before)
         order = await seller.order(1, items=sarong("400.00"), shipping="0.00")
         shop.clock.time = MARCH_ENDS + HOLD
         await true_up(seller)
         await seller.pay(20_00 + 25_00, "MBB-1")
         await seller.settle()
-    _write_as_before(database)
+    write_as_before(database)
     assert await seller.settled([order]) == [45_00]
     report = await seller.report()
     assert report.findings == []
@@ -255,42 +219,6 @@ async def test_who_touches_an_account_of_before_adopts_first(shop: Shop, monkeyp
     assert await seller.findings() == []
 
 
-def _read_as_before(accounts: seller_accounts.SellerAccounts, organization_id: str, currency: str) -> SellerAccount:
-    """An account that knows of no charges."""
-    facts = accounts._facts
-    needs = seller_accounts.needs_of_accounts([(organization_id, currency)])
-    [(details_class, id_)] = needs.documents
-    found = facts.versioned(details_class, id_)
-    if found is None:
-        return SellerAccount.open(organization_id, currency, since=None, at=facts.now)
-    return SellerAccount.standing(found[0], version=found[1], at=facts.now)
-
-
-_NEW = ',"since":null,"held":0,"returned":0'
-
-
-def _write_as_before(database: Any) -> None:
-    """Events of accounts as version 1 was stored; then the migration of their rows."""
-    migration = Path(migrations.__path__[0]) / "sql" / "0014_seller_accounts.sql"
-    _, _, update = migration.read_text().partition("update colink.documents")
-    with psycopg.connect(database.superuser_dsn) as conn:
-        conn.execute("ALTER TABLE colink.events DISABLE TRIGGER append_only")
-        changed = conn.execute(
-            "UPDATE colink.events SET schema_version = 1, payload = replace(replace(payload, %s, ''),"
-            " ',\"class_version\":2', '') WHERE topic LIKE 'seller_account.%%'",
-            (_NEW,),
-        )
-        assert changed.rowcount > 0
-        conn.execute("ALTER TABLE colink.events ENABLE ALWAYS TRIGGER append_only")
-        conn.execute(
-            "UPDATE colink.documents SET body = replace(body, %s, '') WHERE kind = 'seller_account'", (_NEW,)
-        )
-        rows = conn.execute("SELECT body FROM colink.documents WHERE kind = 'seller_account'").fetchall()
-        assert rows
-        assert not any("since" in json.loads(body) for (body,) in rows)
-        conn.execute(f"update colink.documents{update}".encode())
-
-
 async def test_tampering_with_charges_is_found(shop: Shop, database: Any) -> None:
     seller = await tiered(shop)
     await seller.order(1, items=sarong("200.00"), shipping="0.00")
@@ -306,12 +234,12 @@ async def test_tampering_with_charges_is_found(shop: Shop, database: Any) -> Non
         ("seller_account.booked", '"journal_id":"jrn_', '"journal_id":"jrn_x', Pass.RECEIVABLES),
         ("seller_account.booked", '"cause_id":"tru_', '"cause_id":"tru_x', Pass.RECEIVABLES),
     ):
-        position = _change(database, topic, old, new)
+        position = change(database, topic, old, new)
         report = await seller.report()
         assert (found, Kind.DERIVED_DIFFERENTLY, position) in {
             (finding.audit_pass, finding.kind, finding.position) for finding in report.findings
         }, (topic, old)
-        _change(database, topic, new, old)
+        change(database, topic, new, old)
     assert await seller.findings() == []
 
 
@@ -322,18 +250,3 @@ async def test_a_charge_that_no_account_tells_of_is_found(seller: Seller, monkey
     off = await seller.write_off(1_000)
     [finding] = (await seller.report()).findings
     assert (finding.audit_pass, finding.subject) == (Pass.RECEIVABLES, f"jrn_{off['id']}.posted")
-
-
-def _change(database: Any, topic: str, old: str, new: str) -> int:
-    """The position of the first event of the topic, in which all of `old` is now `new`."""
-    with psycopg.connect(database.superuser_dsn) as conn:
-        conn.execute("ALTER TABLE colink.events DISABLE TRIGGER append_only")
-        changed = conn.execute(
-            "UPDATE colink.events SET payload = replace(payload, %s, %s) WHERE position ="
-            " (SELECT min(position) FROM colink.events WHERE topic = %s AND strpos(payload, %s) > 0)"
-            " RETURNING position",
-            (old, new, topic, old),
-        ).fetchone()
-        conn.execute("ALTER TABLE colink.events ENABLE ALWAYS TRIGGER append_only")
-    assert changed is not None, (topic, old)
-    return int(changed[0])

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from colink.domain.audit.report import Pass, PassResult
+from colink.domain.audit.true_ups import TrueUpReplay
 from colink.domain.commission import RuleDetails, Scope
 from colink.domain.ledger import JournalPosted, check_postings_balance, payee_available, payee_pending
 from colink.domain.money import Money
@@ -18,7 +20,18 @@ from colink.domain.organizations import Settlement
 from colink.domain.split import LineSplit, PinnedTerms, RulePeriod, RuleRef, Split
 from colink.domain.tiers import Tier, TierMode, Tiers
 from colink.domain.true_up_journals import journals_of
-from colink.domain.true_ups import Earned, PeriodKey, PlacedSplit, TrueUp, earned_by, target
+from colink.domain.true_ups import (
+    Earned,
+    PeriodKey,
+    PlacedSplit,
+    TrueUp,
+    TrueUpCleared,
+    cleared,
+    earned_by,
+    held_and_due,
+    target,
+)
+from colink.domain.value import replace
 
 ENDS = datetime(2026, 4, 1, tzinfo=UTC)
 KEY = PeriodKey(organization_id="org_1", rule_id="rul_1", creator_id="cre_1", currency="MYR", period="2026-03")
@@ -206,6 +219,64 @@ def test_what_the_seller_collects_is_billed_and_held_unless_it_advances() -> Non
         assert book.of("org_1") == (0, 0)
         assert book.balances["seller:org_1:receivable"] == -book.of("cre_1")[0]
         assert book.clear(ENDS + timedelta(days=99)) is advance
+
+
+def waiting_twice() -> Book:
+    """700 more by marginal tiers, released and due a fortnight after the period; then 500 more, which wait."""
+    collected = {"settlement": Settlement.SELLER_COLLECTED}
+    book = Book(tiers=MARGINAL)
+    book.count(order(100, **collected), order(100, **collected))
+    assert book.true_up is not None
+    book.true_up.release(by="worker", reason="paid", amount=700, at=ENDS)
+    book.count(order(100, **collected), order(100, **collected), order(0, **collected), at=ENDS + timedelta(days=4))
+    assert (book.true_up.standing.amount, book.true_up.standing.held) == (1200, 500)
+    return book
+
+
+def test_what_waits_for_the_sellers_money_keeps_nothing_that_was_paid() -> None:
+    """What is held came last, as what is not due did: they are the same money and are not kept back twice."""
+    book = waiting_twice()
+    assert book.true_up is not None
+    count, first, second = book.true_up.standing, ENDS + timedelta(days=14), ENDS + timedelta(days=18)
+    assert [held_and_due(count, at=at) for at in (first, second - timedelta(seconds=1), second)] == [0, 0, 500]
+    assert book.clear(first)
+    assert book.of("cre_1") == (500, 700)
+    assert not book.clear(second)
+    book.true_up.release(by="worker", reason="paid", amount=250, at=second)
+    assert book.clear(second)
+    assert book.of("cre_1") == (250, 950)
+    book.true_up.release(by="key:finance", reason="as agreed", at=second + timedelta(days=1))
+    assert not book.clear(second + timedelta(hours=1)), "when it was released, not before"
+    assert book.clear(second + timedelta(days=1))
+    assert book.of("cre_1") == (0, 1200)
+
+
+def test_what_was_cleared_by_the_rule_of_before_stays_right() -> None:
+    """It kept back what is held and what is not due, one beside the other."""
+    standing = waiting_twice().true_up
+    assert standing is not None
+    first, kept = ENDS + timedelta(days=14), standing.standing
+    for apart, available in ((False, 700), (True, 200)):
+        result, replay = PassResult(audit_pass=Pass.COMMISSION), TrueUpReplay()
+        event = TrueUpCleared(
+            originator_id=KEY.id,
+            originator_version=4,
+            timestamp=first,
+            organization_id="org_1",
+            creator_id="cre_1",
+            currency="MYR",
+            due_at=first,
+            before=kept,
+            count=cleared(kept, at=first, apart=apart),
+        )
+        assert event.count.claims[0].available == available
+        replay.follow(replace(event, count=kept))
+        replay.feed(9, event, result)
+        assert result.findings == []
+        more = tuple(replace(claim, cleared=claim.cleared + 1) for claim in event.count.claims)
+        replay.follow(replace(event, count=kept))
+        replay.feed(9, replace(event, count=replace(event.count, claims=more)), result)
+        assert len(result.findings) == 1
 
 
 ORDERS = st.lists(

@@ -16,14 +16,24 @@ from dataclasses import dataclass
 
 from colink.application.configure.checks import check_text
 from colink.application.ports import Decision, Facts, MoreNeeded, Needs, PeriodQuery, Request, SeenPeriod
-from colink.application.seller_accounts import SellerAccounts
+from colink.application.seller_accounts import SellerAccounts, needs_of_accounts
 from colink.domain.aggregates import Event
 from colink.domain.errors import NotFound
 from colink.domain.local_time import period_bounds
 from colink.domain.money import Money
 from colink.domain.orders import Order
 from colink.domain.true_up_journals import TrueUpEvent, journals_of
-from colink.domain.true_ups import TRUE_UP_ID, PeriodKey, TrueUp, TrueUpCleared, TrueUpCounted, TrueUpRecounted
+from colink.domain.true_ups import (
+    TRUE_UP_ID,
+    WORKER,
+    PeriodKey,
+    TrueUp,
+    TrueUpCleared,
+    TrueUpCounted,
+    TrueUpRecounted,
+    TrueUpReleased,
+    held_and_due,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +116,54 @@ class ReleaseTrueUp(Request):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReleaseCovered(Request):
+    """Let clear what true-ups owe creators, is due, and the seller's account has covered; the first of `true_up_ids`
+    first. Released and cleared at once: a payment that is returned finds nothing in between. Nothing is no error."""
+
+    organization_id: str
+    currency: str
+    true_up_ids: tuple[str, ...]
+
+    def needs(self) -> Needs:
+        needs = Needs(streams=self.true_up_ids, terms_of=self.organization_id)
+        return needs.joined(needs_of_accounts([(self.organization_id, self.currency)]))
+
+    def decide(self, facts: Facts) -> Decision:
+        accounts = SellerAccounts(facts)
+        account = accounts.account(self.organization_id, self.currency)
+        events: list[Event] = []
+        for true_up in self._due(facts):
+            counted_to = true_up.position
+            _bring_up_to_date(facts, true_up)
+            events += _with_journals(true_up, accounts, position=counted_to)
+            counted = true_up.position >= (account.details.since or 0)
+            may = account.details.coverable(uncounted=0 if counted else true_up.standing.held)
+            amount = min(held_and_due(true_up.standing, at=facts.now), may)
+            if amount <= 0:
+                continue
+            reason = "the seller's account has covered it"
+            true_up.release(by=WORKER, reason=reason, amount=amount, at=facts.now)
+            while true_up.clear(at=facts.now):
+                pass
+            events += _with_journals(true_up, accounts, position=true_up.position)
+        return Decision(
+            answer={"account_id": account.id},
+            events=[*events, *accounts.new_events()],
+            organization_id=self.organization_id,
+        )
+
+    def _due(self, facts: Facts) -> list[TrueUp]:
+        """Those that wait for nothing but the money, their orders read. Raises MoreNeeded for all of these at once."""
+        found = [facts.aggregate(TrueUp, true_up_id) for true_up_id in self.true_up_ids]
+        due = [each for each in found if each is not None and held_and_due(each.standing, at=facts.now)]
+        if due:
+            queries = tuple(_query(facts, each.key) for each in due)
+            if not set(queries) <= set(facts.needs.periods_of):
+                raise MoreNeeded(Needs(periods_of=queries))
+        return due
+
+
 def count_period(facts: Facts, key: PeriodKey, known: TrueUp | None, accounts: SellerAccounts) -> list[Event]:
     """The events of a count; what it charges is on `accounts`. The stream is one that the command writes. Raises
     MoreNeeded for the orders and the account."""
@@ -121,12 +179,17 @@ def count_period(facts: Facts, key: PeriodKey, known: TrueUp | None, accounts: S
     return _with_journals(known, accounts, position=counted_to)
 
 
-def _seen(facts: Facts, key: PeriodKey) -> SeenPeriod:
-    """The orders of a period. Raises MoreNeeded."""
+def _query(facts: Facts, key: PeriodKey) -> PeriodQuery:
+    """For the orders of a period. Raises MoreNeeded."""
     if facts.needs.terms_of is None:
         raise MoreNeeded(Needs(terms_of=key.organization_id))
     since, until = period_bounds(key.period, facts.terms().organization.timezone)
-    query = PeriodQuery(organization_id=key.organization_id, creator_id=key.creator_id, since=since, until=until)
+    return PeriodQuery(organization_id=key.organization_id, creator_id=key.creator_id, since=since, until=until)
+
+
+def _seen(facts: Facts, key: PeriodKey) -> SeenPeriod:
+    """The orders of a period. Raises MoreNeeded."""
+    query = _query(facts, key)
     if query not in facts.needs.periods_of:
         raise MoreNeeded(Needs(periods_of=(query,)))
     return facts.period(query)
@@ -191,6 +254,10 @@ def _book(
         return
     account = accounts.account(event.organization_id, event.currency)
     since = account.details.since or 0
+    if isinstance(event, TrueUpReleased) and event.by == WORKER:
+        uncounted = held[0] if before < since else 0
+        account.cover(event.originator_id, held[0] - held[1], uncounted=uncounted, at=event.timestamp)
+        return
     more = (held[1] if after >= since else 0) - (held[0] if before >= since else 0)
     if amount or more:
         account.book(

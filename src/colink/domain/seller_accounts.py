@@ -2,6 +2,7 @@
 
     payment (once per reference)        -> credit of the seller's account in that currency
     true-up, write-off, journal by hand -> credit too, where it lowers what he owes; where it raises that, less of it
+    credit no more below zero           -> what waits of true-ups and is due is covered (`cover`)
     credit                              -> orders, oldest first (`allocate`); each is an `order.settled` of its order
     invoice                             -> a statement of the receivable between two positions of the log
 
@@ -118,6 +119,11 @@ class SellerAccountDetails:
         """Owed beside orders, and not paid."""
         return max(-self.credit, 0)
 
+    def coverable(self, *, uncounted: int = 0) -> int:
+        """How much of the true-ups that wait his money covers: as long as what still waits is no less than what is
+        owed, nothing clears that he has not paid. `uncounted`: of one that waits and is not in `held`."""
+        return max(self.held + uncounted - self.owed, 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Allocation:
@@ -184,6 +190,17 @@ class SellerAccountBooked(SellerAccountChanged):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SellerAccountCovered(SellerAccountChanged):
+    """So much of a true-up was due and is covered by what he paid: it waits no longer. `uncounted`: what of it waited
+    and was not in `held`, because it was counted before the account knew of true-ups."""
+
+    TOPIC: ClassVar[str] = "seller_account.covered"
+    true_up_id: str
+    amount: int
+    uncounted: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class SellerAccountAllocated(SellerAccountChanged):
     """In the order in which they were settled. None: only the positions moved."""
 
@@ -241,6 +258,16 @@ class SellerAccount(Aggregate):
             amount=amount,
             held=held,
             details=booked(self.details, amount, held=held),
+            timestamp=at,
+        )
+
+    def cover(self, true_up_id: str, amount: int, *, uncounted: int, at: datetime) -> None:
+        self.trigger_event(
+            SellerAccountCovered,
+            true_up_id=true_up_id,
+            amount=amount,
+            uncounted=uncounted,
+            details=covered(self.details, amount, uncounted=uncounted),
             timestamp=at,
         )
 
@@ -306,6 +333,10 @@ def adopted(details: SellerAccountDetails, amount: int, *, position: int) -> Sel
 
 def booked(details: SellerAccountDetails, amount: int, *, held: int) -> SellerAccountDetails:
     return replace(credited(details, amount), held=details.held + held)
+
+
+def covered(details: SellerAccountDetails, amount: int, *, uncounted: int) -> SellerAccountDetails:
+    return details if uncounted else replace(details, held=details.held - amount)
 
 
 def allocated(

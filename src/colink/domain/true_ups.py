@@ -33,6 +33,7 @@ from colink.domain.tiers import TierMode
 from colink.domain.value import replace, value
 
 TRUE_UP_ID = "tru"  # the prefix of their ids
+WORKER = "worker"  # releases what the seller's account has covered; people go by other names
 RuleVersion = Callable[[str, int], RuleDetails]
 """A version of a rule, by the rule's id and its number."""
 
@@ -218,7 +219,8 @@ class TrueUpCleared(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TrueUpReleased(Event):
-    """Finance lets clear what waited for the seller's money."""
+    """What waited for the seller's money may clear: it came (`by` the worker), or finance says so. Some of it, where
+    only some was covered and due."""
 
     TOPIC: ClassVar[str] = "true_up.released"
     organization_id: str
@@ -346,8 +348,8 @@ class TrueUp(Aggregate):
         )
         return True
 
-    def release(self, *, by: str, reason: str, at: datetime) -> None:
-        """Raises Conflict where nothing is held."""
+    def release(self, *, by: str, reason: str, at: datetime, amount: int | None = None) -> None:
+        """`amount` of what is held, or all of it. Raises Conflict where nothing is held."""
         if not self.standing.held:
             msg = f"nothing of {self.id} is held"
             raise Conflict(msg)
@@ -360,7 +362,7 @@ class TrueUp(Aggregate):
             by=by,
             reason=reason,
             before=self.standing,
-            count=released(self.standing),
+            count=released(self.standing, self.standing.held if amount is None else amount, at=at),
         )
 
     def take(self, count: Count, *, position: int) -> None:
@@ -376,8 +378,10 @@ def counted_again(
     rule: RuleVersion,
     timezone: str,
     effective_at: datetime,
+    apart: bool = False,
 ) -> tuple[tuple[Earned, ...], int, Count]:
-    """What the orders of a period earned, how many days it is held, and the true-up that it makes of `before`."""
+    """What the orders of a period earned, how many days it is held, and the true-up that it makes of `before`.
+    `apart`: as in `_clears_at`."""
     earned, hold_days = earned_by(key, orders, timezone=timezone), holding_days(key, orders)
     count = counted_anew(
         before,
@@ -386,6 +390,7 @@ def counted_again(
         rule=rule,
         advanced=_is_advanced(key, orders),
         due_at=effective_at + timedelta(days=hold_days),
+        apart=apart,
     )
     return earned, hold_days, count
 
@@ -398,6 +403,7 @@ def counted_anew(
     rule: RuleVersion,
     advanced: bool,
     due_at: datetime,
+    apart: bool = False,
 ) -> Count:
     """The true-up of what was earned. What it gives more than before is due at `due_at`. Where the seller collects
     the money and creators are not paid in advance (`advanced`), the seller's part of it is held."""
@@ -415,18 +421,58 @@ def counted_anew(
         for payee_id, net in ((key.creator_id, amount), (key.organization_id, -ours))
         if net or payee_id in known
     )
-    clears_at = next_clearing(claims, clears=True)
+    clears_at = _clears_at(claims, apart=apart)
     return Count(target=wanted, amount=amount, receivable=receivable, claims=claims, clears_at=clears_at)
 
 
-def cleared(count: Count, *, at: datetime) -> Count:
-    claims = tuple(clear_claim(claim, at=at) for claim in count.claims)
-    return replace(count, claims=claims, clears_at=next_clearing(claims, clears=True))
+def cleared(count: Count, *, at: datetime, apart: bool = False) -> Count:
+    claims = tuple(
+        clear_claim(claim, at=at) if apart else replace(claim, cleared=max(claim.cleared, _may_clear(claim, at)))
+        for claim in count.claims
+    )
+    return replace(count, claims=claims, clears_at=_clears_at(claims, apart=apart))
 
 
-def released(count: Count) -> Count:
-    claims = tuple(replace(claim, held=0) for claim in count.claims)
-    return replace(count, claims=claims, clears_at=next_clearing(claims, clears=True))
+def released(count: Count, amount: int, *, at: datetime, apart: bool = False) -> Count:
+    """With so much less of it held. What was due before clears no earlier than it was released (`apart`: it did)."""
+    claims, left = [], amount
+    for claim in count.claims:
+        free = min(claim.held, left)
+        left -= free
+        claims.append(replace(claim, held=claim.held - free))
+    clears_at = _clears_at(claims, apart=apart)
+    if clears_at is not None and not apart:
+        clears_at = max(clears_at, at)
+    return replace(count, claims=tuple(claims), clears_at=clears_at)
+
+
+def held_and_due(count: Count, *, at: datetime) -> int:
+    """What of a true-up waits for nothing but the seller's money."""
+    return sum([max(claim.held - _not_due(claim, at), 0) for claim in count.claims])
+
+
+def _not_due(claim: Claim, at: datetime) -> int:
+    return sum([tranche.amount for tranche in claim.maturing if tranche.due_at > at])
+
+
+def _may_clear(claim: Claim, at: datetime) -> int:
+    """What is held is what came last, and what is not due came last too: neither of both clears. (A claim of an order
+    has nothing maturing that is held.)"""
+    return claim.net - max(claim.held, _not_due(claim, at))
+
+
+def _clears_at(claims: Sequence[Claim], *, apart: bool) -> datetime | None:
+    """When something clears next. `apart`: by the rule of before, which kept back the sum of what is held and what is
+    not due, though it may be the same money."""
+    if apart:
+        return next_clearing(claims, clears=True)
+    due = [
+        tranche.due_at
+        for claim in claims
+        for tranche in claim.maturing
+        if _may_clear(claim, tranche.due_at) > claim.available
+    ]
+    return min(due, default=None)
 
 
 def _is_advanced(key: PeriodKey, orders: Iterable[PlacedSplit]) -> bool:

@@ -4,7 +4,8 @@ Responsible for finding them, a moment after the log; the command that counts re
 late costs a later or an idle count, never money. Only orders that a rule counts by the day or month are kept.
 
     order.split    -->  what the order adds to each of its periods; where that changed, the period changed
-    true_up.*      -->  up to where it was counted, and when something of it clears
+    true_up.*      -->  up to where it was counted, when something of it clears, and what of it waits for the seller's
+                        money, since when nothing but that keeps it
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from colink.application.true_up_job import ChangedPeriod
+from colink.application.true_up_job import ChangedPeriod, Covered
 from colink.domain.orders import OrderSplit
+from colink.domain.seller_accounts import SellerAccountDetails
 from colink.domain.true_ups import PeriodKey, TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
 from colink.projections.arrays import numbers, texts
+from colink.projections.documents import kind_of
 from colink.projections.logs import Connection, Log, LogEvent, Parts, Pool
 from colink.projections.versions import find_live_version, table
 
@@ -60,8 +63,28 @@ class SplitPart(msgspec.Struct, gc=False):
     split: _Split
 
 
+class _Tranche(msgspec.Struct, gc=False):
+    due_at: str
+    amount: int
+
+
+class _Claim(msgspec.Struct, gc=False):
+    held: int
+    maturing: list[_Tranche]
+
+    def waits_since(self) -> str:
+        """From when on some of what is held is due."""
+        not_due = sum([tranche.amount for tranche in self.maturing])
+        for tranche in self.maturing:
+            not_due -= tranche.amount
+            if self.held > not_due:
+                return tranche.due_at
+        return ""
+
+
 class _Count(msgspec.Struct, gc=False):
     clears_at: str | None
+    claims: list[_Claim]
 
 
 class CountPart(msgspec.Struct, gc=False):
@@ -90,6 +113,8 @@ class _PeriodState:
     changed_position: int = 0
     counted_position: int = 0
     clears_at: str = ""
+    held: int = 0
+    waits_since: str = ""
 
 
 _Additions = dict[str, str]
@@ -100,7 +125,7 @@ class TrueUps:
     """The projection."""
 
     name: ClassVar[str] = NAME
-    shape: ClassVar[int] = 1
+    shape: ClassVar[int] = 2
     tables: ClassVar[Mapping[str, str]] = {
         "true_up_orders": """(
             order_id  text primary key,
@@ -116,7 +141,9 @@ class TrueUps:
             ends_at          timestamptz,
             changed_position bigint      not null,
             counted_position bigint      not null,
-            clears_at        timestamptz
+            clears_at        timestamptz,
+            held             bigint      not null,
+            waits_since      timestamptz
         ) WITH (fillfactor = 80)""",
     }
     parts: ClassVar[Mapping[Log, Parts]] = {
@@ -152,6 +179,9 @@ def fold(events: Iterable[LogEvent], orders: dict[str, _Additions], states: dict
         if not isinstance(part, SplitPart):
             state = states.setdefault(event.stream_id, _PeriodState())
             state.clears_at = part.count.clears_at or ""
+            held = [claim for claim in part.count.claims if claim.held]  # the creator's, if any
+            state.held = sum([claim.held for claim in held])
+            state.waits_since = held[0].waits_since() if held else ""
             if isinstance(part, CountPart):
                 state.counted_position = part.position
             continue
@@ -218,14 +248,16 @@ async def _save_orders(conn: Connection, name: str, orders: Mapping[str, _Additi
 
 
 _COLUMNS = (
-    "organization_id, rule_id, creator_id, currency, period, ends_at, changed_position, counted_position, clears_at"
+    "organization_id, rule_id, creator_id, currency, period, ends_at, changed_position, counted_position, clears_at,"
+    " held, waits_since"
 )
 
 
 async def _load_periods(conn: Connection, name: str, ids: Iterable[str]) -> dict[str, _PeriodState]:
     cursor = await conn.execute(
         "SELECT true_up_id, organization_id, rule_id, creator_id, currency, period, coalesce(ends_at::text, ''),"
-        f" changed_position, counted_position, coalesce(clears_at::text, '') FROM {name}"
+        " changed_position, counted_position, coalesce(clears_at::text, ''), held, coalesce(waits_since::text, '')"
+        f" FROM {name}"
         " WHERE true_up_id = ANY(%s::text[])",
         (texts(sorted(ids)),),
     )
@@ -237,14 +269,17 @@ async def _save_periods(conn: Connection, name: str, states: Mapping[str, _Perio
     rows = [states[id_] for id_ in ids]
     await conn.execute(
         f"INSERT INTO {name} (true_up_id, {_COLUMNS}) SELECT id, organization_id, rule_id, creator_id, currency,"
-        " period, nullif(ends_at, '')::timestamptz, changed, counted, nullif(clears_at, '')::timestamptz"
+        " period, nullif(ends_at, '')::timestamptz, changed, counted, nullif(clears_at, '')::timestamptz, held,"
+        " nullif(waits_since, '')::timestamptz"
         " FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],"
-        " %s::bigint[], %s::bigint[], %s::text[]) AS row (id, organization_id, rule_id, creator_id, currency, period,"
-        " ends_at, changed, counted, clears_at) ON CONFLICT (true_up_id) DO UPDATE SET"
+        " %s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::text[]) AS row (id, organization_id, rule_id,"
+        " creator_id, currency, period, ends_at, changed, counted, clears_at, held, waits_since)"
+        " ON CONFLICT (true_up_id) DO UPDATE SET"
         " organization_id = excluded.organization_id, rule_id = excluded.rule_id,"
         " creator_id = excluded.creator_id, currency = excluded.currency, period = excluded.period,"
         " ends_at = excluded.ends_at, changed_position = excluded.changed_position,"
-        " counted_position = excluded.counted_position, clears_at = excluded.clears_at",
+        " counted_position = excluded.counted_position, clears_at = excluded.clears_at, held = excluded.held,"
+        " waits_since = excluded.waits_since",
         (
             texts(ids),
             texts([row.organization_id for row in rows]),
@@ -256,6 +291,8 @@ async def _save_periods(conn: Connection, name: str, states: Mapping[str, _Perio
             numbers([row.changed_position for row in rows]),
             numbers([row.counted_position for row in rows]),
             texts([row.clears_at for row in rows]),
+            numbers([row.held for row in rows]),
+            texts([row.waits_since for row in rows]),
         ),
     )
 
@@ -292,6 +329,25 @@ class TrueUpTables:
             (now, limit),
         )
         return [true_up_id for (true_up_id,) in rows]
+
+    async def to_release(self, now: datetime, limit: int) -> Sequence[Covered]:
+        """Where the seller's account covers some of what waits: what still waits would be more than what is owed."""
+        values = (kind_of(SellerAccountDetails), now, limit)
+        rows = await self._rows(
+            "SELECT p.organization_id, p.currency,"
+            " (array_agg(p.true_up_id ORDER BY p.waits_since, p.true_up_id))[1:64] FROM {periods} p"
+            " JOIN colink.documents d ON d.kind = %s AND d.current AND d.organization_id = p.organization_id"
+            " AND d.body::jsonb ->> 'currency' = p.currency"
+            " WHERE p.waits_since <= %s"
+            " AND least((d.body::jsonb ->> 'credit')::bigint, 0) + (d.body::jsonb ->> 'held')::bigint"
+            " + CASE WHEN p.counted_position >= (d.body::jsonb ->> 'since')::bigint THEN 0 ELSE p.held END > 0"
+            " GROUP BY p.organization_id, p.currency ORDER BY min(p.waits_since) LIMIT %s",
+            values,
+        )
+        return [
+            Covered(organization_id=organization_id, currency=currency, true_up_ids=tuple(true_up_ids))
+            for organization_id, currency, true_up_ids in rows
+        ]
 
     async def _rows(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         async with self.pool.connection() as conn:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from colink.domain.aggregates import Event
 from colink.domain.audit.orders import ExpectedJournal
@@ -38,6 +39,7 @@ from colink.domain.true_ups import (
 )
 from colink.domain.value import replace
 
+T = TypeVar("T")
 Counting = TierDecided | TrueUpCounted | TrueUpRecounted
 
 
@@ -153,8 +155,11 @@ def check_count(
         orders = sales.placed(key.organization_id, key.creator_id, since=since, until=ends_at)
         effective_at = ends_at if isinstance(event, TrueUpCounted) else max(event.timestamp, ends_at)
         # The rules are those that the splits name; a version never changes, so today's terms hold all of them.
-        earned, hold_days, count = counted_again(
-            event.before, key, orders, rule=terms.rule, timezone=timezone, effective_at=effective_at
+        earned, hold_days, count = _by_either_rule(
+            lambda apart: counted_again(
+                event.before, key, orders, rule=terms.rule, timezone=timezone, effective_at=effective_at, apart=apart
+            ),
+            (event.earned, event.hold_days, event.count),
         )
         again = dataclasses.replace(
             event, originator_id=key.id, earned=earned, hold_days=hold_days, count=count, effective_at=effective_at
@@ -162,6 +167,12 @@ def check_count(
         derived = dataclasses.replace(again, ends_at=ends_at) if isinstance(again, TrueUpCounted) else again
     if event != derived or event.position >= position:
         _find(result, position, event, derived)
+
+
+def _by_either_rule(derive: Callable[[bool], T], recorded: T) -> T:
+    """What is derived, by the rule of today or by that of before (`apart`): what was recorded by that stays right."""
+    today, before = map(derive, (False, True))
+    return before if before == recorded else today
 
 
 def _find(result: PassResult, position: int, event: Event, derived: Event) -> None:
@@ -195,13 +206,18 @@ class TrueUpReplay:
         derived: Event = dataclasses.replace(event, before=self._standing)
         if isinstance(event, TrueUpCleared):
             due_at = self._standing.clears_at or event.due_at
-            derived = dataclasses.replace(
-                event, before=self._standing, due_at=due_at, count=cleared(self._standing, at=due_at)
-            )
+            count = _by_either_rule(lambda apart: cleared(self._standing, at=due_at, apart=apart), event.count)
+            derived = dataclasses.replace(event, before=self._standing, due_at=due_at, count=count)
             if self._standing.clears_at is None or due_at > event.timestamp:
                 result.find(Kind.DERIVED_DIFFERENTLY, position, event.originator_id, "cleared with nothing due")
         if isinstance(event, TrueUpReleased):
-            derived = dataclasses.replace(event, before=self._standing, count=released(self._standing))
+            amount = self._standing.held - event.count.held
+            if amount <= 0:
+                result.find(Kind.DERIVED_DIFFERENTLY, position, event.originator_id, "nothing was released")
+            count = _by_either_rule(
+                lambda apart: released(self._standing, amount, at=event.timestamp, apart=apart), event.count
+            )
+            derived = dataclasses.replace(event, before=self._standing, count=count)
         if event != derived:
             _find(result, position, event, derived)
         self._standing = event.count

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from colink.domain.audit.orders import ExpectedJournal
 from colink.domain.audit.report import Kind, Pass, PassResult
+from colink.domain.audit.seller_accounts import billed
 from colink.domain.ledger import JournalPosted, seller_receivable
 from colink.domain.order_decisions import OrderSettled
 from colink.domain.postings import Draft
@@ -23,7 +24,7 @@ from colink.domain.seller_billing import (
 from colink.projections.audit.derivation import DerivationCheck
 from colink.projections.audit.part import Part
 from colink.projections.audit.reading import Window
-from colink.projections.audit.seller_account_pass import SellerAccountCheck, billed
+from colink.projections.audit.seller_account_pass import SellerAccountCheck
 
 _TOPICS = frozenset(event.TOPIC for event in (SellerPaymentReceived, SellerInvoiceIssued, OrderSettled))
 

@@ -9,57 +9,28 @@ before adopts what was posted before it knew of charges; until then that waits, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import get_args
 
 from colink.domain.aggregates import Event
 from colink.domain.audit.report import Kind, PassResult
+from colink.domain.audit.seller_accounts import AccountEvent, derived_again, opened_again, refused, said_of_others
 from colink.domain.ledger import seller_receivable
 from colink.domain.seller_accounts import (
     SellerAccountAdopted,
-    SellerAccountAllocated,
-    SellerAccountBooked,
-    SellerAccountCredited,
     SellerAccountDetails,
-    SellerAccountInvoiced,
     SellerAccountOpened,
-    adopted,
-    allocated,
     beside_orders,
-    booked,
-    credited,
     seller_account_id,
 )
-from colink.domain.seller_billing import payment_journal_id
 from colink.domain.true_up_journals import TrueUpEvent
-from colink.domain.true_ups import TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
+from colink.domain.true_ups import WORKER, TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
 from colink.projections.audit.part import Part
 from colink.projections.audit.reading import Window
 from colink.projections.seller_billing import CHARGES
 
-AccountEvent = (
-    SellerAccountOpened
-    | SellerAccountCredited
-    | SellerAccountAdopted
-    | SellerAccountBooked
-    | SellerAccountAllocated
-    | SellerAccountInvoiced
-)
-_OF_ACCOUNT: tuple[type[Event], ...] = (
-    SellerAccountOpened,
-    SellerAccountCredited,
-    SellerAccountAdopted,
-    SellerAccountBooked,
-    SellerAccountAllocated,
-    SellerAccountInvoiced,
-)
-ACCOUNT_TOPICS = frozenset(event.TOPIC for event in _OF_ACCOUNT)
+ACCOUNT_TOPICS = frozenset(event.TOPIC for event in get_args(AccountEvent))
 _BEGINNINGS = [SellerAccountOpened.TOPIC, SellerAccountAdopted.TOPIC]
 _TRUE_UPS = frozenset(event.TOPIC for event in (TrueUpCounted, TrueUpRecounted, TrueUpCleared, TrueUpReleased))
-
-
-def billed(from_position: int, to_position: int) -> int:
-    """What an invoice and its account say of each other, as one number that is never zero."""
-    return to_position - from_position + 1
 
 
 class SellerAccountCheck:
@@ -91,71 +62,22 @@ class SellerAccountCheck:
     def _check(self, window: Window, position: int, event: AccountEvent, before: SellerAccountDetails | None) -> None:
         self._result.checked += 1
         now, id_ = event.details, event.originator_id
-        derived: SellerAccountDetails | None = None
         if now.since is not None:
             self._part.up_to_date.add(id_)
+        derived: SellerAccountDetails | None = None
+        wrong: str | None = None
         if isinstance(event, SellerAccountOpened):
-            derived = SellerAccountDetails(
-                id=seller_account_id(now.organization_id, now.currency),
-                organization_id=now.organization_id,
-                currency=now.currency,
-                since=None if now.since is None else 0,
-            )
+            derived = opened_again(now)
         elif before is not None:
-            derived = self._derived(window, position, event, before)
-        wrong = self._refused(event, before)
+            charges = _charges(window, before, event) if isinstance(event, SellerAccountAdopted) else ()
+            derived, wrong = derived_again(before, event, charges=charges), refused(before, event)
+            for names, amount in said_of_others(before, event, charges=charges):
+                self._part.match(names, -amount, position)
         if wrong is None and now != derived:
-            wrong = f"{id_} is not what follows from what it was and from what happened to it"
+            wrong = "is not what follows from what it was and from what happened to it"
         if wrong is not None:
-            self._result.find(Kind.DERIVED_DIFFERENTLY, position, id_, wrong, recorded=now, derived=derived)
-
-    def _derived(
-        self, window: Window, position: int, event: AccountEvent, before: SellerAccountDetails
-    ) -> SellerAccountDetails:
-        """The account after the event; what others must say of it is carried out."""
-        now, id_, match = event.details, event.originator_id, self._part.match
-        match event:
-            case SellerAccountCredited():
-                match((event.payment_id, id_), -event.amount, position)
-                match((payment_journal_id(event.payment_id), id_), -event.amount, position)
-                return credited(before, event.amount)
-            case SellerAccountAdopted():
-                amounts = _charges(window, before, to_position=event.position)
-                for journal_id, amount in amounts:
-                    match((journal_id, id_), -amount, position)
-                return adopted(before, sum([amount for _, amount in amounts]), position=event.position)
-            case SellerAccountBooked():
-                if event.journal_id is not None:
-                    match((event.journal_id, id_), -event.amount, position)
-                match((event.cause_id, id_, "held"), -event.held, position)
-                return booked(before, event.amount if event.journal_id else 0, held=event.held)
-            case SellerAccountAllocated():
-                for each in event.allocations:
-                    match((id_, str(now.allocations), each.order_id), -each.amount, position)
-                return allocated(before, event.allocations, credited_to=now.credited_to, settled_to=now.settled_to)
-            case SellerAccountInvoiced():
-                match((event.invoice_id, id_), -billed(before.invoiced_to, now.invoiced_to), position)
-                return replace(before, invoiced_to=now.invoiced_to)
-        return before
-
-    def _refused(self, event: AccountEvent, before: SellerAccountDetails | None) -> str | None:
-        """What the account should not have taken over."""
-        now, id_ = event.details, event.originator_id
-        if before is None:
-            return None
-        match event:
-            case SellerAccountAllocated():
-                if now.credit < 0 and any(each.amount > 0 for each in event.allocations):
-                    return f"{id_} settled orders with {-now.credit} more than was paid"
-                if now.credited_to < before.credited_to or now.settled_to < before.settled_to:
-                    return f"{id_} went back in the log"
-            case SellerAccountAdopted() if before.since is not None:
-                return f"{id_} adopted twice what was charged before"
-            case SellerAccountBooked() if before.since is None:
-                return f"{id_} has not adopted what was charged before"
-            case _:
-                pass
-        return None
+            message = f"{id_} {wrong}"
+            self._result.find(Kind.DERIVED_DIFFERENTLY, position, id_, message, recorded=now, derived=derived)
 
     def _follow_true_up(
         self, window: Window, earlier: Sequence[tuple[int, Event]], events: Sequence[tuple[int, Event]]
@@ -175,6 +97,10 @@ class SellerAccountCheck:
                 held = event.count.held if seen >= since else 0
                 held -= event.before.held if before >= since else 0
                 self._part.match((event.originator_id, account_id, "held"), held, position)
+                if position > since and isinstance(event, TrueUpReleased) and event.by == WORKER:
+                    names = (event.originator_id, account_id)
+                    self._part.match((*names, "covered"), event.before.held - event.count.held, position)
+                    self._part.match((*names, "uncounted"), event.before.held if before < since else 0, position)
 
     def _known_since(self, window: Window, account_id: str) -> int | None:
         if account_id not in self._since:
@@ -185,15 +111,15 @@ class SellerAccountCheck:
         return self._since[account_id]
 
 
-def _charges(window: Window, account: SellerAccountDetails, *, to_position: int) -> list[tuple[str, int]]:
-    """What was posted beside orders and payments, by journal. Of the entries, which the pass `entries` compares with
-    the journals."""
+def _charges(window: Window, account: SellerAccountDetails, event: SellerAccountAdopted) -> list[tuple[str, int]]:
+    """What was posted beside orders and payments up to where it says, by journal. Of the entries, which the pass
+    `entries` compares with the journals."""
     rows = window.reader.rows(
-        f"SELECT journal_id, sum(amount)::bigint FROM colink.entries WHERE account = %s AND currency = %s"
+        "SELECT journal_id, sum(amount)::bigint FROM colink.entries WHERE account = %s AND currency = %s"
         f" AND position <= %s AND {CHARGES} GROUP BY journal_id ORDER BY journal_id",
         seller_receivable(account.organization_id),
         account.currency,
-        to_position,
+        event.position,
     )
     return [(journal_id, amount) for journal_id, amount in rows]
 
