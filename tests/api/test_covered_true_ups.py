@@ -189,11 +189,31 @@ async def test_what_is_counted_later_waits_and_what_was_paid_clears(shop: Shop) 
     assert await seller.findings() == []
 
 
+async def release_path(seller: Seller) -> str:
+    entries = (await seller.shop.get("/v1/ledger/entries", payee_id=seller.creator["id"]))["items"]
+    [journal] = {entry["journal_id"] for entry in entries if entry["purpose"] == "true_up"}
+    return f"/v1/true-ups/{journal.removeprefix('jrn_').rpartition('.')[0].rpartition('.')[0]}/release"
+
+
+async def test_what_finance_releases_late_clears_then_and_is_not_counted_again(shop: Shop) -> None:
+    seller, _ = await sold(shop)
+    shop.clock.time = MARCH_ENDS + HOLD + timedelta(days=2)
+    await shop.post(await release_path(seller), {"reason": "they always pay"}, key=seller.finance, status=200)
+    released_at = shop.clock.time
+    shop.clock.time += timedelta(days=1)
+    assert await true_up(seller) == 1
+    entries = (await shop.get("/v1/ledger/entries", payee_id=seller.creator["id"]))["items"]
+    kinds = {entry["kind"]: entry["effective_at"] for entry in entries if entry["purpose"] == "true_up"}
+    assert kinds["clearing"].replace("Z", "+00:00") == released_at.isoformat()
+    async with shop.colink.pool.connection() as conn:
+        cursor = await conn.execute("SELECT count(*) FROM colink.events WHERE topic = 'true_up.recounted'")
+        assert await cursor.fetchone() == (0,)
+    assert await seller.findings() == []
+
+
 async def test_finance_may_release_what_is_not_paid(shop: Shop) -> None:
     seller, _ = await sold(shop)
-    entries = (await shop.get("/v1/ledger/entries", payee_id=seller.creator["id"]))["items"]
-    [journal] = {entry["journal_id"] for entry in entries if entry["purpose"] == "true_up"}
-    path = f"/v1/true-ups/{journal.removeprefix('jrn_').rpartition('.')[0].rpartition('.')[0]}/release"
+    path = await release_path(seller)
     await shop.post(path, {"reason": "they always pay"}, key=seller.finance, status=200)
     assert await account_of(seller) == (-5_00, 0)
     shop.clock.time = MARCH_ENDS + HOLD

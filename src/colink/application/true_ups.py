@@ -154,13 +154,12 @@ class ReleaseCovered(Request):
         )
 
     def _due(self, facts: Facts) -> list[TrueUp]:
-        """Those that wait for nothing but the money, their orders read. Raises MoreNeeded for all of these at once."""
-        found = [facts.aggregate(TrueUp, true_up_id) for true_up_id in self.true_up_ids]
-        due = [each for each in found if each is not None and held_and_due(each.standing, at=facts.now)]
-        if due:
-            queries = tuple(_query(facts, each.key) for each in due)
-            if not set(queries) <= set(facts.needs.periods_of):
-                raise MoreNeeded(Needs(periods_of=queries))
+        """Those that wait for nothing but the money, with their orders read. Raises MoreNeeded for all at once."""
+        known = filter(None, (facts.aggregate(TrueUp, true_up_id) for true_up_id in self.true_up_ids))
+        due = [true_up for true_up in known if held_and_due(true_up.standing, at=facts.now)]
+        queries = tuple(_query(facts, true_up.key) for true_up in due)
+        if not set(queries) <= set(facts.needs.periods_of):
+            raise MoreNeeded(Needs(periods_of=queries))
         return due
 
 

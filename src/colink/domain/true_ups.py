@@ -326,7 +326,8 @@ class TrueUp(Aggregate):
         _, _, count = counted_again(
             self.standing, self.key, orders, rule=rule, timezone=timezone, effective_at=self.ends_at
         )
-        return count == self.standing
+        # When it clears follows from the rest, and from when it was released.
+        return replace(count, clears_at=self.standing.clears_at) == self.standing
 
     def is_due(self, *, at: datetime) -> bool:
         return self.standing.clears_at is not None and self.standing.clears_at <= at
