@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -55,5 +56,8 @@ def test_a_statement_is_written(shop: Shop, tmp_path: Path) -> None:
     told = colink.json(*period)
     assert (told["closing"]["owed"], told["currency"]) == (1_900, "MYR")
     assert colink.run(*period, "--format", "csv").stdout.startswith("row,effective_at")
-    colink.run(*period, "--at-position", "1000000", code=2)
+    again = colink.json(*period, "-o", str(page))
+    assert again == {"file": str(page), "format": "json", "bytes": page.stat().st_size}
+    assert json.loads(page.read_text())["closing"] == told["closing"]
+    assert colink.json(*period, "--at-position", "1000000", code=2)["field"] == "at_position"
     colink.run("ledger", "statement", AINA, "--from", "yesterday", "--to", "2021-01-01", code=2)

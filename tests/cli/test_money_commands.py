@@ -53,7 +53,7 @@ def test_from_sale_to_payout(shop: Shop) -> None:
     assert second["next_cursor"] is None
     assert "MYR 19.00" in listed
     again = colink.json("payouts", "approve", ids[0], code=2)
-    assert (again["items"], again["refused"][0]["type"]) == ([], "payout-state")
+    assert (again["items"], again["refused"][0]["type"]) == ([], "urn:colink:problem:payout-state")
     assert balances(shop, "--account", f"payee:{AINA}") == {
         f"payee:{AINA}:available": 0,
         f"payee:{AINA}:in_transit": 0,

@@ -1,7 +1,7 @@
 """The `colink` command: collects the commands of each group and turns errors into words and exit codes.
 
 Exit codes: 0 success, 1 a check found something, 2 wrong use or nothing could be done (contract, command line).
-One module per group of commands, each with `add_to(app, wiring)`.
+One module per group of commands, each with `add_to(app, wiring)`; what is refused is said by `refusals`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
-from rich.markup import escape
 
 from colink.cli import (
     audit,
@@ -34,12 +31,9 @@ from colink.cli import (
     worker,
 )
 from colink.cli.demo import command as demo
-from colink.cli.output import notes
+from colink.cli.refusals import REFUSALS, refuse, wants_json
 from colink.cli.wiring import Wiring
-from colink.config import SettingsError
-from colink.domain.errors import ColinkError
 
-WRONG_USE = 2
 _GROUPS = (
     demo,
     up,
@@ -91,18 +85,11 @@ def _show_version(wanted: bool) -> None:
 def run(wiring: Wiring, arguments: Sequence[str] | None = None) -> None:
     """The console script. Ends the process."""
     logs.configure()
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    as_json = wants_json(given)
     try:
-        build_cli(wiring)(args=arguments, prog_name="colink", standalone_mode=True)
-    except SettingsError as error:
-        notes.print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(WRONG_USE)
-    except ColinkError as error:
-        notes.print(f"[bold red]error[/] {escape(error.detail)}", soft_wrap=True)
-        sys.exit(WRONG_USE)
-    except (OperationalError, PoolTimeout) as error:
-        notes.print(
-            f"[bold red]error[/] the database went away: {escape(str(error))}\n"
-            "What was done is recorded; run it again.",
-            soft_wrap=True,
-        )
-        sys.exit(WRONG_USE)
+        # For people Typer says itself, with the usage beside it, what of the arguments it does not understand.
+        code = build_cli(wiring)(args=given, prog_name="colink", standalone_mode=not as_json)
+    except REFUSALS as error:
+        code = refuse(error, as_json=as_json)
+    sys.exit(code or 0)

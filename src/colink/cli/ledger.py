@@ -87,14 +87,16 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         """
         form = StatementFormat.JSON if json else form
         period = {"payee_id": payee, "start": from_, "end": to, "currency": currency, "at_position": at_position}
-        asyncio.run(_statement(wiring, form, output, **period))
-        if output is not None:
+        written = asyncio.run(_statement(wiring, form, output, **period))
+        if json and output is not None:
+            tell({"file": str(output), "format": form, "bytes": written}, as_json=json, people=lambda _: None)
+        elif output is not None:
             notes.print(f"wrote {output}", soft_wrap=True)
 
 
-async def _statement(wiring: Wiring, form: StatementFormat, path: Path | None, **asked: Any) -> None:
+async def _statement(wiring: Wiring, form: StatementFormat, path: Path | None, **asked: Any) -> int:
     async with wiring.open_colink(wiring.load_settings()) as colink, colink.pool.connection() as connection:
-        await put(statement_pieces(connection, form, people=colink.people, **asked), path)
+        return await put(statement_pieces(connection, form, people=colink.people, **asked), path)
 
 
 async def _balances(

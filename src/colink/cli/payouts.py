@@ -15,6 +15,7 @@ from rich.table import Table
 
 from colink.application.payouts import ApprovePayout
 from colink.application.ports import Caller
+from colink.application.problems import problem_document
 from colink.application.worker import Job, WorkDone, Worker
 from colink.cli.amounts import money_text
 from colink.cli.output import Json, busy, tell
@@ -107,7 +108,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         approved, refused = asyncio.run(_approve(wiring, ids))
         document = {
             "items": [_document(payout) for payout in approved],
-            "refused": [{"id": r.payout_id, "type": r.error.slug, "detail": r.error.detail} for r in refused],
+            "refused": [{"id": r.payout_id, **problem_document(r.error)} for r in refused],
         }
         tell(document, as_json=json, people=lambda console: _show_approval(console, approved, refused))
         if refused:
