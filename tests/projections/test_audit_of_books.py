@@ -251,6 +251,25 @@ async def test_an_approval_that_withholds_something_else_than_its_setting_says(
     assert found(await verified(world)) == {(*TAXED, approved), (*TAXED, submitted)}
 
 
+@pytest.mark.parametrize(
+    ("topic", "old", "new"),
+    [
+        ("payout.requested", '"requested_by":"test"', '"requested_by":"checker"'),
+        ("payout_account.registered", '"set_by":"test"', '"set_by":"checker"'),
+        ("payout.approved", '"details":[]', '"details":[["account_number","2"]]'),
+        ("payout.approved", '"version":1', '"version":2'),
+    ],
+    ids=["asked for it", "set the account", "another account", "a version never set"],
+)
+async def test_a_payout_that_one_approved_alone_or_to_another_account(
+    world: World, topic: str, old: str, new: str
+) -> None:
+    await a_taxed_payout(world)
+    await change(world, await position_of(world, topic), old, new)
+    approved = await position_of(world, "payout.approved")
+    assert (Pass.PAYOUTS, Kind.DERIVED_DIFFERENTLY, approved) in found(await verified(world))
+
+
 async def test_an_approval_that_forgot_its_tax_though_the_setting_stood(world: World) -> None:
     await a_taxed_payout(world)
     approved, submitted = [await position_of(world, f"payout.{step}") for step in ("approved", "submitted")]

@@ -154,7 +154,7 @@ class Verdict(StrEnum):
     EARLIER_START = "earlier_start"
     EARLIER_VERSION = "earlier_version"  # of the same rule
     EARLIER_RECORDED = "earlier_recorded"
-    CUT_UNDER_NOTICE = "cut_under_notice"  # the creator's link keeps what was promised before
+    CUT_UNDER_NOTICE = "cut_under_notice"  # the creator's link, or the order, keeps what it had
 
 
 def rule_for(line: SoldLine, rules: Sequence[KnownRule]) -> RuleDetails | None:

@@ -17,6 +17,7 @@ from colink.domain.audit.periods import PeriodBook
 from colink.domain.audit.report import Pass
 from colink.domain.audit.terms import TermsBook
 from colink.projections.audit.account_pass import AccountCheck
+from colink.projections.audit.approval_pass import ApprovalCheck
 from colink.projections.audit.booking_pass import BookingCheck
 from colink.projections.audit.chain_pass import ChainCheck
 from colink.projections.audit.commission_pass import TrueUpCheck
@@ -128,6 +129,7 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
         checks.append((PayoutCheck(part, derivation, rows=rows), frozenset({Pass.PAYOUTS, Pass.DERIVATION})))
     if Pass.PAYOUTS in asked:
         checks.append((TaxCheck(part), frozenset({Pass.PAYOUTS})))
+        checks.append((ApprovalCheck(part), frozenset({Pass.PAYOUTS})))
     if asked & {Pass.RECEIVABLES, Pass.DERIVATION}:
         checks.append((SellerCheck(part, derivation), frozenset({Pass.RECEIVABLES, Pass.DERIVATION})))
     if not asked or asked & {Pass.COMMISSION, Pass.DERIVATION}:
