@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from colink.adapters.ids import Uuid7Ids
-from colink.domain.attribution import Attribution, OrderKeys, Outcome
+from colink.domain.attribution import Attribution, Candidate, OrderKeys, Outcome, Reason
 from colink.domain.campaigns import CampaignDetails
 from colink.domain.commission import KnownRule, RuleDetails, Scope, SoldLine
 from colink.domain.ids import made_at
@@ -46,20 +46,22 @@ def rate(
     link_id: str | None = "lnk_imported",
     notice_days: int = 30,
     keeps_rates: bool = True,
+    outcome: Outcome = Outcome.CLICK,
+    candidates: tuple[Candidate, ...] = (),
 ) -> int | None:
     campaign = CampaignDetails(id="cmp_1", organization_id="org_1", name="Raya", slug="raya", notice_days=notice_days)
     line = SoldLine(
         placed_at=placed_at, currency="MYR", campaign=campaign, creator_id="cre_1", product_id=None, sku_id=None
     )
     attribution = Attribution(
-        outcome=Outcome.CLICK,
+        outcome=outcome,
         creator_id="cre_1",
         campaign_id="cmp_1",
         link_id=link_id,
         touch_id=None,
         touched_at=None,
         own_link=False,
-        candidates=(),
+        candidates=candidates,
         keys=OrderKeys(),
         placed_at=placed_at,
         tracking_position=0,
@@ -93,6 +95,42 @@ def test_without_a_promise_or_a_link_a_cut_applies_at_once() -> None:
     rules = (version(1, 1000, LONG_AGO), version(2, 500, CUT))
     assert rate(CUT + DAY, *rules, notice_days=0) == 500
     assert rate(CUT + DAY, *rules, link_id=None) == 500
+
+
+def brought(kind: Outcome, made: datetime, campaign_id: str | None) -> Candidate:
+    ids = {Outcome.COUPON: "coupon_id", Outcome.CLICK: "link_id"}
+    return Candidate(
+        kind=kind,
+        creator_id="cre_1",
+        occurred_at=CUT,
+        accepted=True,
+        reason=Reason.WINNER if kind is Outcome.COUPON else Reason.SUPPORTING,
+        position=1,
+        campaign_id=campaign_id,
+        **{ids[kind]: link(made)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("coupon", "clicked", "campaign_id", "expected"),
+    [
+        (DAY, -DAY, None, 500),  # a link of no campaign was promised nothing, and lends the coupon no age
+        (DAY, -DAY, "cmp_2", 500),
+        (DAY, -DAY, "cmp_1", 1000),
+        (-DAY, DAY, "cmp_1", 1000),
+        (-DAY, DAY, None, 1000),
+        (DAY, DAY, "cmp_1", 500),
+    ],
+)
+def test_the_promise_is_as_old_as_what_the_creator_has_of_the_campaign(
+    coupon: timedelta, clicked: timedelta, campaign_id: str | None, expected: int
+) -> None:
+    rules = (version(1, 1000, LONG_AGO), version(2, 500, CUT))
+    candidates = (brought(Outcome.COUPON, CUT + coupon, "cmp_1"), brought(Outcome.CLICK, CUT + clicked, campaign_id))
+    used: dict[str, Any] = {"outcome": Outcome.COUPON, "candidates": candidates, "link_id": link(CUT + clicked)}
+    assert rate(CUT + 5 * DAY, *rules, **used) == expected
+    # Orders that were split before this was seen to live by the link, whosever it was.
+    assert rate(CUT + 5 * DAY, *rules, **used, keeps_rates=False) == (1000 if clicked < timedelta(0) else 500)
 
 
 @pytest.mark.parametrize("without", [{"notice_days": 0}, {"link_id": None}])

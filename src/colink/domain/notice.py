@@ -27,7 +27,7 @@ def promised_rule(
 ) -> RuleDetails | None:
     """The rule version that serves a line, cuts considered. `rules`: in any order. `keeps_rates`: as in
     PinnedTerms."""
-    promised = _kept_since(line, attribution)
+    promised = _kept_since(line, attribution, keeps_rates=keeps_rates)
     since = promised or line.placed_at + _SECOND - timedelta.resolution
     later = [known for known in rules if (known.details.published_at or since) > since]
     if not later or (promised is None and not keeps_rates):
@@ -43,20 +43,30 @@ def promised_rule(
     return serving
 
 
-def _kept_since(line: SoldLine, attribution: Attribution) -> datetime | None:
+def _kept_since(line: SoldLine, attribution: Attribution, *, keeps_rates: bool) -> datetime | None:
     """Cuts published after this do not touch the order yet; None where no notice was promised. The promise is made to
-    whoever has a link or coupon of the campaign: it is as old as that."""
+    whoever has a link or coupon of the campaign: it is as old as that, as the older where both brought the order."""
     notice_days = line.campaign.notice_days if line.campaign else 0
-    if notice_days == 0:
-        return None
-    handed_out = attribution.link_id
-    if handed_out is None and attribution.outcome is Outcome.COUPON:
-        handed_out = next((each.coupon_id for each in attribution.candidates if each.accepted), None)
-    if handed_out is None:
+    handed_out = _handed_out(attribution) if keeps_rates else _handed_out_before(attribution)
+    if notice_days == 0 or not handed_out:
         return None
     promised = line.placed_at - timedelta(days=notice_days)
-    made = made_at(handed_out)
-    return promised if made is None else max(promised, min(made, line.placed_at))
+    return max(promised, min(*(made_at(id_) or promised for id_ in handed_out), line.placed_at))
+
+
+def _handed_out(attribution: Attribution) -> list[str]:
+    """The link and the coupon of the campaign that brought the order."""
+    if attribution.outcome is not Outcome.COUPON:
+        return [attribution.link_id] if attribution.link_id else []
+    own = [each for each in attribution.candidates if each.accepted and each.campaign_id == attribution.campaign_id]
+    return [id_ for each in own for id_ in (each.coupon_id, each.link_id) if id_]
+
+
+def _handed_out_before(attribution: Attribution) -> list[str]:
+    """As it was for orders that do not keep rates: a link that supported a coupon counted in its place, though it was
+    of another campaign or of none."""
+    coupons = [each.coupon_id for each in attribution.candidates if each.accepted and each.coupon_id]
+    return [attribution.link_id] if attribution.link_id else coupons[:1]
 
 
 def is_at_least_as_good(rule: RuleDetails, than: RuleDetails) -> bool:

@@ -59,16 +59,24 @@ def credited(knowledge: Knowledge, store: Facts, snapshots: Sequence[Facts], ext
     placed_at = snapshots[0]["placed_at"]
     emails = {each["email"] for each in snapshots if each["email"]}
     winner = _best_coupon(knowledge.coupons[: extent[0]], store, snapshots)
-    if winner is None:
-        clicks = {click for each in snapshots for click in each["clicks"]}
-        visitors = {visitor for each in snapshots for visitor in each["visitors"]}
-        touches = [
-            touch
-            for touch in knowledge.touches_of(clicks, visitors, placed_at)
-            if touch["place"] < extent[1] and _may_count(knowledge, touch, store, placed_at)
-        ]
-        touches.sort(key=lambda touch: (touch["kind"] == "click", touch["at"], touch["place"]))
-        winner = touches[-1] if touches else None
+    clicks = {click for each in snapshots for click in each["clicks"]}
+    visitors = {visitor for each in snapshots for visitor in each["visitors"]}
+    touches = [
+        touch
+        for touch in knowledge.touches_of(clicks, visitors, placed_at)
+        if touch["place"] < extent[1] and _may_count(knowledge, touch, store, placed_at)
+    ]
+    touches.sort(key=lambda touch: (touch["kind"] == "click", touch["at"], touch["place"]))
+    best = touches[-1] if touches else None
+    if (
+        winner
+        and best
+        and best["kind"] == "click"
+        and _same(winner, best, "creator")
+        and _same(winner, best, "campaign")
+    ):
+        winner = winner | {"made": min(winner["made"], best["made"])}  # both brought the order
+    winner = winner or best
     if winner is None:
         return {"creator": None, "campaign": None, "own_link": False, "made": None}
     own = knowledge.creators[winner["creator"]]["email"]
@@ -78,6 +86,10 @@ def credited(knowledge: Knowledge, store: Facts, snapshots: Sequence[Facts], ext
         "own_link": own is not None and own in emails,
         "made": winner.get("made"),
     }
+
+
+def _same(one: Facts, other: Facts, name: str) -> bool:
+    return bool(one[name] == other[name])
 
 
 def _best_coupon(coupons: Sequence[Facts], store: Facts, snapshots: Sequence[Facts]) -> Facts | None:
