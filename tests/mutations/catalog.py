@@ -230,6 +230,14 @@ INVARIANTS: tuple[Invariant, ...] = (
                 seen="the fee is forgotten with the telling that named it",
             ),
             Break(
+                name="statements-give-back-what-nobody-took",
+                file="application/settlements.py",
+                old="            if shown_before + fee.amount < 0:\n",
+                new="            if shown_before < 0:\n",
+                test="api/test_settlements.py::test_a_statement_gives_back_what_statements_took_and_no_more",
+                seen="201 instead of 422",
+            ),
+            Break(
                 name="commission-reversed-rounding-down",
                 file="domain/revenue.py",
                 old="reversed_commission = round_half_even(commission * reversed_base, line.base)",
@@ -797,7 +805,7 @@ INVARIANTS: tuple[Invariant, ...] = (
         title="Nobody sees what is another's",
         says=(
             "Every query and command of a bound key stays inside its organisation or creator; what is another's is "
-            "not found. Nobody approves what he proposed himself."
+            "not found. Nobody approves what he proposed himself, or a payout to an account that he set."
         ),
         breaks=(
             Break(
@@ -815,6 +823,22 @@ INVARIANTS: tuple[Invariant, ...] = (
                 new="        if not by:\n",
                 test="api/test_books.py::test_one_proposes_and_another_posts_a_journal",
                 seen="200 instead of 403",
+            ),
+            Break(
+                name="who-set-an-account-sends-money-there",
+                file="domain/payout_accounts.py",
+                old="        if by == self.set_by:\n",
+                new="        if not by:\n",
+                test="api/test_payouts.py::test_who_set_the_account_sends_no_money_there",
+                seen="200 instead of 403",
+            ),
+            Break(
+                name="rates-are-cut-under-placed-orders",
+                file="domain/notice.py",
+                old="    if not later or (promised is None and not keeps_rates):\n",
+                new="    if not later or promised is None:\n",
+                test="api/test_rate_cuts.py::test_who_sees_an_order_before_it_is_paid_cannot_cut_its_commission",
+                seen="the cut serves an order that was placed before it",
             ),
         ),
     ),
