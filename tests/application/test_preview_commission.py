@@ -158,7 +158,7 @@ def decide(command: Command, case: Case, *touches: SeenTouch) -> Decision:
     """As the committer does it: again with more where more is needed."""
     read = _Read(NOW, EventMapper())
     read.terms[ORG] = case.terms
-    read.documents[kind_of(LinkDetails), case.link.id] = msgspec.json.encode(case.link).decode()
+    read.documents[kind_of(LinkDetails), case.link.id] = msgspec.json.encode(case.link).decode(), 1
     needs = command.needs()
     for _ in range(9):
         facts = LoadedFacts(needs, read)
