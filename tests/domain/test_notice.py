@@ -149,6 +149,14 @@ def test_a_cut_leaves_orders_alone_that_were_placed_before_it(without: dict[str,
     assert rate(CUT - DAY, *rules, **without, keeps_rates=False) == 500
 
 
+def test_an_order_of_before_there_were_rules_lives_by_them_as_they_are() -> None:
+    """Told of late, or imported: the first rule that was published promises nothing against the next one."""
+    own = version(2, 500, CUT + SECOND, scope=Scope.CAMPAIGN, target_id="cmp_1", id="rul_2")
+    for made in (CUT - DAY, CUT + DAY):  # a link made later says nothing of an order placed before it
+        assert rate(CUT - DAY, version(1, 1000, CUT), own, link_id=link(made)) == 500
+    assert rate(CUT - DAY, version(1, 1000, LONG_AGO), own, link_id=link(CUT + DAY)) == 1000
+
+
 def test_a_raise_applies_at_once() -> None:
     assert rate(CUT + DAY, version(1, 1000, LONG_AGO), version(2, 1500, CUT)) == 1500
 

@@ -34,7 +34,7 @@ def promised_rule(
         return rule_for(line, rules)
     later.sort(key=lambda known: known.position)
     serving = rule_for(line, [known for known in rules if known.position < later[0].position])
-    if serving is None and promised is None:
+    if serving is None and keeps_rates and since >= line.placed_at:
         return rule_for(line, rules)  # nothing served it when it was placed: there is nothing to cut
     for published in later:
         now = rule_for(line, [known for known in rules if known.position <= published.position])

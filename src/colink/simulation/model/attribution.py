@@ -165,20 +165,20 @@ def promised_rule(
 ) -> Facts | None:
     """The rule that serves a line where a campaign promised notice of cuts to who has a link or coupon of it: what
     was published since (within the notice, and since the link was made) counts only where it is no cut. Where nothing
-    was promised, the same for what was published since the order was placed, unless no rule served it then."""
+    was promised, the same for what was published since the order was placed. What no rule served then was not cut."""
 
     def best(known: int) -> Facts | None:
         return rule_for(rules[:known], line, credit=credit, store=store, campaign=campaign, currency=currency, at=at)
 
-    since, promised = at, False
+    since = at
     if campaign is not None and campaign["notice_days"] and credit["made"] is not None:
-        since, promised = max(at - campaign["notice_days"] * 86_400, min(credit["made"], at)), True
+        since = max(at - campaign["notice_days"] * 86_400, min(credit["made"], at))
     own = [place for place, rule in enumerate(rules) if rule["organization"] == store["organization"]]
     later = [place for place in own if rules[place]["published"] > since]
     if not later:
         return best(len(rules))
     serving = best(later[0])
-    if serving is None and not promised:
+    if serving is None and since == at:
         return best(len(rules))
     for place in later:
         now = best(place + 1)
