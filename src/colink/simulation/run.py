@@ -38,6 +38,7 @@ T = TypeVar("T")
 Facts = dict[str, Any]
 
 _BATCH = 48  # steps that reach the service together
+_AUDIT_EVERY = 1_500  # steps, on average
 Progress = Callable[[int], None]
 
 
@@ -69,6 +70,8 @@ class Run:
         self.happenings = Happenings(stage.random, self.business, stage.clock)
         self.people = People(stage, self.business)
         self._told = 0
+        self._audit_at = 0
+        self._crashes = 0
 
     async def live(self) -> Outcome:
         """All steps, and the end of all that was begun. Raises nothing that a seed can find: it is in the outcome."""
@@ -119,6 +122,20 @@ class Run:
         await self.stage.look_at_orders(
             self.stage.random.sample(sorted(self.stage.books.orders), min(2, len(self.stage.books.orders)))
         )
+        await self._audit_now_and_then()
+
+    async def _audit_now_and_then(self) -> None:
+        """Every 1,500 steps or so, and after some crashes: what verifies in the end has to verify at any moment."""
+        random, crashed = self.stage.random, self.stage.crashes > self._crashes
+        self._crashes = self.stage.crashes
+        self._audit_at = self._audit_at or random.randint(200, _AUDIT_EVERY)
+        if self.stage.done >= self._audit_at or (crashed and random.random() < 0.05):
+            self._audit_at = self.stage.done + random.randint(_AUDIT_EVERY // 2, _AUDIT_EVERY * 3 // 2)
+            await self._audit()
+
+    async def _audit(self) -> None:
+        await compare_personal(self.stage.service, self.stage.books.privacy.readable)
+        await self.stage.audit()
 
     async def _end(self) -> None:
         """Everything arrives, clears and is paid; then the auditor comes."""
@@ -129,8 +146,7 @@ class Run:
             await self._pay()
             await self.stage.compare()
         await self.stage.look_at_orders(sorted(self.stage.books.orders))
-        await compare_personal(self.stage.service, self.stage.books.privacy.readable)
-        await self.stage.audit()
+        await self._audit()
 
     async def _arrive(self, arrivals: Arrivals) -> None:
         for at in range(0, len(arrivals.touches), _BATCH):

@@ -248,8 +248,12 @@ class Books:
 
         for key, owed in order.money["owed"].items():
             payee = key[1]
-            # A hold takes of what has cleared, and gives it back when it ends.
-            available = min(owed - self._held(order, key), order.cleared.get(key, 0))
+            # A hold of all of it takes what has cleared, and gives it back when it ends (decision 21). One of a part
+            # takes for good: when it ends, what is due clears again.
+            held = self._held(order, key)
+            if 0 < held < owed and key in order.cleared:
+                order.cleared[key] = min(order.cleared[key], owed - held)
+            available = min(owed - held, order.cleared.get(key, 0))
             add(f"payee:{payee}:available", available)
             add(f"payee:{payee}:pending", owed - available)
         for account, amount in order.money["others"].items():
