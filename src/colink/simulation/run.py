@@ -10,7 +10,7 @@ delivery, touch, command or job that reached the service.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -40,6 +40,13 @@ Facts = dict[str, Any]
 _BATCH = 48  # steps that reach the service together
 _AUDIT_EVERY = 1_500  # steps, on average
 Progress = Callable[[int], None]
+Visit = Callable[[str, Mapping[tuple[str, str], int]], Awaitable[None]]
+"""Looks at a business that ended as predicted: is given its database and the model's balances, by account and
+currency, some of them zero."""
+
+
+async def nobody_visits(_dsn: str, _balances: Mapping[tuple[str, str], int]) -> None:
+    """Nobody looks at it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +68,12 @@ class Outcome:
 class Run:
     """A seed on a database of its own."""
 
-    def __init__(self, stage: Stage, *, seed: int, steps: int, progress: Progress) -> None:
+    def __init__(self, stage: Stage, *, seed: int, steps: int, progress: Progress, visit: Visit) -> None:
         self.stage = stage
         self.seed = seed
         self.steps = steps
         self.progress = progress
+        self.visit = visit
         self.business = Business(stage.random, stage.world.pepper, sealing(), stage.clock)
         self.happenings = Happenings(stage.random, self.business, stage.clock)
         self.people = People(stage, self.business)
@@ -82,6 +90,7 @@ class Run:
                 await self._batch()
                 self.progress(self.stage.done)
             await self._end()
+            await self.visit(self.stage.world.dsn, self.stage.books.balances.amounts)
         except Differs as difference:
             failure = str(difference)
         except Exception as error:  # noqa: BLE001 - whatever a seed runs into, a refusal that nobody expected, too

@@ -9,10 +9,11 @@ import multiprocessing
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -27,7 +28,7 @@ from colink.adapters.postgres.server import EmbeddedServer, ServerHandle
 from colink.simulation.faults import Faults, Killed
 from colink.simulation.happenings import SeededIds, VirtualClock
 from colink.simulation.provider import SimulatedProvider
-from colink.simulation.run import Outcome, Progress, Run
+from colink.simulation.run import Outcome, Progress, Run, Visit, nobody_visits
 from colink.simulation.service import Service, World
 from colink.simulation.stage import Stage
 
@@ -126,21 +127,24 @@ def shortest(folder: Path, *, seed: int, steps: int) -> Outcome | None:
         return failing
 
 
-def simulate(place: Ground, *, seed: int, steps: int, progress: Progress = _nobody) -> Outcome:
-    """Live one seed."""
+def simulate(
+    place: Ground, *, seed: int, steps: int, progress: Progress = _nobody, visit: Visit = nobody_visits
+) -> Outcome:
+    """Live one seed. `visit` comes in the end, while its database is still there."""
+    begin = partial(Run, seed=seed, steps=steps, progress=progress, visit=visit)
     name = f"simulated_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(place.server.dsn(SUPERUSER, "postgres"), autocommit=True) as connection:
         create_database(connection, name, template=_TEMPLATE)
         keys = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=place.folder))
         try:
             with quiet():
-                return asyncio.run(_lived(place.server.dsn(APP, name), keys, seed, steps, progress))
+                return asyncio.run(_lived(place.server.dsn(APP, name), keys, seed, begin))
         finally:
             shutil.rmtree(keys, ignore_errors=True)
             connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
-async def _lived(dsn: str, keys: Path, seed: int, steps: int, progress: Progress) -> Outcome:
+async def _lived(dsn: str, keys: Path, seed: int, begin: Callable[[Stage], Run]) -> Outcome:
     asyncio.get_running_loop().set_exception_handler(_unless_killed)
     random, clock = Random(seed), VirtualClock()
     provider = SimulatedProvider(clock=clock, fee=random.choice([0, 0, 25]))
@@ -155,7 +159,7 @@ async def _lived(dsn: str, keys: Path, seed: int, steps: int, progress: Progress
     )
     stage = Stage(world=world, clock=clock, provider=provider, random=random, service=await Service.open(world))
     provider.interrupt = stage.interrupt
-    return await Run(stage, seed=seed, steps=steps, progress=progress).live()
+    return await begin(stage).live()
 
 
 def _unless_killed(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:

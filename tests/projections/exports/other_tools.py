@@ -24,15 +24,18 @@ Balances = dict[tuple[str, str], int]
 BEAN_CHECK = Path(sys.executable).with_name("bean-check")
 
 
-async def check_exports(dsn: str, folder: Path, *, from_position: int = 1, to_position: int | None = None) -> None:
+async def check_exports(
+    dsn: str, folder: Path, *, from_position: int = 1, to_position: int | None = None
+) -> Balances:
     """hledger's strict check and bean-check pass on the books of a range, and both tools' balances are ours, to the
-    minor unit and in every currency."""
+    minor unit and in every currency: those that are returned."""
     async with await AsyncConnection.connect(dsn, autocommit=True) as conn:
         ours = await balances(conn, at_position=to_position)
         for form, theirs in ((ExportFormat.HLEDGER, of_hledger), (ExportFormat.BEANCOUNT, of_beancount)):
             path = folder / f"book.{form}"
             await write(conn, form, path, from_position=from_position, to_position=to_position)
             assert theirs(path) == ours, form
+    return ours
 
 
 async def write(conn: Connection, form: ExportFormat, path: Path, **asked: object) -> None:
