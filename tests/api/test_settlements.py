@@ -162,9 +162,44 @@ async def test_of_one_order_a_statement_may_give_back_one_fee_and_not_the_other(
     assert problem["field"] == "fees.0.amount"
 
 
+async def test_fees_of_an_orders_disputes_are_stated_and_given_back_one_by_one(settled: Settled) -> None:
+    def fee(amount: int, dispute_id: str | None = None) -> dict[str, Any]:
+        named = {} if dispute_id is None else {"dispute_id": dispute_id}
+        return {"order_external_id": "4507", "kind": "dispute", "amount": amount} | named
+
+    shop = settled.shop
+    took = settled.body(fees=[fee(1500, "d1"), fee(2500, "d2"), fee(100)])
+    told = await shop.post("/v1/settlements", took, key=settled.finance)
+    assert [each["dispute_id"] for each in told["fees"]] == ["d1", "d2", None]
+
+    async def cost() -> Any:
+        [order] = (await shop.get("/v1/orders", store_id=settled.store["id"], external_id="4507"))["items"]
+        return order["dispute_fee"]
+
+    assert await cost() == myr(4100)
+    for fees, number in (
+        ([fee(-1601, "d1")], 0),  # 1500 of it, and the 100 that might be its own
+        ([fee(-1600, "d1"), fee(-1, "d1x")], 1),
+        ([fee(-1600, "d1"), fee(-2501, "d2")], 1),
+        ([fee(-4101)], 0),
+        ([fee(-1500, "d1"), fee(-2601)], 1),
+    ):
+        body = settled.body(reference="po_2", fees=fees)
+        problem = await shop.refused("POST", "/v1/settlements", body, key=settled.finance, status=422)
+        assert problem["field"] == f"fees.{number}.amount"
+    won = settled.body(reference="po_2", gross=0, fee=-1500, fees=[fee(-1500, "d1")])
+    await shop.post("/v1/settlements", won, key=settled.finance)
+    assert await cost() == myr(2600)
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
+        ({"fees": [{"order_external_id": "1", "amount": 1, "dispute_id": "d1"}]}, "fees.0.dispute_id"),
+        (
+            {"fees": [{"order_external_id": "1", "kind": "dispute", "amount": 1, "dispute_id": "d1"}] * 2},
+            "fees.1.order_external_id",
+        ),
         ({"gross": 0, "fee": 0}, "gross"),
         ({"settled_at": "2026-03-09T12:00:00Z"}, "settled_at"),
         ({"received_by": "a:b"}, "received_by"),

@@ -6,9 +6,10 @@ The order of these tests is 60.00 and 40.00 of goods and 10.00 of shipping: fee 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import pairwise
+from itertools import pairwise, permutations
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -124,6 +125,108 @@ def test_a_statement_knows_the_fee_better() -> None:
     order = played(told(dispute(DisputeStatus.LOST, "110.00", fee=Decimal(15))))
     order.receive(told(StatedFee(reference="stl_1", kind=FeeKind.DISPUTE, amount=2000, currency="MYR", at=CLOSED)))
     assert balances(order) == {SELLER_AVAILABLE: -2000, CLEARING: 2000}
+
+
+SECOND = OPENED + timedelta(days=5)
+FIRST_FEE, SECOND_FEE = Decimal(15), Decimal(25)
+
+
+def two_disputes() -> StandaloneFacts:
+    """Of 30.00 and 20.00, the second opened five days after the first; they tell fees of 15.00 and 25.00."""
+    second = {"dispute_id": "d2", "initiated_at": SECOND, "withdrawn_at": SECOND, "fee": SECOND_FEE}
+    return told(dispute(DisputeStatus.LOST, "30.00", fee=FIRST_FEE), dispute(DisputeStatus.LOST, "20.00", **second))
+
+
+def stated(amount: int, *, at: datetime, dispute_id: str | None = None, reference: str = "stl_1") -> StandaloneFacts:
+    fee = {"kind": FeeKind.DISPUTE, "amount": amount, "currency": "MYR", "at": at, "dispute_id": dispute_id}
+    return told(StatedFee(reference=reference, **fee))  # type: ignore[arg-type]  # each as its name says
+
+
+BETWEEN, AFTER = SECOND - timedelta(days=1), SECOND + timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("statements", "fee"),
+    [
+        ([], 15_00 + 25_00),
+        ([stated(14_50, at=AFTER, dispute_id="d1")], 14_50 + 25_00),
+        ([stated(24_00, at=AFTER, dispute_id="d2")], 15_00 + 24_00),
+        (
+            [stated(14_50, at=AFTER, dispute_id="d1"), stated(24_00, at=AFTER, dispute_id="d2", reference="stl_2")],
+            14_50 + 24_00,
+        ),
+        # A statement that names none tells of those that were opened by then,
+        ([stated(14_50, at=BETWEEN)], 14_50 + 25_00),
+        ([stated(39_00, at=AFTER)], 39_00),
+        ([stated(0, at=AFTER)], 0),
+        # at least of the first: the clocks of a shop and of its provider differ;
+        ([stated(14_50, at=OPENED - timedelta(hours=9))], 14_50 + 25_00),
+        # and of those that no statement names: two add up.
+        ([stated(24_00, at=AFTER, dispute_id="d2"), stated(14_50, at=AFTER, reference="stl_2")], 14_50 + 24_00),
+        ([stated(14_50, at=BETWEEN), stated(24_00, at=AFTER, reference="stl_2")], 14_50 + 24_00),
+        # What is given back is given back of what was taken, and tells of no other dispute.
+        ([stated(15_00, at=BETWEEN), stated(-15_00, at=AFTER, reference="stl_2")], 25_00),
+        (
+            [stated(15_00, at=AFTER, dispute_id="d1"), stated(-15_00, at=AFTER, dispute_id="d1", reference="stl_2")],
+            25_00,
+        ),
+        ([stated(15_00, at=BETWEEN), stated(-15_00, at=AFTER, dispute_id="d1", reference="stl_2")], 25_00),
+        # A dispute that nobody told of costs what the statement says.
+        ([stated(9_00, at=AFTER, dispute_id="d3")], 15_00 + 25_00 + 9_00),
+    ],
+    ids=[
+        "as told",
+        "the first named",
+        "the second named",
+        "both named",
+        "unnamed between them",
+        "unnamed after both",
+        "unnamed, and nothing",
+        "unnamed before both",
+        "one named and one not",
+        "two unnamed",
+        "given back unnamed",
+        "given back named",
+        "taken unnamed and given back named",
+        "of another dispute",
+    ],
+)
+def test_a_statement_stands_for_the_disputes_it_tells_of_in_any_order(
+    statements: list[StandaloneFacts], fee: int
+) -> None:
+    for news in permutations([two_disputes(), *statements]):
+        order = played(*news)
+        assert balances(order).get(SELLER_AVAILABLE, 0) == -fee
+        assert order.order is not None
+        assert order.order.split is not None
+        assert order.order.split.dispute_fee == fee
+
+
+@given(
+    told_fees=st.lists(st.integers(0, 5000), min_size=1, max_size=4),
+    named=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5000)), max_size=6),
+    order_of_telling=st.randoms(use_true_random=False),
+)
+@settings(max_examples=100, deadline=None)
+def test_named_fees_add_up_per_dispute(
+    told_fees: list[int], named: list[tuple[int, int]], order_of_telling: Random
+) -> None:
+    """Each dispute costs what statements say of it, or, where none does, what it tells of itself."""
+    disputes = [
+        told(dispute(DisputeStatus.LOST, "5.00", dispute_id=f"d{number}", fee=Decimal(fee) / 100))
+        for number, fee in enumerate(told_fees)
+    ]
+    statements = [
+        stated(amount, at=CLOSED, dispute_id=f"d{number}", reference=f"stl_{line}")
+        for line, (number, amount) in enumerate(named)
+    ]
+    news = [*disputes, *statements]
+    order_of_telling.shuffle(news)
+    order = played(*news)
+    assert order.order is not None
+    assert order.order.split is not None
+    untold = {number: fee for number, fee in enumerate(told_fees) if number not in dict(named)}
+    assert order.order.split.dispute_fee == sum(untold.values()) + sum(amount for _, amount in named)
 
 
 @pytest.mark.parametrize("status", [DisputeStatus.LOST, DisputeStatus.ACCEPTED])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from tests.projections.test_audit import found, position_of, verified
 from tests.projections.world import AINA, CALLER, MONDAY, STORE, World
 
+from colink.adapters.postgres import migrations
 from colink.application.clear_order import ClearOrder
 from colink.application.record_order import RecordOrder, StandaloneFacts
 from colink.application.settlements import RecordSettlement
@@ -19,6 +21,7 @@ from colink.domain.snapshots import TransactionStatus
 
 pytestmark = pytest.mark.anyio
 
+MIGRATIONS = Path(migrations.__path__[0]) / "sql"
 ORDER = f"ord_{STORE}.1"
 OPENED = MONDAY + timedelta(hours=1)
 
@@ -143,6 +146,24 @@ async def test_a_fee_that_was_stated_and_never_told_and_one_told_and_never_state
     findings = found(await verified(world))
     assert (Pass.DERIVATION, Kind.MISSING, settled) in findings
     assert (Pass.DERIVATION, Kind.EXTRA, parked) in findings
+
+
+async def test_settlements_of_before_disputes_could_be_named_verify_and_their_rows_say_so(world: World) -> None:
+    """As version 1 of their events was stored, and version 2 of what they told orders; then the migration of rows."""
+    await a_disputed_business(world)
+    _, _, update = (MIGRATIONS / "0015_fees_of_disputes.sql").read_text().partition("\n\n")
+    named = ',"dispute_id":null'
+    assert world.tamper_with_log(
+        "UPDATE colink.events SET schema_version = 1, payload ="
+        f" replace(replace(payload, '{named}', ''), ',\"class_version\":2', '') WHERE topic = 'settlement.recorded'",
+        "UPDATE colink.events SET schema_version = 2, payload ="
+        f" replace(replace(payload, '{named}', ''), '\"class_version\":3', '\"class_version\":2')"
+        " WHERE topic LIKE 'order.facts_%'",
+    ) == [1, 5]
+    world.tamper(f"UPDATE colink.documents SET body = replace(body, '{named}', '') WHERE kind = 'settlement'", update)
+    report = await verified(world)
+    assert report.findings == []
+    assert report.result(Pass.DOCUMENTS).checked > 0
 
 
 async def test_a_settlements_journal_that_follows_from_none(world: World) -> None:

@@ -12,7 +12,7 @@ from colink.application.record_order import StandaloneFacts, order_events, recei
 from colink.application.representations import shown
 from colink.domain.aggregates import Event
 from colink.domain.errors import Conflict, InvalidInput
-from colink.domain.facts import OrderFacts, stated_fee
+from colink.domain.facts import FeeKind, OrderFacts, stated_by_dispute
 from colink.domain.ids import order_id
 from colink.domain.money import MAX_AMOUNT, currency_exponent
 from colink.domain.orders import Order
@@ -118,32 +118,50 @@ class RecordSettlement(Request):
         )
 
     def _check_gives_back_no_more_than_was_taken(self, facts: Facts) -> None:
-        """A fee below zero gives back what statements before it took of that order. More would be money from nowhere,
-        in the seller's hands without a second person (a dispute's at once)."""
+        """A fee below zero gives back what statements before it took of that order; where it names a dispute, what
+        they took for it or named none for. More would be money from nowhere, in the seller's hands without a second
+        person (a dispute's at once)."""
+        shown: dict[tuple[str, FeeKind], dict[str | None, int]] = {}
         for number, fee in enumerate(self.fees):
             if fee.amount >= 0:
                 continue
-            order = facts.aggregate(Order, order_id(self.store.id, fee.order_external_id))
-            shown_before = (stated_fee(order.merged.facts.fees, fee.kind, self.currency) if order else None) or 0
-            if shown_before + fee.amount < 0:
+            of_order = (fee.order_external_id, fee.kind)
+            if of_order not in shown:
+                order = facts.aggregate(Order, order_id(self.store.id, fee.order_external_id))
+                known = order.merged.facts.fees if order else ()
+                shown[of_order] = stated_by_dispute(known, fee.kind, self.currency)
+            taken = shown[of_order]
+            left = sum(taken.values())
+            if fee.dispute_id is not None:
+                # What more was given back of other disputes than was taken for them came from what named none.
+                unnamed = sum(amount for id_, amount in taken.items() if id_ is None or amount < 0)
+                left = min(left, max(taken.get(fee.dispute_id, 0), 0) + unnamed)
+            if left + fee.amount < 0:
+                of_what = "" if fee.dispute_id is None else f" and dispute {fee.dispute_id}"
                 msg = (
-                    f"statements show {shown_before} {self.currency} (minor units) of {fee.kind} fees of order "
-                    f"{fee.order_external_id}: {-fee.amount} of it cannot be given back. Record the settlement that "
-                    "took it first; of a fee that no statement showed, state what is left of it"
+                    f"statements show {max(left, 0)} {self.currency} (minor units) of {fee.kind} fees of order "
+                    f"{fee.order_external_id}{of_what}: {-fee.amount} of it cannot be given back. Record the "
+                    "settlement that took it first; of a fee that no statement showed, state what is left of it"
                 )
                 raise InvalidInput(msg, field=f"fees.{number}.amount")
+            taken[fee.dispute_id] = taken.get(fee.dispute_id, 0) + fee.amount
 
     def _checked_fees(self) -> tuple[SettledFee, ...]:
         if len(self.fees) > MOST_FEES:
             msg = f"a settlement names at most {MOST_FEES} fees of orders"
             raise InvalidInput(msg, field="fees")
-        seen: set[tuple[str, str]] = set()
+        seen: set[tuple[str, str, str | None]] = set()
         for number, fee in enumerate(self.fees):
             check_text(fee.order_external_id, field=f"fees.{number}.order_external_id", longest=64)
             check_range(fee.amount, field=f"fees.{number}.amount", least=-MAX_AMOUNT, most=MAX_AMOUNT)
-            key = (fee.order_external_id, fee.kind.value)
+            if fee.dispute_id is not None:
+                check_text(fee.dispute_id, field=f"fees.{number}.dispute_id", longest=64)
+                if fee.kind is not FeeKind.DISPUTE:
+                    msg = "only a fee of kind dispute is for a dispute"
+                    raise InvalidInput(msg, field=f"fees.{number}.dispute_id")
+            key = (fee.order_external_id, fee.kind.value, fee.dispute_id)
             if key in seen:
-                msg = f"order {fee.order_external_id} has a {fee.kind} fee already: add them up"
+                msg = f"order {fee.order_external_id} has such a {fee.kind} fee already: add them up"
                 raise InvalidInput(msg, field=f"fees.{number}.order_external_id")
             seen.add(key)
         return self.fees

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 from colink.domain.money import minor_units
 from colink.domain.snapshots import TransactionStatus
@@ -86,13 +87,21 @@ class FeeKind(StrEnum):
 @value
 class StatedFee:
     """A fee of one order as a provider's statement shows it, in minor units; below zero: given back. `reference`
-    names the statement and its line: of each, one fact."""
+    names the statement and its line: of each, one fact. `dispute_id`: the dispute that a fee of that kind is for,
+    where the statement names it."""
 
     reference: str
     kind: FeeKind
     amount: int
     currency: str
     at: datetime
+    dispute_id: str | None = None
+
+
+def name_no_dispute(fees: list[dict[str, Any]]) -> None:
+    """Of stored fees from when statements could not name the dispute."""
+    for fee in fees:
+        fee["dispute_id"] = None
 
 
 @value
@@ -142,7 +151,7 @@ def _tender_version(tender: Tender) -> tuple[object, ...]:
 
 
 def _fee_version(fee: StatedFee) -> tuple[object, ...]:
-    return (fee.reference, fee.kind, fee.at, fee.amount, fee.currency)
+    return (fee.reference, fee.kind, fee.at, fee.amount, fee.currency, fee.dispute_id or "")
 
 
 class Stage(StrEnum):
@@ -164,6 +173,7 @@ class DisputeState:
     status: DisputeStatus
     stage: Stage
     amount: Decimal
+    opened_at: datetime
     since: datetime
     fee: Decimal | None
     currency: str | None
@@ -186,6 +196,7 @@ def dispute_steps(disputes: Sequence[Dispute]) -> list[tuple[datetime, DisputeSt
             since: datetime,
             *,
             newest: Dispute = newest,
+            opened_at: datetime = opened_at,
             fee: Decimal | None = fee,
         ) -> DisputeState:
             return DisputeState(
@@ -194,6 +205,7 @@ def dispute_steps(disputes: Sequence[Dispute]) -> list[tuple[datetime, DisputeSt
                 status=status,
                 stage=stage,
                 amount=newest.amount,
+                opened_at=opened_at,
                 since=since,
                 fee=fee,
                 currency=newest.currency,
@@ -256,6 +268,33 @@ def stated_fee(fees: Iterable[StatedFee], kind: FeeKind, currency: str) -> int |
     """The fees of a kind that statements show, together; None where none does."""
     stated = [fee.amount for fee in fees if fee.kind is kind and fee.currency == currency]
     return sum(stated) if stated else None
+
+
+def stated_by_dispute(fees: Iterable[StatedFee], kind: FeeKind, currency: str) -> dict[str | None, int]:
+    """The fees of a kind that statements show, by the dispute they name; None: those that name none."""
+    sums: dict[str | None, int] = defaultdict(int)
+    for fee in fees:
+        if fee.kind is kind and fee.currency == currency:
+            sums[fee.dispute_id] += fee.amount
+    return sums
+
+
+def dispute_fees(fees: Iterable[StatedFee], disputes: Iterable[DisputeState], currency: str) -> int:
+    """What an order's disputes cost: what statements show, and the fees that disputes tell of themselves and no
+    statement tells of. A fee that names its dispute stands for that one's; one that names none for those that were
+    opened by its time, at least for the first of the order (decision 20)."""
+    stated = [fee for fee in fees if fee.kind is FeeKind.DISPUTE and fee.currency == currency]
+    named = {fee.dispute_id for fee in stated}
+    # What gives a fee back tells of no dispute beyond those whose fee was taken.
+    reach = max([fee.at for fee in stated if fee.dispute_id is None and fee.amount >= 0], default=None)
+    by_opening = sorted(disputes, key=lambda each: (each.opened_at, each.dispute_id))
+    others = [
+        each
+        for number, each in enumerate(by_opening)
+        if each.dispute_id not in named and (reach is None or (each.opened_at > reach and number > 0))
+    ]
+    told = [each.fee for each in others if each.fee is not None and each.currency in (None, currency)]
+    return sum([fee.amount for fee in stated]) + sum([minor_units(fee, currency) for fee in told])
 
 
 def latest_time(facts: OrderFacts, *, before: OrderFacts = NO_FACTS) -> datetime | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from colink.domain.aggregates import Created, Event
-from colink.domain.facts import OrderFacts
+from colink.domain.facts import OrderFacts, name_no_dispute
 from colink.domain.organizations import Platform
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class OrderFactsParked(Created):
     OrderFactsRecorded."""
 
     TOPIC: ClassVar[str] = "order.facts_parked"
-    class_version: ClassVar[int] = 2
+    class_version: ClassVar[int] = 3
     omitted_when_none: ClassVar[tuple[str, ...]] = ("body_digest",)
     organization_id: str
     store_id: str
@@ -35,6 +35,10 @@ class OrderFactsParked(Created):
     def upcast_v1_v2(state: dict[str, Any]) -> None:
         """Which body they were read from was not recorded: None."""
 
+    @staticmethod
+    def upcast_v2_v3(state: dict[str, Any]) -> None:
+        name_no_dispute(state["facts"]["fees"])
+
     def apply(self, aggregate: Order) -> None:
         aggregate.learn(self.facts)
 
@@ -45,7 +49,7 @@ class OrderFactsRecorded(Event):
     the delivery; None where a statement told them."""
 
     TOPIC: ClassVar[str] = "order.facts_recorded"
-    class_version: ClassVar[int] = 2
+    class_version: ClassVar[int] = 3
     omitted_when_none: ClassVar[tuple[str, ...]] = ("body_digest",)
     facts: OrderFacts
     body_digest: str | None = None
@@ -53,6 +57,10 @@ class OrderFactsRecorded(Event):
     @staticmethod
     def upcast_v1_v2(state: dict[str, Any]) -> None:
         """Which body they were read from was not recorded: None."""
+
+    @staticmethod
+    def upcast_v2_v3(state: dict[str, Any]) -> None:
+        name_no_dispute(state["facts"]["fees"])
 
     def apply(self, aggregate: Order) -> None:
         aggregate.learn(self.facts)

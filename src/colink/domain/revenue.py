@@ -16,11 +16,11 @@ from typing import NamedTuple
 from colink.domain.basis import Basis, may_clear
 from colink.domain.claims import ClaimHistory, HeldWhole, claims_now, next_clearing
 from colink.domain.commission import KnownRule, RuleDetails, SoldLine
-from colink.domain.facts import NO_FACTS, FeeKind, StatedFee, stated_fee, unbooked
+from colink.domain.facts import NO_FACTS, FeeKind, StatedFee, dispute_fees, stated_fee, unbooked
 from colink.domain.ids import product_id, sku_id
 from colink.domain.local_time import local_day, local_month, period_bounds
 from colink.domain.merge import Known, MergedOrder, history
-from colink.domain.money import allocate, minor_units, round_half_even, share_of
+from colink.domain.money import allocate, round_half_even, share_of
 from colink.domain.notice import promised_rule
 from colink.domain.organizations import FeeSchedule, Settlement
 from colink.domain.refunds import in_line_order, reverse
@@ -140,15 +140,10 @@ class _Amounts:
         )
 
     def _dispute_fee(self, known: Known) -> int:
-        """What statements show, else what the disputes tell; only where we hold the money it is taken from."""
+        """Only where we hold the money it is taken from."""
         if self._basis.pinned.settlement is not Settlement.PLATFORM_COLLECTED:
             return 0
-        currency = known.money.currency
-        stated = stated_fee(known.fees, FeeKind.DISPUTE, currency)
-        if stated is not None:
-            return stated
-        told = [each.fee for each in known.disputes.values() if each.currency in (None, currency)]
-        return sum([minor_units(fee, currency) for fee in told if fee is not None])
+        return dispute_fees(known.fees, known.disputes.values(), known.money.currency)
 
     def _sale(self, known: Known) -> _Sale:
         money, collected, fees = known.money, known.collected, known.fees

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from colink.domain.aggregates import Aggregate, Created
-from colink.domain.facts import FeeKind, OrderFacts, StatedFee
+from colink.domain.facts import FeeKind, OrderFacts, StatedFee, name_no_dispute
 from colink.domain.ids import natural_id
 from colink.domain.ledger import (
     Journal,
@@ -31,18 +31,20 @@ SETTLEMENT_ID = "stl"  # the prefix of their ids
 
 @dataclass(frozen=True, kw_only=True)
 class SettledFee:
-    """A fee of one order as the statement shows it, in minor units; below zero: given back."""
+    """A fee of one order as the statement shows it, in minor units; below zero: given back. `dispute_id`: the
+    platform's id of the dispute that a fee of that kind is for, where the statement names it."""
 
     order_external_id: str
     kind: FeeKind
     amount: int
+    dispute_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SettlementDetails:
     """`reference`: the provider's own, unique in its store. `gross` is K, `fee` y, in minor units; K is below zero
     where more went back to buyers than came in. `received_by`: the provider or bank that holds the money now. `fees`:
-    those of single orders, as far as they are told; at most one of a kind for each."""
+    those of single orders, as far as they are told; at most one of a kind and dispute for each."""
 
     id: str
     organization_id: str
@@ -60,7 +62,12 @@ class SettlementDetails:
 @dataclass(frozen=True, kw_only=True)
 class SettlementRecorded(Created):
     TOPIC: ClassVar[str] = "settlement.recorded"
+    class_version: ClassVar[int] = 2
     details: SettlementDetails
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        name_no_dispute(state["details"]["fees"])
 
 
 class StoreSettlement(Aggregate):
@@ -89,6 +96,7 @@ def facts_of(settlement: SettlementDetails) -> Mapping[str, OrderFacts]:
             amount=fee.amount,
             currency=settlement.currency,
             at=settlement.settled_at,
+            dispute_id=fee.dispute_id,
         )
         known = facts.get(fee.order_external_id, OrderFacts())
         facts[fee.order_external_id] = OrderFacts(fees=(*known.fees, stated))

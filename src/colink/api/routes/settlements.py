@@ -25,11 +25,13 @@ Reading = Annotated[Session, Depends(may(Permission.READ_SETTLEMENTS))]
 
 
 class SettledFeeBody(Body):
-    """A fee of one order, in minor units of the settlement's currency; below zero: given back."""
+    """A fee of one order, in minor units of the settlement's currency; below zero: given back. `dispute_id`: the
+    platform's id of the dispute that it is for; without it, it is for those opened by then that no fee names."""
 
     order_external_id: Id
     kind: FeeKind = FeeKind.PAYMENT
     amount: Int
+    dispute_id: Id | None = None
 
 
 class SettlementBody(Body):
@@ -63,7 +65,12 @@ async def record_settlement(
             settled_at=body.settled_at,
             received_by=body.received_by,
             fees=tuple(
-                SettledFee(order_external_id=fee.order_external_id, kind=fee.kind, amount=fee.amount)
+                SettledFee(
+                    order_external_id=fee.order_external_id,
+                    kind=fee.kind,
+                    amount=fee.amount,
+                    dispute_id=fee.dispute_id,
+                )
                 for fee in body.fees
             ),
         )
