@@ -27,6 +27,7 @@ async def live(shop: Shop) -> None:
     await trade.take_back(business)
     await money.settle(business)
     await sellers.count_and_bill(seller)
+    await sellers.open_an_old_account(business)
     await money.keep_books(business)
     await money.close_march(business)
     await erase(business)
