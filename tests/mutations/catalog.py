@@ -232,8 +232,8 @@ INVARIANTS: tuple[Invariant, ...] = (
             Break(
                 name="statements-give-back-what-nobody-took",
                 file="application/settlements.py",
-                old="            if shown_before + fee.amount < 0:\n",
-                new="            if shown_before < 0:\n",
+                old="            if left + fee.amount < 0:\n",
+                new="            if left < 0:\n",
                 test="api/test_settlements.py::test_a_statement_gives_back_what_statements_took_and_no_more",
                 seen="201 instead of 422",
             ),
