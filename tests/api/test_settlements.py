@@ -61,6 +61,7 @@ async def test_a_settlement_empties_the_clearing_account_by_its_journal(settled:
     }
     made = await settled.shop.post("/v1/settlements", settled.body(), key=settled.finance)
     assert made["id"] == f"stl_{settled.store['id']}.po_1"
+    assert (made["gross"], made["fee"]) == (myr(10800), myr(300))
     assert await settled.balances() == {
         "clearing": 0,
         "seller": 9957,
@@ -125,6 +126,29 @@ async def test_a_dispute_fee_of_the_statement_is_booked_to_the_seller(settled: S
     [order] = (await settled.shop.get("/v1/orders", store_id=settled.store["id"], external_id="4507"))["items"]
     assert order["dispute_fee"] == myr(1500)
     assert (await settled.balances())["clearing"] == 0
+
+
+async def test_amounts_are_money_and_plain_minor_units_are_taken_too(settled: Settled) -> None:
+    """The same settlement in both shapes is one; money in another currency is none of its amounts."""
+    shop, fees = settled.shop, [{"order_external_id": "4507", "amount": 300}]
+    plain = await shop.post("/v1/settlements", settled.body(fees=fees), key=settled.finance)
+    as_money = {"gross": myr(10800), "fee": myr(300), "fees": [fees[0] | {"amount": myr(300)}]}
+    assert await shop.post("/v1/settlements", settled.body(**as_money), key=settled.finance) == plain
+    assert plain["fees"] == [{"order_external_id": "4507", "kind": "payment", "amount": myr(300), "dispute_id": None}]
+    assert await shop.get(f"/v1/settlements/{plain['id']}") == plain
+    assert (await shop.get("/v1/settlements"))["items"] == [plain]
+    sgd = {"amount": 1, "currency": "SGD"}
+    for changes, field in (
+        ({"gross": sgd}, "gross.currency"),
+        ({"fee": sgd}, "fee.currency"),
+        ({"fees": [fees[0] | {"amount": sgd}]}, "fees.0.amount.currency"),
+        ({"gross": {"amount": 1}}, "gross.currency"),
+        ({"gross": {"amount": 1.5, "currency": "MYR"}}, "gross.amount"),
+        ({"gross": "10800"}, "gross"),
+    ):
+        body = settled.body(reference="po_2") | changes
+        problem = await shop.refused("POST", "/v1/settlements", body, key=settled.finance, status=422)
+        assert problem["field"] == field
 
 
 @pytest.mark.parametrize("kind", ["payment", "dispute"])

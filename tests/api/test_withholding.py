@@ -29,13 +29,15 @@ async def cleared(sale: Sale) -> int:
 async def test_the_payee_gets_the_rest_and_the_tax_is_owed_until_it_is_paid(sale: Sale) -> None:
     shop, seller = sale.shop, sale.organization["id"]
     await pay_by(shop, ProviderOutcome.PAID)
-    assert (await switch(sale))["version"] == 1
+    switched = await switch(sale, threshold=myr(100))
+    assert (switched["version"], switched["threshold"]) == (1, myr(100))
     gross = await cleared(sale)
     assert gross == 12_895
     tax = 1_290  # 1289.5, half to even
     requested = await request_payout(sale, sale.organization)
     assert (requested["amount"], requested["tax"], requested["net"]) == (myr(gross), myr(0), myr(gross))
-    await switch(sale, rate_bps=1_000)  # nothing changed: still version 1
+    again = await switch(sale, rate_bps=1_000, threshold=myr(100))
+    assert again == switched, "nothing changed: still version 1"
     await finish_payout(sale, requested)
     payout = await shop.get(f"/v1/payouts/{requested['id']}")
     assert (payout["amount"], payout["tax"], payout["net"]) == (myr(gross), myr(tax), myr(gross - tax))

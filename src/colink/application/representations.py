@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from colink.domain.access import ApiKeyCreated
+from colink.domain.money import Money
+from colink.domain.settlements import SettlementDetails
 from colink.domain.tracking import LinkDetails
+from colink.domain.withholding import WithholdingDetails
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -21,11 +24,24 @@ HIDDEN = frozenset({"customer_ref", "creator_customer_ref", "digest", "handle_di
 
 
 def shown(details: DataclassInstance) -> dict[str, Any]:
-    """The public fields of a details class, values as they are (dataclasses, Money and times are encoded later)."""
-    answer = {field.name: getattr(details, field.name) for field in fields(details) if field.name not in HIDDEN}
-    if isinstance(details, LinkDetails):
-        answer["utm"] = dict(details.utm)
+    """The public fields of a details class, values as they are (dataclasses, Money and times are encoded later);
+    amounts are money, also where they are kept as minor units beside one currency."""
+    answer = _fields(details)
+    match details:
+        case LinkDetails():
+            answer["utm"] = dict(details.utm)
+        case SettlementDetails():
+            answer |= {name: Money(answer[name], details.currency) for name in ("gross", "fee")}
+            answer["fees"] = [_fields(fee) | {"amount": Money(fee.amount, details.currency)} for fee in details.fees]
+        case WithholdingDetails():
+            answer["threshold"] = Money(details.threshold, details.currency)
+        case _:
+            pass
     return answer
+
+
+def _fields(details: DataclassInstance) -> dict[str, Any]:
+    return {field.name: getattr(details, field.name) for field in fields(details) if field.name not in HIDDEN}
 
 
 def told_payload(topic: str, payload: str) -> str:

@@ -9,12 +9,13 @@ from pydantic import Field
 from starlette.responses import Response
 
 from colink.api.auth import Permission
-from colink.api.bodies import Body, Currency, Id, Int, Moment, Text
+from colink.api.bodies import Body, Currency, Id, Int, Moment, MoneyBody, Text
 from colink.api.configured import Kind, answer_list, answer_one, find
 from colink.api.pages import Page, page
 from colink.api.routes.organizations import STORE
 from colink.api.session import Session, may
 from colink.application.settlements import MOST_FEES, RecordSettlement
+from colink.domain.errors import InvalidInput
 from colink.domain.facts import FeeKind
 from colink.domain.settlements import SettledFee, SettlementDetails
 
@@ -25,23 +26,24 @@ Reading = Annotated[Session, Depends(may(Permission.READ_SETTLEMENTS))]
 
 
 class SettledFeeBody(Body):
-    """A fee of one order, in minor units of the settlement's currency; below zero: given back. `dispute_id`: the
-    platform's id of the dispute that it is for; without it, it is for those opened by then that no fee names."""
+    """A fee of one order; below zero: given back. `dispute_id`: the platform's id of the dispute that it is for;
+    without it, it is for those opened by then."""
 
     order_external_id: Id
     kind: FeeKind = FeeKind.PAYMENT
-    amount: Int
+    amount: MoneyBody | Int
     dispute_id: Id | None = None
 
 
 class SettlementBody(Body):
-    """`gross`: what leaves the store's clearing account, `fee`: what the provider kept of it, both in minor units."""
+    """`gross`: what leaves the store's clearing account, `fee`: what the provider kept of it. All amounts are in
+    `currency`; plain integers are taken too, as its minor units."""
 
     store_id: Id
     reference: Text
     currency: Currency
-    gross: Int
-    fee: Int
+    gross: MoneyBody | Int
+    fee: MoneyBody | Int
     settled_at: Moment
     received_by: Text | None = None
     fees: Annotated[list[SettledFeeBody], Field(max_length=MOST_FEES, default_factory=list)]
@@ -60,21 +62,31 @@ async def record_settlement(
             store=await find(session, STORE, body.store_id),
             reference=body.reference,
             currency=body.currency,
-            gross=body.gross,
-            fee=body.fee,
+            gross=_minor(body.gross, body.currency, field="gross"),
+            fee=_minor(body.fee, body.currency, field="fee"),
             settled_at=body.settled_at,
             received_by=body.received_by,
             fees=tuple(
                 SettledFee(
                     order_external_id=fee.order_external_id,
                     kind=fee.kind,
-                    amount=fee.amount,
+                    amount=_minor(fee.amount, body.currency, field=f"fees.{number}.amount"),
                     dispute_id=fee.dispute_id,
                 )
-                for fee in body.fees
+                for number, fee in enumerate(body.fees)
             ),
         )
     )
+
+
+def _minor(amount: MoneyBody | int, currency: str, *, field: str) -> int:
+    """Raises InvalidInput for money in another currency than the settlement's."""
+    if isinstance(amount, int):
+        return amount
+    if amount.currency != currency:
+        msg = f"the settlement is in {currency}, this is in {amount.currency}"
+        raise InvalidInput(msg, field=f"{field}.currency")
+    return amount.amount
 
 
 @router.get("/settlements")
