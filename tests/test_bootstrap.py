@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from tests.conftest import TestDatabase, data_dir_of
 
 from colink.adapters.postgres.migrate import migrate
 from colink.adapters.postgres.provision import Database
-from colink.bootstrap import connect
+from colink.bootstrap import DatabaseNotUsable, connect
 from colink.config import Settings, SettingsError
 from colink.domain.organizations import OFFERED_PLATFORMS
 
@@ -69,3 +70,12 @@ async def test_the_clock_of_any_other_database_stands(database: TestDatabase) ->
 async def test_the_platforms_that_are_offered_are_those_whose_deliveries_are_read(database: TestDatabase) -> None:
     async with opened(database) as colink:
         assert set(colink.connectors) == OFFERED_PLATFORMS
+
+
+async def test_a_database_that_lost_what_makes_it_itself_is_refused_in_words(database: TestDatabase) -> None:
+    """A new pepper would recognise nobody again, and a new log id no signature."""
+    with psycopg.connect(database.superuser_dsn) as conn:
+        conn.execute("DELETE FROM colink.installation WHERE name IN ('pepper', 'log_id')")
+    with pytest.raises(DatabaseNotUsable, match="lost log_id and pepper: put it back from a backup"):
+        async with opened(database):
+            pass

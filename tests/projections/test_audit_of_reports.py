@@ -161,3 +161,12 @@ async def test_what_orders_add(told: World, change: str, kind: Kind) -> None:
 async def test_what_names_no_position_of_the_log(told: World, change: str, kind: Kind) -> None:
     assert told.tamper(change) == [1]
     assert await of_reports(told) == {(Pass.PROJECTIONS, kind, 0)}
+
+
+async def test_a_version_whose_row_was_lost_stops_nobody_from_opening_the_application(told: World) -> None:
+    """The next one is numbered behind its tables, which are still read."""
+    told.tamper("DELETE FROM colink.projection_versions WHERE projection = 'leaderboard'")
+    await told.engine().register()
+    await told.engine().register()
+    versions = await told.rows("SELECT version FROM colink.projection_versions WHERE projection = 'leaderboard'")
+    assert versions == [(2,)]

@@ -222,6 +222,10 @@ class World:
         with psycopg.connect(self.database.owner_dsn) as conn:
             return [conn.execute(statement.encode()).rowcount for statement in statements]
 
+    def tamper_as_superuser(self, statement: str) -> None:
+        with psycopg.connect(self.database.superuser_dsn) as conn:
+            conn.execute(statement.encode())
+
     def tamper_with_log(self, *statements: str) -> list[int]:
         """As a superuser who switches off what keeps the logs and the inbox."""
         with psycopg.connect(self.database.superuser_dsn) as conn:

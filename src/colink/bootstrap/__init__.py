@@ -253,7 +253,8 @@ async def connect(settings: Settings, database: Database, *, clock: Clock | None
     """Open everything on a migrated database that somebody else holds. `clock` takes the place of the real one."""
     async with AsyncExitStack() as stack:
         dsn = database.app_dsn
-        installation = await asyncio.to_thread(read_installation, dsn)
+        with in_words():
+            installation = await asyncio.to_thread(read_installation, dsn)
         clock = clock or SystemClock(checked_offset(settings, installation))
         pool = await stack.enter_async_context(create_pool(dsn))
         commands = await stack.enter_async_context(create_pool(dsn, max_size=_BATCHES_IN_FLIGHT, for_commands=True))

@@ -144,11 +144,22 @@ async def begin_version(conn: Connection, projection: Projection) -> int:
 
 
 async def _make_version(conn: Connection, projection: Projection) -> int:
+    """Numbered behind all that is known of, also where the row of a version was lost: its tables are still read."""
     cursor = await conn.execute(
         "INSERT INTO colink.projection_versions (projection, version, shape, tables)"
-        " SELECT %(name)s, coalesce(max(version), 0) + 1, %(shape)s, %(tables)s FROM colink.projection_versions"
-        " WHERE projection = %(name)s RETURNING version",
-        {"name": projection.name, "shape": projection.shape, "tables": list(projection.tables)},
+        " SELECT %(name)s, coalesce(max(version), 0) + 1, %(shape)s, %(tables)s FROM ("
+        "SELECT version FROM colink.projection_versions WHERE projection = %(name)s"
+        " UNION ALL SELECT version FROM colink.projection_checkpoints WHERE projection = %(name)s"
+        " UNION ALL SELECT live_version FROM colink.projections WHERE name = %(name)s"
+        " UNION ALL SELECT split_part(tablename, '_v', -1)::integer FROM pg_tables, unnest(%(tables)s::text[]) AS own"
+        " WHERE schemaname = %(schema)s AND tablename ~ ('^' || own || '_v[0-9]+$')) AS known (version)"
+        " RETURNING version",
+        {
+            "name": projection.name,
+            "shape": projection.shape,
+            "tables": list(projection.tables),
+            "schema": SCHEMA,
+        },
     )
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101 - an INSERT that returns

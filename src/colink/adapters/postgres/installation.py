@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import psycopg
 
+from colink.adapters.postgres.binaries import ServerError
 from colink.adapters.postgres.migrate import is_demo_database
 
 
@@ -20,7 +21,14 @@ class Installation:
 
 
 def read_installation(dsn: str) -> Installation:
+    """Raises ServerError where something of it was lost: with another pepper nobody would be recognised again."""
     with psycopg.connect(dsn) as connection:
         values: dict[str, str] = dict(connection.execute("select name, value from colink.installation").fetchall())
         demo = is_demo_database(connection)
+    if lost := [name for name in ("log_id", "pepper") if name not in values]:
+        msg = (
+            f"the table colink.installation of this database has lost {' and '.join(lost)}: put it back from a backup"
+            " of the same database"
+        )
+        raise ServerError(msg)
     return Installation(pepper=bytes.fromhex(values["pepper"]), log_id=values["log_id"], demo=demo)

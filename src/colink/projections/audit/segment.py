@@ -38,6 +38,8 @@ from colink.projections.audit.settlement_pass import SettlementCheck
 from colink.projections.audit.withholding_pass import TaxCheck
 
 DECISIONS = frozenset({Pass.ATTRIBUTION, Pass.COMMISSION, Pass.SPLIT, Pass.REFUNDS, Pass.CLEARING, Pass.DERIVATION})
+OF_SEGMENTS = frozenset(Pass) - {Pass.SEAL, Pass.TRACKING, Pass.IDEMPOTENCY}
+"""Passes that look at the events themselves, a segment after the other; the others compare tables."""
 _WINDOWS_A_COLLECTION = 16
 
 

@@ -41,7 +41,7 @@ from colink.projections.audit.reading import EVENTS_A_WINDOW, PATIENT, Source
 from colink.projections.audit.report_pass import Followed, check_sums, followed_reports
 from colink.projections.audit.rows import each_row
 from colink.projections.audit.seals_pass import Outside, SealsCheck
-from colink.projections.audit.segment import DECISIONS, Segment, Setting
+from colink.projections.audit.segment import DECISIONS, OF_SEGMENTS, Segment, Setting
 from colink.projections.audit.seller_account_pass import find_unmatched
 from colink.projections.audit.tracking_pass import check_tracking
 from colink.projections.engine import Connection, Decoder, Log, head
@@ -55,6 +55,7 @@ _OF_WHOLE_LOG = frozenset(
     {Pass.BALANCES, Pass.ORDER_ROWS, Pass.DOCUMENTS, Pass.TERMS_HEADS, Pass.TRACKING, Pass.PROJECTIONS, Pass.SEAL}
 )
 _NEED_HISTORY = frozenset({Pass.ACCOUNTS, Pass.ENTRIES, Pass.PAYOUTS})
+_JUDGED_BY_CLOSINGS = DECISIONS | {Pass.JOURNALS, Pass.ENTRIES, Pass.BALANCES, Pass.PAYOUTS, Pass.RECEIVABLES}
 _OF_TRACKING = frozenset({Pass.TRACKING, Pass.PROJECTIONS})
 
 
@@ -97,7 +98,8 @@ async def verify(
     `only`. `conn` is in no transaction; everything is read in its one read-only snapshot, by connections of their own
     too, so writers need not stop. `outside`: what the log is compared with that is kept elsewhere.
 
-    A pass that fails for a reason of its own (a lost table, say) is reported as incomplete and the others go on.
+    A pass that fails for a reason of its own (a lost table, say), or for one of what it builds on, is reported as
+    incomplete and the others go on.
     Raises InvalidInput for a range that is none.
     """
     if from_position < 1 or (to_position is not None and to_position < from_position):
@@ -108,7 +110,11 @@ async def verify(
         await conn.execute(PATIENT)
         if _OF_TRACKING.intersection(only):
             await _keep_months(conn)
-        end = await head(conn, Log.COMMERCE)
+        try:
+            async with conn.transaction():
+                end = await head(conn, Log.COMMERCE)
+        except Error as error:
+            return _not_run(frozenset(only), from_position, f"{type(error).__name__}: {error}")
         last = end if to_position is None else min(to_position, end)
         log = LogRange(table="colink.events", head_table="colink.log_head", first=from_position, last=last, head=end)
         run = _Run(conn, decode, log, only=frozenset(only), outside=outside, progress=progress, effort=effort)
@@ -120,6 +126,13 @@ async def verify(
         passes=tuple(total.results.values()),
         unsealed=total.unsealed,
     )
+
+
+def _not_run(only: Collection[Pass], from_position: int, reason: str) -> Report:
+    """Nobody knows where the log ends."""
+    part = new_part(only)
+    part.could_not_run(only, reason)
+    return Report(from_position=from_position, to_position=0, head=0, passes=tuple(part.results.values()))
 
 
 async def _keep_months(conn: Connection) -> None:
@@ -155,30 +168,26 @@ class _Run:
         self._sums: FollowedSums | None = None
         self._personal = Personal(keys=outside.person_keys, erasures={})
         self._periods = PeriodBook()
+        self._book = TermsBook()
 
     async def verify(self) -> Part:
         for audit_pass in self._left_out:
             self._total.results[audit_pass].needs_whole_log()
-        if self._asked & {Pass.CHAIN, Pass.SEAL}:
-            await self._check(Pass.CHAIN if Pass.CHAIN in self._asked else Pass.SEAL, self._find_seals)
-        if not self._complete(Pass.CHAIN):
-            self._asked -= {Pass.CHAIN}
+        await self._prepare({Pass.CHAIN, Pass.SEAL}, self._find_seals)
         await self._check(Pass.PROJECTIONS, self._find_reports)
-        for audit_pass in (Pass.INBOX, Pass.PERSONAL):
-            await self._check(audit_pass, self._find_erasures)
-        await self._read_closings()
+        await self._prepare({Pass.INBOX, Pass.PERSONAL}, self._find_erasures)
+        await self._prepare(_JUDGED_BY_CLOSINGS, self._read_closings)
+        await self._prepare(DECISIONS, self._read_terms)
         setting = await self._setting()
-        for part in await self._parts(setting):
-            self._total.join(part)
+        await self._prepare(OF_SEGMENTS, lambda: self._read_log(setting))
         await self._compare_with_all()
         await self._check(Pass.COMMISSION, lambda: self._check_counts(setting.book))
         await self._check(Pass.DERIVATION, lambda: self._explain_by_what_was_before(setting))
+        await self._check(Pass.DERIVATION, self._find_unexplained)
         if total_unsealed := self._total.unsealed * (Pass.CHAIN in self._asked):
             self._total.results[Pass.CHAIN].leaves_out(f"{total_unsealed:,} events are not sealed yet")
         if undigested := self._total.bodies_without_digest * (Pass.INBOX in self._asked):
             self._total.results[Pass.INBOX].leaves_out(f"of {undigested:,} bodies no event names the digest")
-        if Pass.DERIVATION in self._asked and self._complete(Pass.DERIVATION, Pass.SPLIT):
-            find_unexplained(self._total)
         return self._total
 
     async def _setting(self) -> Setting:
@@ -191,7 +200,7 @@ class _Run:
             last=self._log.last,
             sealed=self._sealed,
             origin=self._origin,
-            book=await self._terms(),
+            book=self._book,
             periods=self._periods,
             whole_log=self._whole_log,
             reports=self._reports,
@@ -225,11 +234,8 @@ class _Run:
             with suppress(Exception):  # one that cannot be read is found by the pass over documents
                 self._periods.add(position, self._decode(stream_id, version, topic, payload))
 
-    async def _terms(self) -> TermsBook:
+    async def _read_terms(self) -> None:
         """The configuration that orders are judged by, which is small."""
-        book = TermsBook()
-        if not self._asked & DECISIONS:
-            return book
         result = self._total.results.get(Pass.ATTRIBUTION) or PassResult(audit_pass=Pass.ATTRIBUTION)
         rows = each_row(
             self._conn,
@@ -239,12 +245,15 @@ class _Run:
         )
         async for position, stream_id, version, topic, payload in rows:
             try:
-                book.add(position, self._decode(stream_id, version, topic, payload))
+                self._book.add(position, self._decode(stream_id, version, topic, payload))
             except Exception as error:  # noqa: BLE001 - whatever a damaged event provokes is what there is to report
                 result.find(
                     Kind.UNREADABLE, position, stream_id, f"event {version} of {stream_id} is unreadable: {error}"
                 )
-        return book
+
+    async def _read_log(self, setting: Setting) -> None:
+        for part in await self._parts(setting):
+            self._total.join(part)
 
     async def _parts(self, setting: Setting) -> list[Part]:
         """In the order of the log; what they assume of each other holds."""
@@ -341,6 +350,10 @@ class _Run:
             total.results[Pass.DERIVATION].add(part.results[Pass.DERIVATION])
             total.explained |= part.explained
 
+    async def _find_unexplained(self) -> None:
+        if self._complete(Pass.DERIVATION, Pass.SPLIT):
+            find_unexplained(self._total)
+
     async def _check_projections(self) -> None:
         result = self._total.results[Pass.PROJECTIONS]
         await check_sums(self._conn, result, self._reports, self._total, self._decode)
@@ -362,6 +375,18 @@ class _Run:
     def _complete(self, *passes: Pass) -> bool:
         results = [self._total.results[audit_pass] for audit_pass in passes if audit_pass in self._total.results]
         return all(result.status is not Status.INCOMPLETE for result in results)
+
+    async def _prepare(self, passes: Collection[Pass], step: Callable[[], Awaitable[None]]) -> None:
+        """Read what several passes build on. Where that fails they are incomplete, and looked at no further."""
+        needing = self._asked & frozenset(passes)
+        if not needing:
+            return
+        try:
+            async with self._conn.transaction():
+                await step()
+        except Exception as error:  # noqa: BLE001 - whatever stops passes makes them incomplete, which is a result
+            self._total.could_not_run(needing, f"{type(error).__name__}: {error}")
+            self._asked -= needing
 
     async def _check(self, audit_pass: Pass, check: Callable[[], Awaitable[None]]) -> None:
         """Run the last part of a pass, where it was asked for; not where some of the log is missing, from which
