@@ -17,9 +17,9 @@ from tests.api.test_tiers import steps
 
 from colink.adapters.postgres import migrations
 from colink.application import seller_accounts, true_ups
-from colink.application.seller_billing import SettlementDesk
+from colink.application.seller_settlement import SettlementDesk
 from colink.application.true_up_job import true_up_job
-from colink.cli.shopify_traffic import Item
+from colink.cli.shopify_traffic import Item, order_body
 from colink.domain.audit.report import Finding, Report
 from colink.domain.seller_accounts import SellerAccount
 from colink.projections.audit import verify
@@ -59,6 +59,22 @@ class Seller:
             "received_at": self.shop.clock.now().isoformat(),
         }
         return await self.shop.post("/v1/seller-payments", body | named, key=self.finance, status=status)
+
+    async def bounce(self, paid: Any, *, status: int = 200, **told: Any) -> Any:
+        """The bank takes a payment back, now, unless told otherwise."""
+        body = {"reason": "bounced", "returned_at": self.shop.clock.now().isoformat()} | told
+        return await self.shop.post(f"/v1/seller-payments/{paid['id']}/return", body, key=self.finance, status=status)
+
+    async def edit(self, number: int, **details: Any) -> None:
+        """The order is told again, with other items."""
+        fields = {"number": 1042, "currency": "MYR", "shipping": "8.00", "updated_at": self.shop.clock.now()}
+        body = order_body(order_id=number, placed_at=self.shop.clock.now() - timedelta(days=15), **(fields | details))
+        await self.shop.deliver(self.store, "orders/updated", body)
+
+    async def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        async with self.shop.colink.pool.connection() as conn:
+            cursor = await conn.execute(query.encode(), values)
+            return await cursor.fetchall()
 
     async def settle(self) -> int:
         """As the worker does; in how many steps."""
@@ -146,22 +162,18 @@ async def make_seller(
     )
 
 
-async def capped(shop: Shop, **rule: Any) -> Seller:
+async def capped(shop: Shop, *, advance: bool = False, **rule: Any) -> Seller:
     """A seller whose creators earn 10 % of what they sell, at most 25.00 a month, unless `rule` says otherwise."""
     capped_rule = {"rate_bps": 1000, "cap_per_month": myr(25_00)} | rule
-    seller = await make_seller(shop, rule=capped_rule, timezone="Asia/Kuala_Lumpur")
+    seller = await make_seller(shop, rule=capped_rule, timezone="Asia/Kuala_Lumpur", advance=advance)
     shop.clock.time = MARCH - timedelta(minutes=1)
     return seller
 
 
-async def tiered(shop: Shop) -> Seller:
+async def tiered(shop: Shop, *, advance: bool = False) -> Seller:
     """5 %, and 10 % of what is above 100.00 a month."""
-    return await capped(
-        shop,
-        rate_bps=500,
-        cap_per_month=None,
-        tiers={"mode": "marginal", "steps": steps((100_00, 1000))},
-    )
+    tiers = {"mode": "marginal", "steps": steps((100_00, 1000))}
+    return await capped(shop, advance=advance, rate_bps=500, cap_per_month=None, tiers=tiers)
 
 
 def sarong(price: str) -> list[Item]:

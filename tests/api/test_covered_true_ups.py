@@ -27,7 +27,7 @@ from tests.api.test_tiers import steps
 
 from colink.cli.shopify_traffic import RefundedItem
 from colink.domain.audit.report import Kind, Pass
-from colink.domain.seller_accounts import SellerAccountDetails
+from colink.domain.seller_account_events import SellerAccountDetails
 
 pytestmark = pytest.mark.anyio
 

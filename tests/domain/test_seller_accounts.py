@@ -16,18 +16,17 @@ from tests.scenarios.stories import PLACED_AT, shuffled, story
 
 from colink.adapters.postgres.mapper import EventMapper
 from colink.domain.ledger import Posting, Purpose, seller_receivable
-from colink.domain.order_decisions import OrderSettled
+from colink.domain.order_decisions import OrderSettled, OrderSettlementTakenBack
 from colink.domain.orders import Order
 from colink.domain.organizations import Settlement
-from colink.domain.seller_accounts import (
-    SellerAccount,
+from colink.domain.seller_account_events import (
     SellerAccountChanged,
     SellerAccountDetails,
     SellerAccountOpened,
-    beside_orders,
     booked,
     credited,
 )
+from colink.domain.seller_accounts import SellerAccount, beside_orders
 
 RECEIVABLE = seller_receivable(ORGANIZATION)
 
@@ -43,6 +42,8 @@ class Billed:
             shuffled(story(random.randrange(10**9), external_id=str(number)).deliveries, random)
             for number in range(len(self.orders))
         ]
+        self.advance = advance
+        self.payments: list[int] = []
         self.account = SellerAccount.open(ORGANIZATION, "MYR", since=0, at=AT)
         self.beside = 0
         self.position = 0
@@ -60,12 +61,13 @@ class Billed:
         """Anything that may happen next."""
         random, amount = self.random, self.random.randint(1, 20_000)
         self.position += 1
-        match random.choice(("deliver", "deliver", "pay", "book", "allocate", "allocate", "clear")):
+        match random.choice(("deliver", "deliver", "pay", "bounce", "back", "book", "allocate", "allocate", "clear")):
             case "deliver":
                 self.deliver()
             case "pay":
                 self.account.credit(f"spm_{self.position}", amount, at=AT)
                 self.beside += amount
+                self.payments.append(amount)
                 if self.told and random.random() < 0.3:
                     named = random.sample(self.told, random.randint(1, len(self.told)))
                     self.account.allocate(taking=[(0, order) for order in named], at=AT)
@@ -73,12 +75,36 @@ class Billed:
                 amount = random.choice((amount, -amount))
                 self.account.book(amount, journal_id=f"jrn_{self.position}", cause_id="bkg_1", at=AT)
                 self.beside += amount
+            case "bounce" if self.payments:
+                amount = self.payments.pop(random.randrange(len(self.payments)))
+                self.account.return_payment("spm_1", amount, at=AT)
+                self.beside -= amount
+                if random.random() < 0.5:
+                    self.take_back(page=random.randint(1, 3))
+            case "back":
+                self.take_back(page=random.randint(1, 3))
             case "allocate":
                 self.allocate()
             case _:
-                for played in self.orders:
-                    if played.order is not None:
-                        played.clear(until=random.choice((PLACED_AT, AT)))
+                if self.advance or not self.account.details.returned:  # as a clearing does (clear_order.py)
+                    for played in self.orders:
+                        if played.order is not None:
+                            played.clear(until=random.choice((PLACED_AT, AT)))
+
+    def take_back(self, *, page: int) -> None:
+        """As a return and the worker do: the newest first, a page at a time."""
+        first = {order.id: at for at, order, _ in reversed(self.entries)}
+        newest = sorted(self.told, key=lambda order: -first.get(order.id, 0))
+        candidates = [(first.get(order.id, 0), order) for order in newest if order.returnable]
+        before, settled = self.account.details, sum(order.decisions.settled for order in self.told)
+        self.account.take_back(candidates[:page], exhausted=len(candidates) <= page, at=AT)
+        details = self.account.details
+        taken = settled - sum(order.decisions.settled for order in self.told)
+        assert 0 <= taken <= before.returned
+        assert details.owed == before.owed - taken, "what is taken back pays for what was returned"
+        assert 0 <= details.returned <= details.owed
+        if details.returned < before.returned - taken:
+            assert not any(order.returnable for order in self.told), "only what has cleared stays owed"
 
     def deliver(self) -> None:
         number = self.random.randrange(len(self.orders))
@@ -189,7 +215,7 @@ def test_an_account_of_before_has_still_to_adopt_what_was_charged(topic: str) ->
 
 def test_orders_say_what_allocations_say() -> None:
     billed = Billed(Random(1), advance=False)
-    for _ in range(200):
+    for _ in range(300):
         billed.happen()
     allocated = [
         (each.order_id, each.amount)
@@ -197,10 +223,10 @@ def test_orders_say_what_allocations_say() -> None:
         for each in getattr(event, "allocations", ())
     ]
     settled = [
-        (order.id, event.amount)
+        (order.id, event.amount if isinstance(event, OrderSettled) else -event.amount)
         for order in billed.told
         for event in order.new_events()
-        if isinstance(event, OrderSettled)
+        if isinstance(event, OrderSettled | OrderSettlementTakenBack)
     ]
     assert sorted(allocated) == sorted(settled)
     assert allocated

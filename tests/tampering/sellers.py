@@ -12,7 +12,7 @@ from tests.api.test_tiers import steps
 from tests.tampering.business import DAY, Business
 
 from colink.application.seller_accounts import SellerAccounts
-from colink.application.seller_billing import SettlementDesk
+from colink.application.seller_settlement import SettlementDesk
 from colink.application.tier_job import tier_job
 from colink.application.true_up_job import true_up_job
 from colink.cli.shopify_traffic import Item, RefundedItem

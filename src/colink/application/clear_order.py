@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from colink.application.ports import Decision, Facts, Needs, Request
+from colink.application.ports import Decision, Facts, MoreNeeded, Needs, Request
 from colink.application.record_order import order_events
 from colink.application.seller_accounts import SellerAccounts
 from colink.application.true_ups import count_before_clearing
 from colink.domain.aggregates import Event
+from colink.domain.basis import clears_by_time
 from colink.domain.errors import NotFound
 from colink.domain.orders import Order
+from colink.domain.seller_account_events import SellerAccountDetails
+from colink.domain.seller_accounts import seller_account_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,8 @@ class ClearOrder(Request):
         if order is None:
             msg = f"no order {self.order_id}"
             raise NotFound(msg)
+        if _waits_for_returns(facts, order):
+            return Decision(answer={"order_id": order.id, "cleared": 0}, organization_id=order.organization_id)
         accounts = SellerAccounts(facts)
         events: list[Event] = [*count_before_clearing(facts, order, accounts), *accounts.new_events()]
         cleared = 0
@@ -38,3 +43,18 @@ class ClearOrder(Request):
             events=events,
             organization_id=order.organization_id,
         )
+
+
+def _waits_for_returns(facts: Facts, order: Order) -> bool:
+    """Whether a payment of the seller was returned and settlements have still to be taken back, perhaps this order's:
+    nothing clears meanwhile that might turn out unpaid. Raises MoreNeeded."""
+    clearing = order.next_clearing()
+    if clearing is None or clearing.due_at > facts.now or order.split is None or order.terms is None:
+        return False
+    if clears_by_time(order.terms):
+        return False
+    account_id = seller_account_id(order.organization_id, order.split.currency)
+    if (SellerAccountDetails, account_id) not in facts.needs.documents:
+        raise MoreNeeded(Needs(documents=((SellerAccountDetails, account_id),)))
+    account = facts.document(SellerAccountDetails, account_id)
+    return account is not None and account.returned > 0

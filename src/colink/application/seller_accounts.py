@@ -13,7 +13,8 @@ from typing import Any
 from colink.application.ports import Decision, Facts, MoreNeeded, Needs, Request
 from colink.domain.aggregates import Event
 from colink.domain.ledger import JournalPosted
-from colink.domain.seller_accounts import SellerAccount, SellerAccountDetails, beside_orders, seller_account_id
+from colink.domain.seller_account_events import SellerAccountDetails
+from colink.domain.seller_accounts import SellerAccount, beside_orders, seller_account_id
 
 
 def needs_of_accounts(places: Iterable[tuple[str, str]]) -> Needs:

@@ -1,22 +1,23 @@
-"""Bill sellers who collect the money themselves: record what they pay, settle their orders with it, issue invoices.
-Semantics section 6.
+"""The papers of sellers who collect the money themselves: record what they pay, and what of that the bank takes back;
+issue invoices. Semantics section 6.
 
 A payment is recorded once per reference and is credit of the seller's account. Orders that it names are settled in
-the same append; the worker settles others from the credit, a page of orders a command, oldest first.
+the same append; the worker settles others from the credit (seller_settlement.py). A payment that is returned takes
+back in its own append what fits one page, the worker the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
-from colink.application.jobs import submit_all
-from colink.application.ports import Caller, Command, CommandBus, Decision, Facts, Needs, Request
-from colink.application.seller_accounts import AdoptCharges, SellerAccounts, needs_of_accounts
+from colink.application.configure.checks import check_text
+from colink.application.ports import Decision, Facts, Needs, Request
+from colink.application.seller_accounts import SellerAccounts, needs_of_accounts
+from colink.application.seller_settlement import ReturnPage, take_back
 from colink.domain.aggregates import Event
-from colink.domain.errors import InvalidInput
+from colink.domain.errors import InvalidInput, NotFound
 from colink.domain.money import Money
 from colink.domain.orders import Order
 from colink.domain.organizations import OrganizationDetails
@@ -24,21 +25,21 @@ from colink.domain.seller_accounts import (
     AccountMoved,
     NothingToInvoice,
     ReferenceUsed,
-    SellerAccountDetails,
     seller_invoice_id,
     seller_payment_id,
 )
 from colink.domain.seller_billing import (
+    PaymentReturn,
     ReceivableStatement,
     SellerInvoice,
     SellerInvoiceDetails,
     SellerPayment,
     SellerPaymentDetails,
     SellerPaymentReceived,
+    SellerPaymentReturned,
     payment_journal,
+    return_journal,
 )
-
-_AT_ONCE = 32  # accounts that one run of a job looks at
 
 
 def shown_payment(payment: SellerPaymentDetails) -> dict[str, Any]:
@@ -51,6 +52,8 @@ def shown_payment(payment: SellerPaymentDetails) -> dict[str, Any]:
         "received_at": payment.received_at,
         "invoice_id": payment.invoice_id,
         "order_ids": list(payment.order_ids),
+        "returned": payment.returned
+        and {"returned_at": payment.returned.returned_at, "reason": payment.returned.reason},
     }
 
 
@@ -171,107 +174,47 @@ def _told(payment: SellerPaymentDetails) -> tuple[object, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenPage:
-    """Orders that entries behind the positions of a seller's account tell of. `giving`: whose receivable fell, read
-    up to `credited_to`; `taking`: all, each with the position of its first entry, read up to `settled_to`."""
+class ReturnSellerPayment(Request):
+    """The bank took a payment back. `known`: the payment as it was read; `page`: what may be taken back of orders.
+    Recorded before, with the same content: the answer again. Raises InvalidInput, NotFound, PaymentReturned."""
 
-    account: SellerAccountDetails
-    giving: tuple[str, ...]
-    credited_to: int
-    taking: tuple[tuple[int, str], ...]
-    settled_to: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class SettleOrders(Request):
-    """Settle a page of orders from what the seller has paid. Where the account moved since it was read, nothing is
-    done: the next page is read from where it is now."""
-
-    page: OpenPage
+    known: SellerPaymentDetails
+    reason: str
+    returned_at: datetime
+    page: ReturnPage
 
     def needs(self) -> Needs:
-        account = self.page.account
-        needs = needs_of_accounts([(account.organization_id, account.currency)])
-        return Needs(streams=self._orders).joined(needs)
-
-    @property
-    def _orders(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self.page.giving, *(order_id for _, order_id in self.page.taking))))
+        account = needs_of_accounts([(self.known.organization_id, self.known.currency)])
+        return Needs(streams=(self.known.id, *self.page.order_ids)).joined(account)
 
     def decide(self, facts: Facts) -> Decision:
-        page = self.page
-        account = SellerAccounts(facts).account(page.account.organization_id, page.account.currency)
-        answer: dict[str, Any] = {"account_id": account.id}
-        if account.details != page.account:
-            events = account.new_events()  # it may just have been brought up to date
-            return Decision(answer=answer, events=events, organization_id=account.details.organization_id)
-        orders = {order_id: self._order(facts, order_id) for order_id in self._orders}
-        account.allocate(
-            giving=[orders[order_id] for order_id in page.giving],
-            taking=[(position, orders[order_id]) for position, order_id in page.taking],
-            credited_to=page.credited_to,
-            settled_to=page.settled_to,
-            at=facts.now,
+        payment = facts.aggregate(SellerPayment, self.known.id)
+        if payment is None:
+            msg = "there is no such payment"
+            raise NotFound(msg)
+        if self.returned_at > facts.now:
+            msg = "money cannot have gone back in the future"
+            raise InvalidInput(msg, field="returned_at")
+        if self.returned_at < payment.details.received_at:
+            msg = f"it arrived at {payment.details.received_at.isoformat()}: it cannot have gone back before"
+            raise InvalidInput(msg, field="returned_at")
+        reason = check_text(self.reason, field="reason", longest=1_000)
+        told = PaymentReturn(returned_at=self.returned_at, reason=reason, recorded_by=self.caller.actor)
+        events: list[Event] = []
+        if payment.bounce(told, at=facts.now):
+            for event in payment.new_events():
+                events.append(event)
+                if isinstance(event, SellerPaymentReturned):
+                    events += return_journal(event).new_events()
+            account = SellerAccounts(facts).account(payment.details.organization_id, payment.details.currency)
+            up_to_date = account.details == self.page.account
+            account.return_payment(payment.id, payment.details.amount, at=facts.now)
+            events += take_back(facts, account, self.page, up_to_date=up_to_date)
+        return Decision(
+            answer=shown_payment(payment.details),
+            events=events,
+            organization_id=payment.details.organization_id,
         )
-        events = account.new_events()
-        for order in orders.values():
-            events += order.new_events()
-        return Decision(answer=answer, events=events, organization_id=account.details.organization_id)
-
-    def _order(self, facts: Facts, order_id: str) -> Order:
-        order = facts.aggregate(Order, order_id)
-        if order is None:
-            msg = f"no order {order_id}, of which entries tell"
-            raise LookupError(msg)
-        return order
-
-
-class SettlementQueue(Protocol):
-    """Finds what sellers' payments may settle."""
-
-    async def open_pages(self, *, limit: int) -> Sequence[OpenPage]:
-        """For at most that many accounts with something to do, its next page of MOST_ORDERS orders."""
-
-    async def of_before(self, *, limit: int) -> Sequence[tuple[str, str]]:
-        """At most that many organisations and currencies whose accounts have not adopted what was charged."""
-
-
-class SettlementDesk:
-    """The worker's jobs with accounts of sellers."""
-
-    def __init__(self, bus: CommandBus, queue: SettlementQueue) -> None:
-        self._bus, self._queue = bus, queue
-
-    async def run(self) -> int:
-        """Settles a page of each account with something to do; how many accounts moved."""
-        pages = await self._queue.open_pages(limit=_AT_ONCE)
-        commands = [
-            SettleOrders(caller=Caller(actor="worker", correlation_id=f"settling:{page.account.id}"), page=page)
-            for page in pages
-        ]
-        return await self._submit(commands)
-
-    async def adopt(self) -> int:
-        """Brings all accounts of before up to date; how many."""
-        adopted = 0
-        while places := await self._queue.of_before(limit=_AT_ONCE):
-            commands = [
-                AdoptCharges(
-                    caller=Caller(actor="worker", correlation_id=f"adopting:{organization_id}:{currency}"),
-                    organization_id=organization_id,
-                    currency=currency,
-                )
-                for organization_id, currency in places
-            ]
-            done = await self._submit(commands)
-            adopted += done
-            if not done:
-                break
-        return adopted
-
-    async def _submit(self, commands: Sequence[Command]) -> int:
-        recorded = await submit_all(self._bus, commands)
-        return sum(1 for answer in recorded if answer is not None and answer.position is not None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from functools import partial
 
 from colink.application.jobs import clearing_job
 from colink.application.payout_schedule import payout_jobs
-from colink.application.seller_billing import SettlementDesk
+from colink.application.seller_settlement import SettlementDesk
 from colink.application.tier_job import tier_job
 from colink.application.true_up_job import true_up_job
 from colink.application.worker import Job, Worker

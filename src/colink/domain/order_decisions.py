@@ -2,7 +2,7 @@
 
     hold / release     -> what of it may not clear, and what may again
     reattribute        -> who is credited, set by hand while nothing of it has cleared
-    settle             -> what its seller has paid of it (seller_collected stores, `seller_accounts.py`)
+    settle / take back -> what its seller has paid of it (seller_collected stores, `seller_accounts.py`)
 
 Each is an event of the order's stream with its actor and reason. Its effect on the money is read by `claims.py` and
 `revenue.py` from `Decisions`; this module moves no money itself.
@@ -35,7 +35,7 @@ class OrderHasCleared(Conflict):
 
 
 class OverSettled(Conflict):
-    slug, title = "over-settled", "More would be settled of an order than its seller owes for it"
+    slug, title = "over-settled", "More would be settled of an order than its seller owes for it, or taken back"
 
 
 class HoldKind(StrEnum):
@@ -172,6 +172,26 @@ class OrderSettled(Event):
     back what was paid too much (below zero). `settled`: paid in all; `claims` and `clears_at` as in OrderCleared."""
 
     TOPIC: ClassVar[str] = "order.settled"
+    account_id: str
+    number: int
+    amount: int
+    settled: int
+    claims: tuple[Claim, ...]
+    clears_at: datetime | None
+
+    def apply(self, aggregate: Order) -> None:
+        aggregate.decisions = replace(aggregate.decisions, settled=self.settled)
+        if aggregate.split is not None:
+            aggregate.split = replace(aggregate.split, clears_at=self.clears_at)
+        aggregate.note_settlement(at=self.timestamp)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderSettlementTakenBack(Event):
+    """What the seller had paid of it was returned: the account took back `amount` in its `number`th allocation.
+    Other fields as in OrderSettled."""
+
+    TOPIC: ClassVar[str] = "order.settlement_taken_back"
     account_id: str
     number: int
     amount: int

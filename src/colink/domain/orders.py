@@ -4,7 +4,7 @@
     attribute                           -> who is credited (attribution.py)
     what people decide about it         -> order_decisions.py, by the rules of order_holds.py
     resplit                             -> the money (revenue.py), and the journals that lead to it (postings.py)
-    clear / settle                      -> what came due, what the seller paid of it
+    clear / settle / take_back          -> what came due, what the seller paid of it, what of that was returned
 
 Every method records an event only when something changed, so the same delivery again leaves no trace.
 """
@@ -28,6 +28,7 @@ from colink.domain.order_decisions import (
     NOTHING_SUSPENDED,
     Decisions,
     OrderSettled,
+    OrderSettlementTakenBack,
     OverSettled,
     SetByHand,
     Suspended,
@@ -460,6 +461,32 @@ class Order(Aggregate):
         clears = may_clear(self.terms, self.split, settled=settled)
         self.trigger_event(
             OrderSettled,
+            account_id=account_id,
+            number=number,
+            amount=amount,
+            settled=settled,
+            claims=self.split.claims,
+            clears_at=next_clearing(self.split.claims, clears=clears),
+            timestamp=at,
+        )
+
+    @property
+    def returnable(self) -> int:
+        """What may be taken back of what was paid for it, where the payment is returned: all, as long as something of
+        it has still to clear; what has cleared stays."""
+        claims = self.split.claims if self.split is not None else ()
+        return max(self.decisions.settled, 0) if any(claim.pending > 0 for claim in claims) else 0
+
+    def take_back(self, amount: int, *, account_id: str, number: int, at: datetime) -> None:
+        """Take over that `amount` of what was paid for it was returned: what is left clears only once that is paid
+        again, unless creators are paid in advance. Raises OverSettled for more than may be taken back."""
+        if self.split is None or self.terms is None or not 0 < amount <= self.returnable:
+            msg = f"{self.returnable} of {self.id} may be taken back (minor units), not {amount}"
+            raise OverSettled(msg)
+        settled = self.decisions.settled - amount
+        clears = may_clear(self.terms, self.split, settled=settled)
+        self.trigger_event(
+            OrderSettlementTakenBack,
             account_id=account_id,
             number=number,
             amount=amount,

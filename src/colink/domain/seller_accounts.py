@@ -4,6 +4,7 @@
     true-up, write-off, journal by hand -> credit too, where it lowers what he owes; where it raises that, less of it
     credit no more below zero           -> what waits of true-ups and is due is covered (`cover`)
     credit                              -> orders, oldest first (`allocate`); each is an `order.settled` of its order
+    payment returned                    -> less credit; settlements that have not cleared are taken back (`take_back`)
     invoice                             -> a statement of the receivable between two positions of the log
 
 The ledger knows one receivable per organisation and currency; which orders it is paid for is decided here and moves
@@ -16,7 +17,8 @@ event in the same append. Credit may be below zero: what was charged beside orde
 credits before they settle orders.
 
 All that was posted up to `settled_to` is settled, and credits of refunds up to `credited_to` were taken back: what
-changes later is a ledger entry behind these positions, so that finding work needs no list of open orders.
+changes later is a ledger entry behind these positions, so that finding work needs no list of open orders. Where
+settlements are taken back, `settled_to` goes back before them.
 
 An account of before does not have what was charged beside orders (`since` is None). Whoever touches it first adopts
 that, in the same append; accounts that nobody touches the worker goes through.
@@ -26,15 +28,35 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
-from colink.domain.aggregates import Aggregate, Created, Event
+from colink.domain.aggregates import Aggregate
 from colink.domain.errors import Conflict
 from colink.domain.ids import natural_id
 from colink.domain.ledger import Purpose, seller_of
 from colink.domain.orders import Order
+from colink.domain.seller_account_events import (
+    Allocation,
+    SellerAccountAdopted,
+    SellerAccountAllocated,
+    SellerAccountBooked,
+    SellerAccountCovered,
+    SellerAccountCredited,
+    SellerAccountDetails,
+    SellerAccountInvoiced,
+    SellerAccountOpened,
+    SellerAccountReturned,
+    SellerAccountTakenBack,
+    adopted,
+    allocated,
+    booked,
+    covered,
+    credited,
+    returned,
+    taken_back,
+)
 
 SELLER_PAYMENT_ID = "spm"  # the prefix of payment ids
 MOST_ORDERS = 100  # that one allocation settles, and as many that it takes credit back from
@@ -89,133 +111,6 @@ def beside_orders(postings: Iterable[_Posted]) -> dict[tuple[str, str], int]:
         if seller is not None and posting.purpose is not Purpose.RECEIVABLE:
             sums[seller, posting.currency] += posting.amount
     return {place: amount for place, amount in sums.items() if amount}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SellerAccountDetails:
-    """One organisation in one currency, amounts in its minor units. credit: paid or credited, and allocated to no
-    order yet; below zero: charged beside orders, or returned, and not paid yet. allocations: how many there were.
-    settled_to, credited_to, invoiced_to: log positions.
-
-    since: what was posted beside orders is in `credit`, up to this position by adoption; None: of an account of
-    before, all but payments has still to be adopted. held: of what was charged since, what true-ups of creators wait
-    for. returned: of returned payments, what has still to be taken back from orders.
-    """
-
-    id: str
-    organization_id: str
-    currency: str
-    credit: int = 0
-    allocations: int = 0
-    settled_to: int = 0
-    credited_to: int = 0
-    invoiced_to: int = 0
-    since: int | None = None
-    held: int = 0
-    returned: int = 0
-
-    @property
-    def owed(self) -> int:
-        """Owed beside orders, and not paid."""
-        return max(-self.credit, 0)
-
-    def coverable(self, *, uncounted: int = 0) -> int:
-        """How much of the true-ups that wait his money covers: as long as what still waits is no less than what is
-        owed, nothing clears that he has not paid. `uncounted`: of one that waits and is not in `held`."""
-        return max(self.held + uncounted - self.owed, 0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Allocation:
-    """So much of an order was settled; below zero: taken back, as its receivable fell after it was settled."""
-
-    order_id: str
-    amount: int
-
-
-def _as_of_before(state: dict[str, Any]) -> None:
-    """Version 1 had no charges beside orders, and nothing of payments that are returned."""
-    state["details"] |= {"since": None, "held": 0, "returned": 0}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SellerAccountOpened(Created):
-    TOPIC: ClassVar[str] = "seller_account.opened"
-    class_version: ClassVar[int] = 2
-    upcast_v1_v2 = staticmethod(_as_of_before)
-    details: SellerAccountDetails
-
-
-@dataclass(frozen=True, kw_only=True)
-class SellerAccountChanged(Event):
-    """`details` are those afterwards."""
-
-    details: SellerAccountDetails
-
-    def apply(self, aggregate: SellerAccount) -> None:
-        aggregate.details = self.details
-
-
-@dataclass(frozen=True, kw_only=True)
-class SellerAccountCredited(SellerAccountChanged):
-    """He paid."""
-
-    TOPIC: ClassVar[str] = "seller_account.credited"
-    class_version: ClassVar[int] = 2
-    upcast_v1_v2 = staticmethod(_as_of_before)
-    payment_id: str
-    amount: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class SellerAccountAdopted(SellerAccountChanged):
-    """All that was posted to the receivable up to `position` of the log beside orders and payments."""
-
-    TOPIC: ClassVar[str] = "seller_account.adopted"
-    position: int
-    amount: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class SellerAccountBooked(SellerAccountChanged):
-    """A journal beside orders and payments: a true-up, a write-off, one by hand. `amount`: what he owes less (above
-    zero) or more. `cause_id`: the true-up or booking. `held`: how much more, or less, of a true-up waits for his
-    money; where only that changed there is no journal."""
-
-    TOPIC: ClassVar[str] = "seller_account.booked"
-    journal_id: str | None
-    cause_id: str
-    amount: int
-    held: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class SellerAccountCovered(SellerAccountChanged):
-    """So much of a true-up was due and is covered by what he paid: it waits no longer. `uncounted`: what of it waited
-    and was not in `held`, because it was counted before the account knew of true-ups."""
-
-    TOPIC: ClassVar[str] = "seller_account.covered"
-    true_up_id: str
-    amount: int
-    uncounted: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class SellerAccountAllocated(SellerAccountChanged):
-    """In the order in which they were settled. None: only the positions moved."""
-
-    TOPIC: ClassVar[str] = "seller_account.allocated"
-    class_version: ClassVar[int] = 2
-    upcast_v1_v2 = staticmethod(_as_of_before)
-    allocations: tuple[Allocation, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SellerAccountInvoiced(SellerAccountChanged):
-    TOPIC: ClassVar[str] = "seller_account.invoiced"
-    class_version: ClassVar[int] = 2
-    upcast_v1_v2 = staticmethod(_as_of_before)
-    invoice_id: str
 
 
 class SellerAccount(Aggregate):
@@ -315,37 +210,34 @@ class SellerAccount(Aggregate):
         order.settle(amount, account_id=self.id, number=number, at=at)
         return Allocation(order_id=order.id, amount=amount)
 
+    def return_payment(self, payment_id: str, amount: int, *, at: datetime) -> None:
+        details = returned(self.details, amount)
+        self.trigger_event(SellerAccountReturned, payment_id=payment_id, amount=amount, details=details, timestamp=at)
+
+    def take_back(self, orders: Sequence[tuple[int, Order]], *, exhausted: bool, at: datetime) -> None:
+        """After a return: take back what orders were settled with, in the order given, the last one in part; with
+        each the position of the first entry that says what is owed for it. What has cleared stays. `exhausted`: there
+        are no other orders that something could be taken back of."""
+        number, left = self.details.allocations + 1, self.details.returned
+        allocations: list[Allocation] = []
+        settled_to = self.details.settled_to
+        for position, order in orders:
+            amount = min(order.returnable, left)
+            if amount > 0:
+                left -= amount
+                order.take_back(amount, account_id=self.id, number=number, at=at)
+                allocations.append(Allocation(order_id=order.id, amount=-amount))
+                settled_to = min(settled_to, position - 1)
+        exhausted = exhausted and left > 0
+        if allocations or exhausted:
+            self.trigger_event(
+                SellerAccountTakenBack,
+                allocations=tuple(allocations),
+                exhausted=exhausted,
+                details=taken_back(self.details, allocations, exhausted=exhausted, settled_to=settled_to),
+                timestamp=at,
+            )
+
     def invoice(self, invoice_id: str, *, to_position: int, at: datetime) -> None:
         details = replace(self.details, invoiced_to=to_position)
         self.trigger_event(SellerAccountInvoiced, invoice_id=invoice_id, details=details, timestamp=at)
-
-
-def credited(details: SellerAccountDetails, amount: int) -> SellerAccountDetails:
-    """With so much more credit, or less. What of a returned payment is to be taken back from orders is never more
-    than what is owed beside them: what covers that, covers the orders too."""
-    credit = details.credit + amount
-    return replace(details, credit=credit, returned=min(details.returned, max(-credit, 0)))
-
-
-def adopted(details: SellerAccountDetails, amount: int, *, position: int) -> SellerAccountDetails:
-    return replace(credited(details, amount), since=position)
-
-
-def booked(details: SellerAccountDetails, amount: int, *, held: int) -> SellerAccountDetails:
-    return replace(credited(details, amount), held=details.held + held)
-
-
-def covered(details: SellerAccountDetails, amount: int, *, uncounted: int) -> SellerAccountDetails:
-    return details if uncounted else replace(details, held=details.held - amount)
-
-
-def allocated(
-    details: SellerAccountDetails, allocations: Sequence[Allocation], *, credited_to: int, settled_to: int
-) -> SellerAccountDetails:
-    """The account after an allocation."""
-    return replace(
-        credited(details, -sum(allocation.amount for allocation in allocations)),
-        allocations=details.allocations + 1,
-        credited_to=credited_to,
-        settled_to=settled_to,
-    )

@@ -1,18 +1,32 @@
-"""The papers between a seller who collects the money himself and us: his payments and our invoices, and the journal
-that a payment is. Semantics section 6. What a payment settles is `seller_accounts.py`'s business."""
+"""The papers between a seller who collects the money himself and us: his payments and our invoices, and the journals
+that a payment and its return are. Semantics section 6. What a payment settles is `seller_accounts.py`'s business."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from colink.domain.aggregates import Aggregate, Created
+from colink.domain.aggregates import Aggregate, Created, Event
+from colink.domain.errors import Conflict
 from colink.domain.ids import natural_id
 from colink.domain.ledger import Journal, JournalKind, Posting, Purpose, processor_cash, seller_receivable
 
 BANK = "bank"  # where sellers pay to: the owner of the cash account
+
+
+class PaymentReturned(Conflict):
+    slug, title = "payment-returned", "The payment was returned before, and otherwise"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentReturn:
+    """The bank took a payment back: when, why (as it said), and who recorded it."""
+
+    returned_at: datetime
+    reason: str
+    recorded_by: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +43,30 @@ class SellerPaymentDetails:
     invoice_id: str | None
     order_ids: tuple[str, ...]
     recorded_by: str
+    returned: PaymentReturn | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SellerPaymentReceived(Created):
     TOPIC: ClassVar[str] = "seller_payment.received"
+    class_version: ClassVar[int] = 2
     details: SellerPaymentDetails
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """None was returned yet."""
+        state["details"]["returned"] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SellerPaymentReturned(Event):
+    """It bounced: `details` say when and why."""
+
+    TOPIC: ClassVar[str] = "seller_payment.returned"
+    details: SellerPaymentDetails
+
+    def apply(self, aggregate: SellerPayment) -> None:
+        aggregate.details = self.details
 
 
 class SellerPayment(Aggregate):
@@ -46,6 +78,17 @@ class SellerPayment(Aggregate):
     @classmethod
     def receive(cls, details: SellerPaymentDetails, *, at: datetime) -> SellerPayment:
         return cls._create(SellerPaymentReceived, id=details.id, timestamp=at, details=details)
+
+    def bounce(self, return_: PaymentReturn, *, at: datetime) -> bool:
+        """Whether that is news: told again, it is not. Raises PaymentReturned where it is told otherwise."""
+        known = self.details.returned
+        if known is None:
+            self.trigger_event(SellerPaymentReturned, details=replace(self.details, returned=return_), timestamp=at)
+            return True
+        if (known.returned_at, known.reason) != (return_.returned_at, return_.reason):
+            msg = f"{self.id} was returned at {known.returned_at.isoformat()}: {known.reason!r}"
+            raise PaymentReturned(msg)
+        return False
 
 
 def payment_journal_id(payment_id: str) -> str:
@@ -79,6 +122,43 @@ def payment_journal(event: SellerPaymentReceived) -> Journal:
     )
 
 
+def return_journal_id(payment_id: str) -> str:
+    return natural_id("jrn", payment_id, "returned")
+
+
+def return_journal(event: SellerPaymentReturned) -> Journal:
+    """The payment's journal the other way, once, at the time the bank took it back. It follows from the event alone;
+    raises ValueError for one that says nothing of a return."""
+    paid, back = event.details, event.details.returned
+    if back is None:
+        msg = f"{event.originator_id} does not say when it was returned"
+        raise ValueError(msg)
+    return Journal.post(
+        journal_id=return_journal_id(event.originator_id),
+        kind=JournalKind.SELLER_PAYMENT,
+        effective_at=back.returned_at,
+        postings=(
+            Posting(
+                account=seller_receivable(paid.organization_id),
+                amount=-paid.amount,
+                currency=paid.currency,
+                purpose=Purpose.SELLER_PAYMENT,
+            ),
+            Posting(
+                account=processor_cash(BANK),
+                amount=paid.amount,
+                currency=paid.currency,
+                purpose=Purpose.SELLER_PAYMENT,
+            ),
+        ),
+        at=event.timestamp,
+        organization_id=paid.organization_id,
+        cause_id=event.originator_id,
+        corrects=payment_journal_id(event.originator_id),
+        reason=back.reason,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class InvoiceLine:
     """What was charged for an order since the invoice before; below zero: credited, after a refund."""
@@ -90,8 +170,8 @@ class InvoiceLine:
 @dataclass(frozen=True, kw_only=True)
 class ReceivableStatement:
     """The receivable of one organisation and currency between two positions of the log, `from_position` excluded.
-    Minor units, what the seller owes above zero. opening: owed at the start; paid: by the seller; other: booked by
-    people, say written off (above zero: owed less)."""
+    Minor units, what the seller owes above zero. opening: owed at the start; paid: by the seller, less what was
+    returned; other: trued up, or booked by people, say written off (above zero: owed less)."""
 
     from_position: int
     to_position: int

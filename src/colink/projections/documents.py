@@ -25,7 +25,7 @@ from colink.domain.organizations import OrganizationDetails, OrganizationRegiste
 from colink.domain.payout_accounts import PayoutAccountDetails, PayoutAccountRegistered, PayoutAccountReplaced
 from colink.domain.people import ERASURES, ErasedPerson
 from colink.domain.periods import ClosedPeriods, PeriodClosed
-from colink.domain.seller_accounts import (
+from colink.domain.seller_account_events import (
     SellerAccountAdopted,
     SellerAccountAllocated,
     SellerAccountBooked,
@@ -34,12 +34,15 @@ from colink.domain.seller_accounts import (
     SellerAccountDetails,
     SellerAccountInvoiced,
     SellerAccountOpened,
+    SellerAccountReturned,
+    SellerAccountTakenBack,
 )
 from colink.domain.seller_billing import (
     SellerInvoiceDetails,
     SellerInvoiceIssued,
     SellerPaymentDetails,
     SellerPaymentReceived,
+    SellerPaymentReturned,
 )
 from colink.domain.settlements import SettlementDetails, SettlementRecorded
 from colink.domain.tracking import CouponCreated, CouponDetails, LinkCreated, LinkDetails
@@ -155,8 +158,11 @@ for _event_class in (
     SellerAccountBooked,
     SellerAccountCovered,
     SellerAccountAllocated,
+    SellerAccountReturned,
+    SellerAccountTakenBack,
     SellerAccountInvoiced,
     SellerPaymentReceived,
+    SellerPaymentReturned,
     SellerInvoiceIssued,
     PeriodClosed,
     WithholdingSet,

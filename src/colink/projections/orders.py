@@ -13,7 +13,7 @@ import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
-from colink.domain.order_decisions import OrderReattributed, OrderSettled
+from colink.domain.order_decisions import OrderReattributed, OrderSettled, OrderSettlementTakenBack
 from colink.domain.order_facts import OrderFactsParked
 from colink.domain.orders import (
     OrderAttributed,
@@ -110,8 +110,7 @@ def order_cleared(event: OrderCleared) -> Sequence[OrderRow]:
     ]
 
 
-@projects(OrderSettled)
-def order_settled(event: OrderSettled) -> Sequence[OrderRow]:
+def settlement_changed(event: OrderSettled | OrderSettlementTakenBack) -> Sequence[OrderRow]:
     return [
         OrderRow(
             order_id=event.originator_id,
@@ -119,6 +118,10 @@ def order_settled(event: OrderSettled) -> Sequence[OrderRow]:
             clears_at=event.clears_at,
         )
     ]
+
+
+projects(OrderSettled)(settlement_changed)
+projects(OrderSettlementTakenBack)(settlement_changed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,15 +11,22 @@ from typing import LiteralString
 
 import msgspec
 
-from colink.application.seller_billing import OpenPage
+from colink.application.seller_settlement import OpenPage, ReturnPage
 from colink.domain.ledger import seller_receivable
-from colink.domain.seller_accounts import MOST_LINES, MOST_ORDERS, SellerAccountDetails
-from colink.domain.seller_billing import ReceivableStatement, receivable_between
+from colink.domain.seller_account_events import SellerAccountDetails, returned
+from colink.domain.seller_accounts import MOST_LINES, MOST_ORDERS, seller_account_id
+from colink.domain.seller_billing import (
+    ReceivableStatement,
+    SellerInvoiceDetails,
+    SellerPaymentDetails,
+    receivable_between,
+)
 from colink.projections.balances_in_time import list_balances
-from colink.projections.documents import kind_of
+from colink.projections.documents import document_by_id, kind_of
 from colink.projections.engine import Connection, Pool
 
 _ENTRIES_A_PAGE = 1_000
+_ANY_POSITION = 2**63 - 1
 CHARGES: LiteralString = "left(account, 7) = 'seller:' and purpose not in ('receivable', 'seller_payment')"
 """Entries of receivables that are neither orders' own nor payments; spelled as the index does (migration 0014)."""
 
@@ -53,6 +60,41 @@ select distinct substr(account, 8, length(account) - 18), currency
                       and d.body::jsonb ->> 'currency' = e.currency and d.body::jsonb ->> 'since' is not null)
  limit %(limit)s
 """
+_TO_TAKE_BACK: LiteralString = """
+select body from colink.documents
+ where kind = %(kind)s and current and (body::jsonb ->> 'returned')::bigint > 0
+ order by position, id
+ limit %(limit)s
+"""
+RETURNABLE: LiteralString = """
+select o.order_id, receivable.first, settling.settled
+  from colink.orders o
+ cross join lateral (select min(position) as first from colink.entries
+                      where order_id = o.order_id and account = 'seller:' || o.organization_id || ':receivable'
+                        and currency = %s and purpose = 'receivable' and position <= %s) receivable
+ cross join lateral (select (payload::jsonb ->> 'settled')::bigint as settled from colink.events
+                      where stream_id = o.order_id and position <= %s
+                        and topic in ('order.settled', 'order.settlement_taken_back')
+                      order by version desc limit 1) settling
+ cross join lateral (select coalesce(payload::jsonb -> 'claims', payload::jsonb -> 'split' -> 'claims') as claims
+                       from colink.events
+                      where stream_id = o.order_id and position <= %s
+                        and topic in ('order.settled', 'order.settlement_taken_back', 'order.split', 'order.cleared')
+                      order by version desc limit 1) claiming
+ where o.organization_id = %s and receivable.first is not null and settling.settled > 0
+   and exists (select from jsonb_array_elements(claiming.claims) claim
+                where (claim ->> 'net')::bigint > (claim ->> 'cleared')::bigint)
+ order by o.order_id = any(%s::text[]) desc, receivable.first desc
+"""
+"""Orders that something is settled of, and something has still to clear (`Order.returnable`): those named first, then
+the newest. Parameters: the currency, three times the position as of which, the organisation, the orders named. Reads
+two events of each order of a seller: payments are returned rarely."""
+_LAST_RETURN: LiteralString = """
+select body from colink.documents
+ where kind = %(kind)s and current and organization_id = %(organization_id)s
+   and body::jsonb ->> 'currency' = %(currency)s and body::jsonb -> 'returned' <> 'null'
+ order by position desc limit 1
+"""
 _POSTED: LiteralString = """
 select position, order_id, purpose, amount from colink.entries
  where account = %(account)s and currency = %(currency)s and position > %(after)s and recorded_at < %(before)s
@@ -74,6 +116,25 @@ class SettlementTables:
             accounts = [msgspec.json.decode(body, type=SellerAccountDetails) for (body,) in await cursor.fetchall()]
             return [await open_page(connection, account) for account in accounts]
 
+    async def return_pages(self, *, limit: int) -> Sequence[ReturnPage]:
+        async with self.pool.connection() as connection:
+            values = {"kind": kind_of(SellerAccountDetails), "limit": limit}
+            cursor = await connection.execute(_TO_TAKE_BACK, values)
+            accounts = [msgspec.json.decode(body, type=SellerAccountDetails) for (body,) in await cursor.fetchall()]
+            return [await self._return_page(connection, account) for account in accounts]
+
+    async def _return_page(self, connection: Connection, account: SellerAccountDetails) -> ReturnPage:
+        values = {
+            "kind": kind_of(SellerPaymentDetails),
+            "organization_id": account.organization_id,
+            "currency": account.currency,
+        }
+        cursor = await connection.execute(_LAST_RETURN, values)
+        found = await cursor.fetchone()
+        payment = msgspec.json.decode(found[0], type=SellerPaymentDetails) if found else None
+        named = await orders_named_by(connection, payment) if payment else ()
+        return await _page_to_take_back(connection, account, named=named, amount=account.returned)
+
     async def of_before(self, *, limit: int) -> Sequence[tuple[str, str]]:
         async with self.pool.connection() as connection:
             values = {"kind": kind_of(SellerAccountDetails), "limit": limit}
@@ -92,6 +153,43 @@ async def open_page(connection: Connection, account: SellerAccountDetails) -> Op
         taking=tuple((position, order_id) for order_id, position in taking.items()),
         settled_to=settled_to,
     )
+
+
+async def return_page(connection: Connection, payment: SellerPaymentDetails) -> ReturnPage:
+    """What may be taken back of orders when this payment is returned, as far as one page goes."""
+    account_id = seller_account_id(payment.organization_id, payment.currency)
+    document = await document_by_id(connection, SellerAccountDetails, account_id)
+    if document is None:
+        return ReturnPage(account=None, orders=(), exhausted=False)
+    account = document.details(SellerAccountDetails)
+    amount = returned(account, payment.amount).returned
+    named = await orders_named_by(connection, payment)
+    return await _page_to_take_back(connection, account, named=named, amount=amount)
+
+
+async def orders_named_by(connection: Connection, payment: SellerPaymentDetails) -> tuple[str, ...]:
+    """The orders that a payment named, or those of the invoice that it named."""
+    if payment.invoice_id is None:
+        return payment.order_ids
+    document = await document_by_id(connection, SellerInvoiceDetails, payment.invoice_id)
+    lines = document.details(SellerInvoiceDetails).statement.lines if document else ()
+    return tuple(line.order_id for line in lines)
+
+
+async def _page_to_take_back(
+    connection: Connection, account: SellerAccountDetails, *, named: Sequence[str], amount: int
+) -> ReturnPage:
+    """As many orders as it takes for that amount, and one page holds."""
+    now = (_ANY_POSITION,) * 3
+    cursor = await connection.execute(RETURNABLE, (account.currency, *now, account.organization_id, list(named)))
+    orders: list[tuple[int, str]] = []
+    found = await cursor.fetchall() if amount > 0 else []
+    for order_id, first, settled in found:
+        if amount <= 0 or len(orders) == MOST_ORDERS:
+            break
+        orders.append((first, order_id))
+        amount -= settled
+    return ReturnPage(account=account, orders=tuple(orders), exhausted=len(orders) == len(found))
 
 
 async def _page(

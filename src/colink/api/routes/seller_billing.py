@@ -17,6 +17,7 @@ from colink.api.session import Session, may
 from colink.application.seller_billing import (
     IssueSellerInvoice,
     RecordSellerPayment,
+    ReturnSellerPayment,
     shown_invoice,
     shown_payment,
 )
@@ -24,10 +25,11 @@ from colink.domain.errors import InvalidInput, NotFound
 from colink.domain.local_time import local_month, period_bounds
 from colink.domain.money import Money
 from colink.domain.organizations import OrganizationDetails
-from colink.domain.seller_accounts import MOST_ORDERS, SellerAccountDetails, seller_account_id
+from colink.domain.seller_account_events import SellerAccountDetails
+from colink.domain.seller_accounts import MOST_ORDERS, seller_account_id
 from colink.domain.seller_billing import SellerInvoiceDetails, SellerPaymentDetails
 from colink.projections.documents import Document, document_by_id, list_documents
-from colink.projections.seller_billing import receivable_statement
+from colink.projections.seller_billing import receivable_statement, return_page
 
 router = APIRouter(prefix="/v1", tags=["seller billing"])
 
@@ -49,6 +51,13 @@ class SellerPaymentBody(Body):
     received_at: Moment
     invoice_id: Id | None = None
     order_ids: Annotated[list[Id], Field(max_length=MOST_ORDERS)] = []  # noqa: RUF012 - pydantic copies it
+
+
+class SellerPaymentReturnBody(Body):
+    """`reason`: what the bank says. `returned_at`: when it took the money back."""
+
+    reason: Annotated[Text, Field(max_length=1_000)]
+    returned_at: Moment
 
 
 class SellerInvoiceBody(Body):
@@ -98,6 +107,24 @@ async def read_seller_payments(session: Reading, page: Paging, organization_id: 
 async def read_seller_payment(payment_id: str, session: Reading) -> Response:
     document = await _own_document(session, SellerPaymentDetails, payment_id, what="payment")
     return json_answer(shown_payment(document.details(SellerPaymentDetails)))
+
+
+@router.post("/seller-payments/{payment_id}/return")
+async def return_seller_payment(payment_id: str, body: SellerPaymentReturnBody, session: Billing) -> Response:
+    """The bank took the payment back, say a cheque or a direct debit bounced. Its journal is reversed, and as much of
+    what is settled is taken back of orders that have not cleared, those that it named first, then the newest: they
+    clear once they are paid again. What has cleared stays; what is missing is owed before anything else is settled.
+    Told again, the same answer."""
+    document = await _own_document(session, SellerPaymentDetails, payment_id, what="payment")
+    payment = document.details(SellerPaymentDetails)
+    async with session.services.pool.connection() as conn:
+        page_ = await return_page(conn, payment)
+    return await session.submit(
+        ReturnSellerPayment(
+            **session.common(), known=payment, reason=body.reason, returned_at=body.returned_at, page=page_
+        ),
+        status=200,
+    )
 
 
 @router.post("/seller-invoices", status_code=201)

@@ -9,11 +9,17 @@ from copy import copy
 from colink.domain.aggregates import Event
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.errors import ColinkError
-from colink.domain.order_decisions import OrderHeld, OrderReattributed, OrderReleased, OrderSettled
+from colink.domain.order_decisions import (
+    OrderHeld,
+    OrderReattributed,
+    OrderReleased,
+    OrderSettled,
+    OrderSettlementTakenBack,
+)
 from colink.domain.order_holds import hold, reattribute, release
 from colink.domain.orders import Order
 
-OrderDecisionEvent = OrderHeld | OrderReleased | OrderReattributed | OrderSettled
+OrderDecisionEvent = OrderHeld | OrderReleased | OrderReattributed | OrderSettled | OrderSettlementTakenBack
 
 
 def check_decision(
@@ -73,4 +79,6 @@ def _decided_again(order: Order, event: OrderDecisionEvent) -> list[Event]:
             )
         case OrderSettled():
             twin.settle(event.amount, account_id=event.account_id, number=event.number, at=at)
+        case OrderSettlementTakenBack():
+            twin.take_back(event.amount, account_id=event.account_id, number=event.number, at=at)
     return twin.new_events()

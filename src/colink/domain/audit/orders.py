@@ -17,7 +17,13 @@ from colink.domain.audit.decisions import check_decision
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.audit.splits import compare_splits
 from colink.domain.audit.terms import TermsBook
-from colink.domain.order_decisions import OrderHeld, OrderReattributed, OrderReleased, OrderSettled
+from colink.domain.order_decisions import (
+    OrderHeld,
+    OrderReattributed,
+    OrderReleased,
+    OrderSettled,
+    OrderSettlementTakenBack,
+)
 from colink.domain.orders import Order, OrderAttributed, OrderCleared, OrderSplit
 from colink.domain.postings import Draft, journals_between
 from colink.domain.split import Split
@@ -60,7 +66,9 @@ class OrderReplay:
                     self._check_split(position, order, event)
                 case OrderCleared():
                     self._check_clearing(position, order, event)
-                case OrderHeld() | OrderReleased() | OrderReattributed() | OrderSettled():
+                case (
+                    OrderHeld() | OrderReleased() | OrderReattributed() | OrderSettled() | OrderSettlementTakenBack()
+                ):
                     check_decision(self._results, position, order, event)
                 case _:
                     pass

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from colink.domain.seller_accounts import (
+from colink.domain.seller_account_events import (
     SellerAccountAdopted,
     SellerAccountAllocated,
     SellerAccountBooked,
@@ -15,14 +15,18 @@ from colink.domain.seller_accounts import (
     SellerAccountDetails,
     SellerAccountInvoiced,
     SellerAccountOpened,
+    SellerAccountReturned,
+    SellerAccountTakenBack,
     adopted,
     allocated,
     booked,
     covered,
     credited,
-    seller_account_id,
+    returned,
+    taken_back,
 )
-from colink.domain.seller_billing import payment_journal_id
+from colink.domain.seller_accounts import seller_account_id
+from colink.domain.seller_billing import payment_journal_id, return_journal_id
 
 AccountEvent = (
     SellerAccountOpened
@@ -31,6 +35,8 @@ AccountEvent = (
     | SellerAccountBooked
     | SellerAccountCovered
     | SellerAccountAllocated
+    | SellerAccountReturned
+    | SellerAccountTakenBack
     | SellerAccountInvoiced
 )
 Charges = Sequence[tuple[str, int]]
@@ -67,6 +73,10 @@ def derived_again(before: SellerAccountDetails, event: AccountEvent, *, charges:
             after = covered(before, event.amount, uncounted=event.uncounted)
         case SellerAccountAllocated():
             after = allocated(before, event.allocations, credited_to=now.credited_to, settled_to=now.settled_to)
+        case SellerAccountReturned():
+            after = returned(before, event.amount)
+        case SellerAccountTakenBack():
+            after = taken_back(before, event.allocations, exhausted=event.exhausted, settled_to=now.settled_to)
         case SellerAccountInvoiced():
             after = replace(before, invoiced_to=now.invoiced_to)
         case _:
@@ -94,7 +104,12 @@ def said_of_others(before: SellerAccountDetails, event: AccountEvent, *, charges
                 ((*names, "covered"), event.amount),
                 ((*names, "uncounted"), event.uncounted),
             ]
-        case SellerAccountAllocated():
+        case SellerAccountReturned():
+            pairs = [
+                ((event.payment_id, id_, "returned"), event.amount),
+                ((return_journal_id(event.payment_id), id_), -event.amount),
+            ]
+        case SellerAccountAllocated() | SellerAccountTakenBack():
             number = str(event.details.allocations)
             pairs = [((id_, number, each.order_id), each.amount) for each in event.allocations]
         case SellerAccountInvoiced():
@@ -112,9 +127,15 @@ def refused(before: SellerAccountDetails, event: AccountEvent) -> str | None:
             wrong = f"settled orders with {-now.credit} more than was paid"
         case SellerAccountAllocated() if now.credited_to < before.credited_to or now.settled_to < before.settled_to:
             wrong = "went back in the log"
+        case SellerAccountTakenBack() if now.returned < 0 or any(each.amount >= 0 for each in event.allocations):
+            wrong = "took back more than was returned"
+        case SellerAccountTakenBack() if now.settled_to > before.settled_to:
+            wrong = "went forward in the log, taking back"
         case SellerAccountAdopted() if before.since is not None:
             wrong = "adopted twice what was charged before"
-        case SellerAccountBooked() | SellerAccountCovered() if before.since is None:
+        case SellerAccountBooked() | SellerAccountCovered() | SellerAccountReturned() | SellerAccountTakenBack() if (
+            before.since is None
+        ):
             wrong = "has not adopted what was charged before"
         case SellerAccountCovered() if event.amount > before.coverable(uncounted=event.uncounted):
             wrong = f"had not covered {event.amount} of {event.true_up_id}"

@@ -17,7 +17,7 @@ from colink.domain.organizations import OrganizationRegistered, StoreConnected
 from colink.domain.payout_accounts import PayoutAccountRegistered, PayoutAccountReplaced
 from colink.domain.people import ERASURES
 from colink.domain.periods import PeriodClosed
-from colink.domain.seller_accounts import (
+from colink.domain.seller_account_events import (
     SellerAccountAdopted,
     SellerAccountAllocated,
     SellerAccountBooked,
@@ -25,8 +25,10 @@ from colink.domain.seller_accounts import (
     SellerAccountCredited,
     SellerAccountInvoiced,
     SellerAccountOpened,
+    SellerAccountReturned,
+    SellerAccountTakenBack,
 )
-from colink.domain.seller_billing import SellerInvoiceIssued, SellerPaymentReceived
+from colink.domain.seller_billing import SellerInvoiceIssued, SellerPaymentReceived, SellerPaymentReturned
 from colink.domain.settlements import SettlementRecorded
 from colink.domain.tracking import CouponCreated, LinkCreated
 from colink.domain.withholding import WithholdingSet
@@ -59,8 +61,11 @@ _EVENTS: tuple[type[Event], ...] = (
     SellerAccountBooked,
     SellerAccountCovered,
     SellerAccountAllocated,
+    SellerAccountReturned,
+    SellerAccountTakenBack,
     SellerAccountInvoiced,
     SellerPaymentReceived,
+    SellerPaymentReturned,
     SellerInvoiceIssued,
     PeriodClosed,
     WithholdingSet,

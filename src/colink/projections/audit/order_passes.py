@@ -15,7 +15,13 @@ from colink.domain.aggregates import Event
 from colink.domain.audit.orders import OrderReplay
 from colink.domain.audit.report import Kind, Pass, PassResult, new_results
 from colink.domain.audit.terms import TermsBook
-from colink.domain.order_decisions import OrderHeld, OrderReattributed, OrderReleased, OrderSettled
+from colink.domain.order_decisions import (
+    OrderHeld,
+    OrderReattributed,
+    OrderReleased,
+    OrderSettled,
+    OrderSettlementTakenBack,
+)
 from colink.domain.order_facts import OrderFactsParked, OrderFactsRecorded
 from colink.domain.orders import (
     OrderAttributed,
@@ -50,6 +56,7 @@ ORDER_TOPICS = frozenset(
         OrderReleased,
         OrderReattributed,
         OrderSettled,
+        OrderSettlementTakenBack,
     )
 )
 

@@ -10,23 +10,35 @@ from __future__ import annotations
 from colink.domain.audit.orders import ExpectedJournal
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.audit.seller_accounts import billed
-from colink.domain.ledger import JournalPosted, seller_receivable
-from colink.domain.order_decisions import OrderSettled
+from colink.domain.ledger import Journal, JournalPosted, seller_receivable
+from colink.domain.order_decisions import OrderSettled, OrderSettlementTakenBack
 from colink.domain.postings import Draft
 from colink.domain.seller_accounts import MOST_LINES, seller_account_id, seller_invoice_id, seller_payment_id
 from colink.domain.seller_billing import (
     SellerInvoiceDetails,
     SellerInvoiceIssued,
     SellerPaymentReceived,
+    SellerPaymentReturned,
     payment_journal,
     receivable_between,
+    return_journal,
 )
+from colink.domain.value import replace
 from colink.projections.audit.derivation import DerivationCheck
 from colink.projections.audit.part import Part
 from colink.projections.audit.reading import Window
 from colink.projections.audit.seller_account_pass import SellerAccountCheck
 
-_TOPICS = frozenset(event.TOPIC for event in (SellerPaymentReceived, SellerInvoiceIssued, OrderSettled))
+_TOPICS = frozenset(
+    event.TOPIC
+    for event in (
+        SellerPaymentReceived,
+        SellerPaymentReturned,
+        SellerInvoiceIssued,
+        OrderSettled,
+        OrderSettlementTakenBack,
+    )
+)
 
 
 class SellerCheck:
@@ -41,14 +53,17 @@ class SellerCheck:
 
     def check(self, window: Window) -> None:
         self._accounts.check(window)
-        for position, event in window.events(window.rows, _TOPICS, self._result):
+        events = window.events(window.rows, _TOPICS, self._result)
+        self._payments = [(position, event) for position, event in events if not isinstance(event, OrderSettled)]
+        for position, event in events:
             match event:
-                case OrderSettled():
-                    self._part.match(
-                        (event.account_id, str(event.number), event.originator_id), event.amount, position
-                    )
+                case OrderSettled() | OrderSettlementTakenBack():
+                    amount = event.amount if isinstance(event, OrderSettled) else -event.amount
+                    self._part.match((event.account_id, str(event.number), event.originator_id), amount, position)
                 case SellerPaymentReceived():
                     self._check_payment(position, event)
+                case SellerPaymentReturned():
+                    self._check_return(window, position, event)
                 case SellerInvoiceIssued():
                     self._check_invoice(window, position, event)
                 case _:
@@ -69,16 +84,52 @@ class SellerCheck:
                 recorded=paid,
                 derived=named,
             )
+        self._expect(position, payment_journal(event))
+
+    def _check_return(self, window: Window, position: int, event: SellerPaymentReturned) -> None:
+        """Once, of a payment that was received and is otherwise as it was."""
+        self._result.checked += 1
+        paid, back = event.details, event.details.returned
+        account_id = seller_account_id(paid.organization_id, paid.currency)
+        self._part.match((event.originator_id, account_id, "returned"), paid.amount, position)
+        before = [
+            each.details
+            for at, each in (*window.earlier_events(event.originator_id), *self._payments)
+            if isinstance(each, SellerPaymentReceived | SellerPaymentReturned)
+            and each.originator_id == event.originator_id
+            and at < position
+        ]
+        known = before[-1] if before else None
+        if (
+            known is None
+            or back is None
+            or known.returned is not None
+            or replace(known, returned=back) != paid
+            or not known.received_at <= back.returned_at <= event.timestamp
+        ):
+            self._result.find(
+                Kind.DERIVED_DIFFERENTLY,
+                position,
+                event.originator_id,
+                f"{event.originator_id} cannot have been returned so, or was returned before",
+                recorded=paid,
+                derived=known,
+            )
+        if back is not None:
+            self._expect(position, return_journal(event))
+
+    def _expect(self, position: int, journal: Journal) -> None:
         if self._derivation is not None:
             self._derivation.expect(
                 [
                     ExpectedJournal(
-                        journal_id=journal.originator_id,
+                        journal_id=posted.originator_id,
                         position=position,
-                        draft=Draft(kind=journal.kind, effective_at=journal.effective_at, postings=journal.postings),
+                        draft=Draft(kind=posted.kind, effective_at=posted.effective_at, postings=posted.postings),
+                        beside=(posted.cause_id, posted.corrects, posted.reason),
                     )
-                    for journal in payment_journal(event).collect_events()
-                    if isinstance(journal, JournalPosted)
+                    for posted in journal.collect_events()
+                    if isinstance(posted, JournalPosted)
                 ]
             )
 

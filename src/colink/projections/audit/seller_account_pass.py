@@ -15,18 +15,18 @@ from colink.domain.aggregates import Event
 from colink.domain.audit.report import Kind, PassResult
 from colink.domain.audit.seller_accounts import AccountEvent, derived_again, opened_again, refused, said_of_others
 from colink.domain.ledger import seller_receivable
-from colink.domain.seller_accounts import (
+from colink.domain.seller_account_events import (
     SellerAccountAdopted,
     SellerAccountDetails,
     SellerAccountOpened,
-    beside_orders,
-    seller_account_id,
+    SellerAccountTakenBack,
 )
+from colink.domain.seller_accounts import beside_orders, seller_account_id
 from colink.domain.true_up_journals import TrueUpEvent
 from colink.domain.true_ups import WORKER, TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
 from colink.projections.audit.part import Part
 from colink.projections.audit.reading import Window
-from colink.projections.seller_billing import CHARGES
+from colink.projections.seller_billing import CHARGES, RETURNABLE
 
 ACCOUNT_TOPICS = frozenset(event.TOPIC for event in get_args(AccountEvent))
 _BEGINNINGS = [SellerAccountOpened.TOPIC, SellerAccountAdopted.TOPIC]
@@ -71,6 +71,8 @@ class SellerAccountCheck:
         elif before is not None:
             charges = _charges(window, before, event) if isinstance(event, SellerAccountAdopted) else ()
             derived, wrong = derived_again(before, event, charges=charges), refused(before, event)
+            if isinstance(event, SellerAccountTakenBack):
+                wrong = wrong or _left_behind(window, position, event)
             for names, amount in said_of_others(before, event, charges=charges):
                 self._part.match(names, -amount, position)
         if wrong is None and now != derived:
@@ -122,6 +124,21 @@ def _charges(window: Window, account: SellerAccountDetails, event: SellerAccount
         event.position,
     )
     return [(journal_id, amount) for journal_id, amount in rows]
+
+
+def _left_behind(window: Window, position: int, event: SellerAccountTakenBack) -> str | None:
+    """What is wrong, if anything: what is taken back is found again behind the position that the account went back
+    to, and where nothing else is to be taken back, nothing else is."""
+    account = event.details
+    rows = window.reader.rows(
+        RETURNABLE, account.currency, position, position, position, account.organization_id, list[str]()
+    )
+    taken = {each.order_id: -each.amount for each in event.allocations}
+    if any(first <= account.settled_to for order_id, first, _ in rows if order_id in taken):
+        return "would not find again what it took back"
+    if event.exhausted and any(taken.get(order_id) != settled for order_id, _, settled in rows):
+        return "did not take back all that had not cleared"
+    return None
 
 
 def _newest(events: Sequence[tuple[int, Event]]) -> SellerAccountDetails | None:
