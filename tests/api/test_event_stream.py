@@ -198,7 +198,7 @@ async def test_the_log_is_read_no_faster_than_a_client_takes_it(shop: Shop, monk
 
     monkeypatch.setattr(
         "colink.api.routes.events.stream",
-        lambda tail, _, *, after: event_stream.stream(tail, endless, after=after),
+        lambda tail, _, stands, *, after: event_stream.stream(tail, endless, stands, after=after),
     )
     monkeypatch.setattr(event_stream, "PAGE", 1)
     async with served(shop) as (_, url), listening(url):

@@ -52,7 +52,7 @@ def test_roles_may_do_what_the_contract_says() -> None:
     writes = set(Permission) - reads
     assert ALLOWED[Role.AUDITOR] & writes == frozenset()
     assert [role for role in Role if Permission.DECIDE_PAYOUTS in ALLOWED[role]] == [Role.FINANCE]
-    assert [role for role in Role if Permission.CREATE_KEYS in ALLOWED[role]] == [Role.OPERATOR]
+    assert [role for role in Role if Permission.KEEP_KEYS in ALLOWED[role]] == [Role.OPERATOR]
     assert [role for role in Role if Permission.REGISTER_ORGANIZATIONS in ALLOWED[role]] == [Role.OPERATOR]
     assert [role for role in Role if Permission.CONFIGURE in ALLOWED[role]] == [Role.OPERATOR, Role.SELLER]
     assert ALLOWED[Role.CREATOR] & {Permission.READ_SETUP, Permission.READ_REPORTS, Permission.READ_INBOX} == set()

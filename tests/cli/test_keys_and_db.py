@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,37 @@ def test_a_key_is_printed_once_and_kept_as_a_digest(terminal: Terminal, database
     assert made["key"] not in log[0]
     said = terminal.run("keys", "create", "--role", "operator")
     assert said.splitlines()[0].startswith("ck_")
+
+
+def test_keys_are_listed_and_revoked(terminal: Terminal) -> None:
+    first = terminal.json("keys", "create", "--role", "finance", "--name", "desk 2", "--expires-in", "90d")
+    assert first.keys() == {"id", "key", "role"}
+    other = terminal.json("keys", "create", "--role", "auditor")
+    listed = terminal.json("keys", "list")
+    assert [(key["id"], key["role"], key["name"], key["revoked"]) for key in listed["items"]] == [
+        (first["id"], "finance", "desk 2", None),
+        (other["id"], "auditor", None, None),
+    ]
+    lives = [datetime.fromisoformat(listed["items"][0][at]) for at in ("created_at", "expires_at")]
+    assert timedelta(days=90) - timedelta(minutes=1) < lives[1] - lives[0] <= timedelta(days=90)
+    assert first["key"] not in json.dumps(listed)
+    page = terminal.json("keys", "list", "--limit", "1")
+    assert ([key["id"] for key in page["items"]], page["next_cursor"]) == ([first["id"]], first["id"])
+    assert terminal.json("keys", "list", "--cursor", first["id"])["items"] == listed["items"][1:]
+
+    ended = terminal.json("keys", "revoke", first["id"], "--reason", "left us")
+    assert (ended["id"], ended["revoked"]["by"], ended["revoked"]["reason"]) == (first["id"], "cli", "left us")
+    assert terminal.json("keys", "revoke", first["id"]) == ended
+    said = terminal.run("keys", "revoke", other["id"])
+    assert f"auditor key {other['id']} revoked at" in said
+    assert "no operator's key is left" in said
+    assert terminal.json("keys", "list", "--standing")["items"] == []
+    assert "revoked" in terminal.run("keys", "list")
+    assert "by cli: left us" in terminal.run("keys", "list", "--role", "finance")
+    assert "no such keys" in terminal.run("keys", "list", "--role", "seller")
+    assert "no such key" in terminal.run("keys", "revoke", "key_none", status=2)
+    assert "90d" in terminal.run("keys", "create", "--role", "finance", "--expires-in", "-1d", status=2)
+    assert "--name must have" in terminal.run("keys", "create", "--role", "finance", "--name", "", status=2)
 
 
 def test_wrong_use_ends_with_2_and_says_what_is_wrong(terminal: Terminal) -> None:

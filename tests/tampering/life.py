@@ -31,6 +31,7 @@ async def live(shop: Shop) -> None:
     await money.keep_books(business)
     await money.close_march(business)
     await erase(business)
+    await end_a_key(business)
     await shop.colink.engine.run_until_caught_up()
     while await shop.colink.seal():
         pass
@@ -45,3 +46,10 @@ async def erase(business: Business) -> None:
         await shop.order(business.store, order_id=number, items=[MUG], email="shopper@people.example")
         [buyer] = (await shop.post("/v1/people/find", {"email": "shopper@people.example"}, status=200))["items"]
         await shop.post(f"/v1/people/{buyer['person_id']}/erase", {"reason": "request 18"}, status=200)
+
+
+async def end_a_key(business: Business) -> None:
+    """A clerk leaves."""
+    body = {"role": "finance", "name": "desk 2", "expires_at": "2030-01-01T00:00:00Z"}
+    key = await business.shop.post("/v1/keys", body)
+    await business.shop.post(f"/v1/keys/{key['id']}/revoke", {"reason": "left us"}, status=200)

@@ -12,15 +12,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from colink.domain.access import ApiKeyDetails, Role
+from colink.application.ports import Clock
+from colink.domain.access import Role, check_key_stands
 from colink.domain.errors import Forbidden, Unauthorized
+from colink.projections.api_keys import KnownKey
 
 
 class Permission(StrEnum):
     """What routes ask for."""
 
     REGISTER_ORGANIZATIONS = "register organizations"
-    CREATE_KEYS = "create keys"
+    KEEP_KEYS = "create, list and revoke keys"
     CONFIGURE = "configure stores, products, creators, campaigns, rules and coupons"
     CREATE_LINKS = "create links"
     PREVIEW_COMMISSION = "preview commissions"
@@ -122,43 +124,58 @@ class Principal:
             raise Forbidden(msg)
 
 
-KeyLookup = Callable[[str], Awaitable[ApiKeyDetails | None]]
-"""The details of the key with that digest."""
+KeyLookup = Callable[[str], Awaitable[KnownKey | None]]
+"""The key with that digest."""
+
+REMEMBERED = 2.0
+"""Seconds for which a process goes on taking a key that another process has revoked."""
 
 
 class Authenticator:
-    """Finds the principal of an `Authorization` header. Known keys are remembered for `seconds`, unknown ones never,
-    so that a new key works at once."""
+    """Finds the principal of an `Authorization` header. Keys are remembered for `seconds`: so long, at most, a key
+    that was revoked elsewhere still opens. What does not open is not remembered, so that a new key works at once."""
 
-    def __init__(self, lookup: KeyLookup, *, seconds: float = 10.0, most: int = 10_000) -> None:
+    def __init__(self, lookup: KeyLookup, *, clock: Clock, seconds: float = REMEMBERED, most: int = 10_000) -> None:
         self._lookup = lookup
+        self._clock = clock
         self._seconds = seconds
         self._most = most
-        self._known: dict[str, tuple[float, Principal]] = {}
+        self._known: dict[str, tuple[float, KnownKey]] = {}
 
     async def principal(self, authorization: str | None) -> Principal:
-        """Raises Unauthorized without saying whether the key ever existed."""
+        """Raises Unauthorized without saying whether the key ever existed, but to who holds one that did: KeyRevoked,
+        KeyExpired."""
         scheme, _, secret = (authorization or "").partition(" ")
         secret = secret.strip()
         if scheme.lower() != "bearer" or not secret:
             msg = "send an API key as `Authorization: Bearer <key>`"
             raise Unauthorized(msg)
-        digest = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+        key = await self._key(hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest())
+        check_key_stands(key.details, key.revocation, at=self._clock.now())
+        return Principal(
+            key_id=key.details.id,
+            role=key.details.role,
+            organization_id=key.details.organization_id,
+            payee_id=key.details.payee_id,
+        )
+
+    def forget(self, key_id: str) -> None:
+        """The key was revoked in this process: look it up when it comes again."""
+        for digest in [digest for digest, (_, key) in self._known.items() if key.details.id == key_id]:
+            del self._known[digest]
+
+    async def _key(self, digest: str) -> KnownKey:
         now = time.monotonic()
         remembered = self._known.get(digest)
         if remembered is not None and remembered[0] > now:
             return remembered[1]
-        details = await self._lookup(digest)
-        if details is None:
+        key = await self._lookup(digest)
+        if key is None:
             msg = "this API key is not known"
             raise Unauthorized(msg)
-        principal = Principal(
-            key_id=details.id,
-            role=details.role,
-            organization_id=details.organization_id,
-            payee_id=details.payee_id,
-        )
+        if key.revocation is not None:
+            return key
         if len(self._known) >= self._most:
             self._known.clear()
-        self._known[digest] = (now + self._seconds, principal)
-        return principal
+        self._known[digest] = (now + self._seconds, key)
+        return key

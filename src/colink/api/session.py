@@ -9,11 +9,13 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypedDict
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
 from starlette.responses import Response
 
 from colink.api.answers import json_answer
@@ -22,7 +24,7 @@ from colink.api.read_log import WATCHED
 from colink.api.services import Services
 from colink.application.ports import Caller, Command, Idempotency
 from colink.domain.access import Role
-from colink.domain.errors import InvalidInput, NotFound
+from colink.domain.errors import InvalidInput, NotFound, Unauthorized
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 REPLAYED = "Idempotent-Replayed"
@@ -45,6 +47,7 @@ class Session:
     principal: Principal
     correlation_id: str
     idempotency: Idempotency | None = None
+    authorization: str | None = field(default=None, repr=False)
 
     @property
     def within_organization(self) -> str | None:
@@ -62,6 +65,14 @@ class Session:
     def common(self) -> CommonFields:
         caller = Caller(actor=f"key:{self.principal.key_id}", correlation_id=self.correlation_id)
         return CommonFields(caller=caller, idempotency=self.idempotency)
+
+    async def still_stands(self) -> bool:
+        """Whether the caller's key opens yet, for answers that go on; not so where nobody can say it."""
+        try:
+            await self.services.authenticator.principal(self.authorization)
+        except (Unauthorized, OperationalError, PoolTimeout):
+            return False
+        return True
 
     def check_sees_organization(self, organization_id: str | None, *, what: str) -> None:
         """Raises NotFound for what belongs to another organisation than the caller's."""
@@ -103,7 +114,8 @@ def may(permission: Permission) -> Callable[..., Coroutine[Any, Any, Session]]:
 
     async def session(request: Request, _: Annotated[object, Depends(_bearer)]) -> Session:
         services: Services = request.app.state.services
-        principal = await services.authenticator.principal(request.headers.get("authorization"))
+        authorization = request.headers.get("authorization")
+        principal = await services.authenticator.principal(authorization)
         if principal.role is Role.AUDITOR or permission in PERSONAL:
             watch(request, principal)
         principal.check_may(permission)
@@ -112,6 +124,7 @@ def may(permission: Permission) -> Callable[..., Coroutine[Any, Any, Session]]:
             principal=principal,
             correlation_id=request.state.correlation_id,
             idempotency=await _idempotency(request, principal, services) if request.method == "POST" else None,
+            authorization=authorization,
         )
 
     return session

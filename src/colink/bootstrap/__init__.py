@@ -52,16 +52,16 @@ from colink.application.store_directory import CachedStores
 from colink.cli.app import run
 from colink.cli.wiring import Wiring
 from colink.config import PayoutApproval, Settings, SettingsError, load_settings
-from colink.domain.access import ApiKeyDetails, Role
+from colink.domain.access import Role
 from colink.domain.errors import ColinkError
 from colink.domain.organizations import Platform
 from colink.domain.payout_accounts import Rail
 from colink.domain.sealing.checkpoint import VerifierKey
 from colink.domain.sealing.encoding import origin_of
+from colink.projections.api_keys import key_by_digest
 from colink.projections.attribution_report import AttributionReport
 from colink.projections.audit import Outside
 from colink.projections.balances_in_time import BalancesInTime
-from colink.projections.documents import document_by_key
 from colink.projections.engine import Decoder, ProjectionEngine
 from colink.projections.leaderboard import Leaderboard
 from colink.projections.log_tail import LogTail
@@ -356,19 +356,23 @@ def new_secret() -> str:
 
 
 async def ensure_admin_key(colink: Colink) -> None:
-    """Make COLINK_ADMIN_KEY usable, where it is given."""
+    """Make COLINK_ADMIN_KEY usable, where it is given. One that was revoked stays so."""
     given = colink.settings.admin_key
     if given is not None:
         await _create_operator_key(
             colink, given.get_secret_value(), once=f"admin-key:{key_digest(given.get_secret_value())}"
         )
+        async with colink.pool.connection() as connection:
+            known = await key_by_digest(connection, key_digest(given.get_secret_value()))
+        if known is not None and known.revocation is not None:
+            _log.warning("COLINK_ADMIN_KEY was revoked and opens nothing: set another", key=known.details.id)
 
 
 async def _create_operator_key(colink: Colink, secret: str, *, once: str) -> bool:
     """Whether this call made it. `once` names the making: of any number of processes at once only one does it."""
     digest = key_digest(secret)
     async with colink.pool.connection() as connection:
-        if await document_by_key(connection, ApiKeyDetails, digest) is not None:
+        if await key_by_digest(connection, digest) is not None:
             return False
     recorded = await colink.commerce.submit(
         CreateApiKey(

@@ -22,9 +22,8 @@ from colink.application.bounded import BoundedBus
 from colink.application.track import RememberedLookups
 from colink.bootstrap import Colink, new_secret
 from colink.config import PayoutApproval
-from colink.domain.access import ApiKeyDetails
 from colink.domain.customers import customer_ref_of
-from colink.projections.documents import document_by_key
+from colink.projections.api_keys import KnownKey, key_by_digest
 
 _WEBHOOK_PATIENCE = 4.0  # seconds: platforms hang up after 5 (Shopify) and switch off webhooks that fail often
 _CODE_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is misread aloud
@@ -40,10 +39,9 @@ def build_asgi(colink: Colink) -> ASGIApp:
     touches = colink.tracking if tracing is None else tracing.bus(colink.tracking)
     public_url = colink.settings.public_url
 
-    async def find_key(digest: str) -> ApiKeyDetails | None:
+    async def find_key(digest: str) -> KnownKey | None:
         async with colink.pool.connection() as connection:
-            found = await document_by_key(connection, ApiKeyDetails, digest)
-        return found.details(ApiKeyDetails) if found else None
+            return await key_by_digest(connection, digest)
 
     services = Services(
         pool=colink.pool,
@@ -51,7 +49,7 @@ def build_asgi(colink: Colink) -> ASGIApp:
         clock=colink.clock,
         ids=colink.ids,
         orders=colink.orders,
-        authenticator=Authenticator(find_key),
+        authenticator=Authenticator(find_key, clock=colink.clock),
         public_url=public_url,
         automatic_approval=colink.settings.payout_approval is PayoutApproval.AUTO,
         customer_ref=partial(customer_ref_of, pepper=colink.installation.pepper),

@@ -15,7 +15,7 @@ import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
-from colink.domain.access import ApiKeyCreated, ApiKeyDetails
+from colink.domain.access import ApiKeyCreated, ApiKeyDetails, ApiKeyRevocation, ApiKeyRevoked
 from colink.domain.bookings import BookingApproved, BookingDetails, BookingProposed, BookingRejected
 from colink.domain.campaigns import CampaignCreated, CampaignDetails
 from colink.domain.catalog import ProductChanged, ProductDetails, ProductRecorded, Sku
@@ -92,6 +92,7 @@ _KINDS: dict[type[Any], _Kind] = {
     WithholdingDetails: _Kind("withholding", lambda d: d.organization_id),
     ClosedPeriods: _Kind(CLOSED_PERIODS, lambda _: None),
     ApiKeyDetails: _Kind("api_key", lambda d: d.organization_id, key=lambda d: d.digest, key_field="key"),
+    ApiKeyRevocation: _Kind("api_key_revocation", lambda _: None),
     ErasedPerson: _Kind("erased_person", lambda _: None),
 }
 KEY_FIELDS = {kind.name: kind.key_field for kind in _KINDS.values() if kind.key_field}
@@ -151,6 +152,7 @@ for _event_class in (
     PayoutAccountReplaced,
     SettlementRecorded,
     ApiKeyCreated,
+    ApiKeyRevoked,
     *ERASURES,
     SellerAccountOpened,
     SellerAccountCredited,

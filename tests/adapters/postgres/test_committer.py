@@ -321,7 +321,15 @@ def test_private_values_are_kept_and_replaced(store: Store) -> None:
 
 
 def test_documents_are_read_by_id_and_by_key(store: Store) -> None:
-    details = ApiKeyDetails(id="key_1", digest="d" * 64, role=Role.SELLER, organization_id="org_1", payee_id=None)
+    details = ApiKeyDetails(
+        id="key_1",
+        digest="d" * 64,
+        role=Role.SELLER,
+        organization_id="org_1",
+        payee_id=None,
+        name="their shop",
+        expires_at=NOON,
+    )
     events = our_events(ApiKey.create(details, at=NOON))
     reads = Needs(
         documents=((ApiKeyDetails, "key_1"), (ApiKeyDetails, "key_2")),

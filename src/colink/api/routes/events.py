@@ -35,7 +35,8 @@ async def read_events(
     to go on from later. `type` is the stable name of what happened, `schema_version` the payload's shape.
 
     With `Accept: text/event-stream` the log is followed: server-sent events whose `id` is the position and whose
-    `data` is an item of the list; `Last-Event-ID` goes on after that position, before any `after`."""
+    `data` is an item of the list; `Last-Event-ID` goes on after that position, before any `after`. It ends with the
+    key."""
     cursor = numbers_after(page, count=1)
     after = cursor[0] if cursor else after
     whole = session.within_organization is None
@@ -64,7 +65,7 @@ def _follow(session: Session, *, after: int) -> Response:
 
     # Neither a cache nor a proxy may keep back what has just happened.
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"}
-    return EventSourceResponse(stream(services.tail, read_page, after=after), headers=headers)
+    return EventSourceResponse(stream(services.tail, read_page, session.still_stands, after=after), headers=headers)
 
 
 def _event_view(event: LoggedEvent, *, whole: bool) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from colink.domain.access import ApiKeyCreated
+from colink.domain.access import ApiKeyCreated, ApiKeyRevoked
 from colink.domain.aggregates import Event
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.bookings import BookingApproved, BookingProposed, BookingRejected
@@ -52,6 +52,7 @@ _EVENTS: tuple[type[Event], ...] = (
     PayoutAccountReplaced,
     SettlementRecorded,
     ApiKeyCreated,
+    ApiKeyRevoked,
     ProductRecorded,
     ProductChanged,
     *ERASURES,

@@ -1,0 +1,20 @@
+"""API keys with a name and an end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0016"
+down_revision = "0015"
+branch_labels = None
+depends_on = None
+
+_SQL = Path(__file__).parent.parent / "sql"
+
+
+def upgrade() -> None:
+    statements = (_SQL / "0016_ends_of_keys.sql").read_text()
+    # Straight to the driver and without parameters: text() would read `:name`, and the driver `%`, as one.
+    op.get_bind().exec_driver_sql(statements, execution_options={"no_parameters": True})
