@@ -14,7 +14,7 @@ from rich.table import Table
 from colink.application.book import ApproveBooking, ProposeJournal, RejectBooking
 from colink.application.ports import Caller
 from colink.application.representations import shown
-from colink.cli.amounts import money_text
+from colink.cli.amounts import money_in, money_text
 from colink.cli.books import By, actor_of
 from colink.cli.output import Json, tell
 from colink.cli.times import moment
@@ -29,11 +29,11 @@ _MOST = 1_000
 def posting(text: str) -> BookedPosting:
     """`platform:loss=-1250MYR`: signed minor units, credit above zero."""
     account, _, amount = text.rpartition("=")
-    number, currency = amount[:-3], amount[-3:]
-    if not account or not number.removeprefix("-").isdecimal() or not number.isascii() or not currency.isalpha():
+    money = money_in(amount)
+    if not account or money is None:
         msg = f"{text!r} is no posting: write ACCOUNT=AMOUNT, such as platform:loss=-1250MYR (minor units)"
         raise typer.BadParameter(msg)
-    return BookedPosting(account=account, amount=int(number), currency=currency.upper())
+    return BookedPosting(account=account, amount=money.amount, currency=money.currency)
 
 
 def add_to(ledger: typer.Typer, wiring: Wiring) -> None:
