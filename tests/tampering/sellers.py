@@ -41,14 +41,19 @@ class Seller:
         told = await shop.order(self.store, order_id=order_id, items=[_item(order_id, price)], click_id=click)
         return str(told["order_id"])
 
-    async def pay(self, minor: int, reference: str) -> None:
+    async def pay(self, minor: int, reference: str) -> Any:
         payment = {
             "organization_id": self.organization["id"],
             "amount": myr(minor),
             "reference": reference,
             "received_at": self.business.shop.clock.now().isoformat(),
         }
-        await self.business.shop.post("/v1/seller-payments", payment, key=self.business.finance)
+        return await self.business.shop.post("/v1/seller-payments", payment, key=self.business.finance)
+
+    async def bounce(self, payment: Any) -> None:
+        told = {"reason": "refer to drawer", "returned_at": self.business.shop.clock.now().isoformat()}
+        path = f"/v1/seller-payments/{payment['id']}/return"
+        await self.business.shop.post(path, told, key=self.business.finance, status=200)
 
     async def work(self) -> None:
         """What the worker does about it."""
@@ -97,7 +102,7 @@ async def sell_in_march(seller: Seller) -> None:
 
 async def count_and_bill(seller: Seller) -> None:
     """March is over: counted, one true-up released, billed, paid but for a part; then refunded, counted again,
-    cleared as it is due, and the last true-up covered by what was paid by then."""
+    cleared as it is due, and the last true-up covered by what was paid by then. That bounces, and is paid again."""
     shop, finance = seller.business.shop, seller.business.finance
     shop.clock.time = APRIL + timedelta(hours=1)
     await seller.work()
@@ -118,7 +123,11 @@ async def count_and_bill(seller: Seller) -> None:
     await seller.work()
     shop.clock.time += 15 * DAY
     await seller.work()
-    await seller.pay(90_00, "MBB-2")
+    paid = await seller.pay(90_00, "MBB-2")
+    await seller.work()
+    await seller.bounce(paid)
+    await seller.work()
+    await seller.pay(90_00, "MBB-3")
     await seller.work()
 
 
