@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0016"
-down_revision = "0015"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
@@ -15,6 +15,6 @@ _SQL = Path(__file__).parent.parent / "sql"
 
 
 def upgrade() -> None:
-    statements = (_SQL / "0016_ends_of_keys.sql").read_text()
+    statements = (_SQL / "0017_ends_of_keys.sql").read_text()
     # Straight to the driver and without parameters: text() would read `:name`, and the driver `%`, as one.
     op.get_bind().exec_driver_sql(statements, execution_options={"no_parameters": True})
