@@ -128,6 +128,24 @@ class Tamperer:
             msg = f"{table}.{column.name} could not be changed in any row: the business lacks something"
             raise LookupError(msg)
 
+    def removals(self, table: str, kind: str = "true") -> Iterator[Mutant]:
+        """A row of each kind is gone while it is looked at. `kind`: an expression that tells the kinds of rows."""
+        for row in self._row_of_each_kind(table, kind):
+            with self._removed(table, row):
+                yield Mutant(table=table, column="*", to="deleted", row=row, after=row)
+
+    def forgeries(self, table: str, kind: str = "true") -> Iterator[Mutant]:
+        """Beside a row of each kind stands another like it, under another key, while it is looked at. None where the
+        database itself holds how many rows there are."""
+        for row in self._row_of_each_kind(table, kind):
+            for last in (True, False):
+                try:
+                    with self._forged(table, row, last=last) as after:
+                        yield Mutant(table=table, column="*", to="forged", row=after, after=after)
+                except (psycopg.errors.CheckViolation, psycopg.errors.UniqueViolation):
+                    continue
+                break
+
     @contextmanager
     def payload(self, position: int, payload: str) -> Iterator[None]:
         """Another payload of an event, while it is looked at."""
@@ -163,6 +181,65 @@ class Tamperer:
                 ),
                 [row[column.name], moved[0]],
             )
+
+    @contextmanager
+    def _removed(self, table: str, row: Mapping[str, str | None]) -> Iterator[None]:
+        kept = sql.SQL("CREATE TEMPORARY TABLE kept AS SELECT * FROM {} WHERE ctid = %s")
+        self._conn.execute(kept.format(self._identifier(table)), [row["ctid"]])
+        self._conn.execute(sql.SQL("DELETE FROM {} WHERE ctid = %s").format(self._identifier(table)), [row["ctid"]])
+        try:
+            yield
+        finally:
+            self._insert_kept(table)
+
+    @contextmanager
+    def _forged(self, table: str, row: Mapping[str, str | None], *, last: bool) -> Iterator[Mapping[str, str | None]]:
+        """Of each unique index the last column is another, or the first."""
+        kept = sql.SQL("CREATE TEMPORARY TABLE kept AS SELECT * FROM {} WHERE ctid = %s")
+        self._conn.execute(kept.format(self._identifier(table)), [row["ctid"]])
+        try:
+            for column in self._told_apart_by(table, last=last):
+                change = sql.SQL(_OTHER[column.type].format(self._quoted(column.name)))  # type: ignore[arg-type]  # ours
+                self._conn.execute(sql.SQL("UPDATE kept SET {} = {}").format(sql.Identifier(column.name), change))
+        finally:
+            inserted = self._insert_kept(table)
+        try:
+            yield self._read(table, inserted)
+        finally:
+            self._conn.execute(sql.SQL("DELETE FROM {} WHERE ctid = %s").format(self._identifier(table)), [inserted])
+
+    def _insert_kept(self, table: str) -> str:
+        try:
+            insert = sql.SQL("INSERT INTO {} OVERRIDING SYSTEM VALUE SELECT * FROM kept RETURNING ctid::text")
+            row = self._conn.execute(insert.format(self._identifier(table))).fetchone()
+        finally:
+            self._conn.execute("DROP TABLE kept")
+        assert row is not None
+        return str(row[0])
+
+    def _told_apart_by(self, table: str, *, last: bool) -> list[Column]:
+        """A column of each unique index."""
+        names = self._conn.execute(
+            "SELECT DISTINCT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid"
+            " AND a.attnum = i.indkey[CASE WHEN %s THEN i.indnkeyatts - 1 ELSE 0 END]"
+            " WHERE i.indrelid = %s::regclass AND i.indisunique",
+            [last, table],
+        ).fetchall()
+        return [column for column in self.columns(table) if (column.name,) in names]
+
+    def _row_of_each_kind(self, table: str, kind: str) -> list[Mapping[str, str | None]]:
+        """The one in the middle."""
+        condition = sql.SQL(self._only_rows.get(table, "true"))  # type: ignore[arg-type]  # of one test
+        found = self._conn.execute(
+            sql.SQL(
+                "SELECT {}, array_agg(ctid::text ORDER BY t::text) FROM {} t WHERE {} GROUP BY 1 ORDER BY 1"
+            ).format(
+                sql.SQL(kind),
+                self._identifier(table),
+                condition,  # type: ignore[arg-type]  # of one test
+            )
+        ).fetchall()
+        return [self._read(table, rows[len(rows) // 2]) for _, rows in found]
 
     def _kinds_of(self, table: str, column: Column) -> list[sql.Composable]:
         """A condition for each kind of row in which the column is changed."""

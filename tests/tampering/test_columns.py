@@ -67,6 +67,9 @@ FOUND_BY: Mapping[str, Places] = {
     "colink.touches": by("touch_id"),
     "colink.tracking_events": lambda row: (row["stream_id"], f"tracking {row['position']}", row["position"]),
     "colink.tracking_head": lambda row: ("tracking log_head", _after(row)),
+    "colink.projections": by("name"),
+    "colink.projection_versions": by("projection"),
+    "colink.projection_checkpoints": by("projection"),
     "colink_read.attribution_sales_v1": lambda row: (_key(row, 6),),
     "colink_read.attribution_touches_v1": lambda row: (_key(row, 6),),
     "colink_read.leaderboard_scores_v1": lambda row: (_key(row, 5),),
@@ -85,6 +88,9 @@ STANDS_FOR_MORE = frozenset(
     {
         "colink.events",
         "colink.seals",
+        "colink.projections",
+        "colink.projection_versions",
+        "colink.projection_checkpoints",
         "colink_read.balance_accounts_v1",
         "colink_read.balance_sums_v1",
         "colink.checkpoint_keys",
@@ -106,9 +112,12 @@ NOT_DERIVED: Mapping[str, str] = {
     "colink.schema_version": "which migrations ran: `colink db status`",
     "colink.seal_alarms": "what a sealer complained about; it signs nothing until a person has looked",
     "colink.tracking_archives": "verified with the files it describes, by `colink tracking check`",
-    "colink.projections": "which version is read; the pass projections verifies that one, whichever it is",
-    "colink.projection_versions": "which tables there are; the pass projections verifies those that are read",
-    "colink.projection_checkpoints": "how far a version is; the pass projections verifies it that far, and says so",
+    "colink.projection_versions.created_at": _WHEN,
+    "colink.projection_versions.completed_at changed": _WHEN,
+    "colink.projection_checkpoints.log": "one of two names: the database holds it",
+    "colink.projection_checkpoints.error": "what stopped a worker, for who repairs it",
+    "colink.projection_checkpoints.error_position": "what stopped a worker, for who repairs it",
+    "colink.projection_checkpoints.updated_at": _WHEN,
     "colink_read.true_up_orders_v1": "where a worker looks for what is due; nothing is shown of it",
     "colink_read.true_up_periods_v1": "where a worker looks for what is due; nothing is shown of it",
     "colink.log_head.id": "always 1: the database holds it",
@@ -165,24 +174,23 @@ async def test_each_column_of_a_table_is_verified(business: Shop, tamperer: Tamp
             findings = (await verified(business)).findings
             if not findings:
                 unnoticed.append(str(mutant))
-            elif not _is_found(mutant, findings):
-                misplaced.append((str(mutant), sorted(_places(mutant)), [_shown(each) for each in findings[:6]]))
+            elif not is_found(mutant, findings, places_of(mutant)):
+                misplaced.append((str(mutant), sorted(places_of(mutant)), [shown(each) for each in findings[:6]]))
     assert (unnoticed, misplaced) == ([], [])
     assert mutants > 0
     report = await verified(business)
     assert report.findings == [], "the mutants were put back"
 
 
-def _places(mutant: Mutant) -> set[str]:
+def places_of(mutant: Mutant) -> set[str]:
     """How the row is named, as it was or as it is now."""
     named = (*FOUND_BY[mutant.table](mutant.row), *FOUND_BY[mutant.table](mutant.after))
     return {name for name in named if name is not None}
 
 
-def _is_found(mutant: Mutant, findings: Iterable[Finding]) -> bool:
+def is_found(mutant: Mutant, findings: Iterable[Finding], places: set[str]) -> bool:
     """A changed row is found where it is and nowhere else. What is derived from a changed event differs, too; heads,
     numbers and trees of hashes stand for all that is below them."""
-    places = _places(mutant)
     found = [_is_at(each, places) for each in findings]
     return any(found) if mutant.table in STANDS_FOR_MORE else all(found)
 
@@ -194,5 +202,5 @@ def _is_at(finding: Finding, places: set[str]) -> bool:
     return any(place.startswith("...") and place.strip(".") in finding.message for place in places)
 
 
-def _shown(finding: Finding) -> tuple[str, str, int, str]:
+def shown(finding: Finding) -> tuple[str, str, int, str]:
     return finding.audit_pass.value, finding.kind.value, finding.position, finding.subject

@@ -61,6 +61,8 @@ class SealsCheck:
         self._conn, self._result = conn, result
         self._origin, self._outside = origin, outside
         self._tree = CompactRange(watch=_NODE_LEVELS)
+        self._recorded_keys: list[VerifierKey] = []
+        self._gap_in_keys = False
 
     async def check(self) -> None:
         """`checked` counts nodes and tree heads."""
@@ -83,6 +85,7 @@ class SealsCheck:
         await self._find_extra_nodes()
         await self._check_times()
         await self._find_lost_seals()
+        await self._say_what_is_not_signed()
 
     async def _leaves(self) -> AsyncIterator[list[bytes]]:
         """In order, up to the first that is missing."""
@@ -162,6 +165,15 @@ class SealsCheck:
                 derived=f"not before {earliest}",
             )
 
+    async def _say_what_is_not_signed(self) -> None:
+        """The sealer signs what it sealed within a second or two, and then what it signed is published."""
+        cursor = await self._conn.execute("SELECT coalesce(max(tree_size), 0) FROM colink.checkpoints")
+        [(signed,)] = await cursor.fetchall()
+        if signed < self._tree.size:
+            self._result.leaves_out(
+                f"{self._tree.size:,} events are sealed, and the newest checkpoint is over {signed:,} of them"
+            )
+
     async def _find_lost_seals(self) -> None:
         """A key says how much was sealed when it was made: the first one comes after the first seal."""
         sealed = self._tree.size
@@ -198,10 +210,15 @@ class SealsCheck:
     async def _keys(self) -> list[VerifierKey]:
         """All that this log was signed with, as the database says and as is known outside."""
         cursor = await self._conn.execute(
-            "SELECT verifier_key, tree_size FROM colink.checkpoint_keys ORDER BY ordinal"
+            "SELECT ordinal, verifier_key, tree_size FROM colink.checkpoint_keys ORDER BY ordinal"
         )
         keys = []
-        for text, size in await cursor.fetchall():
+        for number, (ordinal, text, size) in enumerate(await cursor.fetchall(), start=1):
+            if ordinal != number and not self._gap_in_keys:
+                self._gap_in_keys = True
+                self._result.find(
+                    Kind.GAP, size, "checkpoint_keys", f"key {ordinal} of the log follows where {number} was expected"
+                )
             try:
                 key = VerifierKey.parse(text)
             except ColinkError as error:
@@ -210,6 +227,7 @@ class SealsCheck:
             if key.name != self._origin:
                 self._result.find(Kind.CHANGED, size, text, f"the key {key.name} is another log's")
             keys.append(key)
+        self._recorded_keys = keys
         known = [key for key in self._outside.keys if key.name == self._origin]
         if known and keys and keys[-1] not in known:
             self._result.find(
@@ -234,11 +252,22 @@ class SealsCheck:
             checkpoint = self._verified(note, keys, what=what, position=size)
             if checkpoint is None:
                 continue
+            self._look_for_its_key(note, keys, size)
             if (checkpoint.size, checkpoint.root) != (size, root):
                 self._result.find(Kind.CHANGED, size, what, f"the row of {what} is not what its note says")
             yield _Head(what=what, size=size, root=checkpoint.root)
         for head in outside:
             yield head
+
+    def _look_for_its_key(self, note: str, keys: Sequence[VerifierKey], size: int) -> None:
+        """Who signed what is published stands in the database too, not only outside."""
+        if any(_is_signed_by(key, note) for key in self._recorded_keys):
+            return
+        for key in keys:
+            if _is_signed_by(key, note):
+                self._result.find(
+                    Kind.MISSING, size, str(key), f"the key that signed checkpoint {size} is not in checkpoint_keys"
+                )
 
     def _verified(self, note: str, keys: Sequence[VerifierKey], *, what: str, position: int) -> Checkpoint | None:
         try:
@@ -261,6 +290,14 @@ def _signed(note: str, keys: Sequence[VerifierKey]) -> Checkpoint:
         except ProofRejected as error:
             refusal = error
     raise refusal
+
+
+def _is_signed_by(key: VerifierKey, note: str) -> bool:
+    try:
+        verified_checkpoint(note, key, check=signature_is_good)
+    except ProofRejected:
+        return False
+    return True
 
 
 def _cut(joined: bytes) -> list[bytes]:

@@ -44,6 +44,7 @@ from colink.projections.audit.seals_pass import Outside, SealsCheck
 from colink.projections.audit.segment import DECISIONS, OF_SEGMENTS, Segment, Setting
 from colink.projections.audit.seller_account_pass import find_unmatched
 from colink.projections.audit.tracking_pass import check_tracking
+from colink.projections.audit.version_pass import VersionsCheck
 from colink.projections.engine import Connection, Decoder, Log, head
 
 Progress = Callable[[str, int, int], None]
@@ -219,6 +220,7 @@ class _Run:
         self._personal = Personal(keys=self._outside.person_keys, erasures=await erasures(self._conn))
 
     async def _find_reports(self) -> None:
+        await VersionsCheck(self._conn, self._total.results[Pass.PROJECTIONS]).check()
         self._reports = await followed_reports(self._conn)
         self._sums = await followed_sums(self._conn)
 
