@@ -11,7 +11,7 @@ from tests.simulation.planted import BUGS, STEPS
 from colink.simulation.seeds import Ground, simulate
 
 FOUND_BY = {
-    "double-payout-on-retry": 4,
+    "double-payout-on-retry": 3,
     "refund-not-cumulative": 1,
     "hold-ignored": 1,
     "window-at-arrival": 1,

@@ -146,6 +146,7 @@ class Bookings:
                 f"payee:{payee}:available",
                 f"payee:{payee}:available",
                 f"store:{random.choice(business.stores)['id']}:clearing",
+                f"seller:{random.choice(business.organizations)['id']}:receivable",
                 f"processor:{random.choice(['sandbox', 'shopify', 'bank'])}:{random.choice(['cash', 'fees'])}",
                 f"tax:{random.choice(['lhdn', 'nta'])}:withheld",
                 f"fx:{currency}:liquidity",

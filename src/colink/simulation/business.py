@@ -118,6 +118,7 @@ class Business:
             "fee_bps": self.random.choice([0, 250, 500, 1000, 333]),
             "hold_days": self.random.choice([0, 1, 7, 14, 14, 21]),
             "keeps_fee": self.random.random() < 0.25,
+            "advance": self.random.random() < 0.4,
         }
         self.organizations.append(facts)
         command = RegisterOrganization(
@@ -127,7 +128,7 @@ class Business:
             platform_fee_bps=facts["fee_bps"],
             hold_days=facts["hold_days"],
             refund_platform_fee=not facts["keeps_fee"],
-            advance=True,
+            advance=facts["advance"],
         )
         return Change(command=command, kind="organization", facts=facts)
 
@@ -138,7 +139,7 @@ class Business:
             "id": id_,
             "organization": organization["id"],
             "currency": currency,
-            "platform_collected": self.random.random() < 0.75,
+            "platform_collected": self.random.random() < 0.65,
             "fee_rate_bps": self.random.choice([0, 200, 290]),
             "fee_fixed": self.random.choice([0, 0, 50, 100]),
             "domain": f"{id_.replace('_', '')}.example",

@@ -21,6 +21,7 @@ from colink.simulation.model.attribution import conflicting
 from colink.simulation.model.books import FAR, Order
 from colink.simulation.payees import Payees
 from colink.simulation.privacy import Privacy
+from colink.simulation.sellers import Sellers
 from colink.simulation.stage import Stage
 
 Facts = dict[str, Any]
@@ -34,6 +35,7 @@ class People:
         self.bookings = Bookings(stage, business)
         self.payees = Payees(stage, business)
         self.privacy = Privacy(stage, business)
+        self.sellers = Sellers(stage, business)
         self._turns: dict[Callable[[], Awaitable[None]], int] = {
             self._decide_order: 350,
             self.payees.request: 230,
@@ -47,6 +49,8 @@ class People:
             self._revised_rule: 15,
             self._new_coupon: 15,
             self.privacy.act: 25,
+            self.sellers.pay: 70,
+            self.sellers.bill: 25,
         }
 
     async def configure(self, change: Change) -> None:

@@ -32,6 +32,7 @@ from colink.simulation.keys import sealing
 from colink.simulation.people import People
 from colink.simulation.privacy import compare_personal
 from colink.simulation.sales import Told
+from colink.simulation.sellers import compare_sellers
 from colink.simulation.stage import Stage
 
 T = TypeVar("T")
@@ -119,6 +120,8 @@ class Run:
     async def _batch(self) -> None:
         arrivals = self.happenings.advance(shoppers=self.stage.random.randint(0, _BATCH // 2))
         await self._arrive(arrivals)
+        if self.stage.random.random() < 0.5:
+            await self._settle()
         if self.stage.random.random() < 0.6:
             await self._clear()
         for _ in range(self.stage.random.choice([1, 4, 8, 12, 24])):
@@ -151,6 +154,7 @@ class Run:
         await self._arrive(self.happenings.rest())
         for _ in range(4):
             self.stage.clock.time += timedelta(days=15)
+            await self._settle()
             await self._clear()
             await self._pay()
             await self.stage.compare()
@@ -215,7 +219,7 @@ class Run:
 
         recorded = await self.stage.surviving(all_of_them)
         self.stage.world.faults.next = None
-        for each, answer in zip(told, recorded, strict=True):
+        for each, answer in _as_recorded(told, recorded):
             if answer.answer["status"] == "rejected":
                 msg = f"{each.topic} {each.webhook_id} was rejected: {answer.answer['problem']}"
                 raise Differs(msg)
@@ -261,11 +265,35 @@ class Run:
             {id_: self.stage.provider.paid(id_) for id_ in self.stage.books.payouts.by_id},
         )
 
+    async def _settle(self) -> None:
+        """The worker settles orders of sellers who collect the money themselves: no balance moves."""
+        self.stage.break_now_and_then(0.03)
+        await self.stage.surviving(self._worker_settles)
+        self.stage.world.faults.next = None
+        self.stage.books.settle_sellers()
+        await self.stage.job("settling", {})
+        await compare_sellers(self.stage.service.pool, self.stage.books)
+
+    async def _worker_settles(self) -> None:
+        await self.stage.service.settle()
+
     async def _worker_pays(self) -> None:
         """Until nothing is left to do. A provider that is away ends it: the worker comes again."""
         with suppress(Unavailable):
             while await self.stage.service.pay():
                 pass
+
+
+def _as_recorded(told: Sequence[Told], recorded: Sequence[Recorded]) -> list[tuple[Told, Recorded]]:
+    """In the order of the log: a delivery that waits for another of its order is recorded after its neighbours."""
+    reached: dict[tuple[str, int], int] = {}
+    places = []
+    for each, answer in zip(told, recorded, strict=True):
+        order = each.store["id"], each.order
+        reached[order] = max(reached.get(order, 0), answer.position or 0)
+        places.append(reached[order])
+    pairs = zip(places, range(len(told)), told, recorded, strict=True)
+    return [(each, answer) for _, _, each, answer in sorted(pairs, key=lambda pair: pair[:2])]
 
 
 def _plain(report: ProviderReport) -> Facts:

@@ -27,6 +27,7 @@ from colink.adapters.postgres.provision import create_database, provision
 from colink.adapters.postgres.server import EmbeddedServer, ServerHandle
 from colink.simulation.faults import Faults, Killed
 from colink.simulation.happenings import SeededIds, VirtualClock
+from colink.simulation.model.books import Books
 from colink.simulation.provider import SimulatedProvider
 from colink.simulation.run import Outcome, Progress, Run, Visit, nobody_visits
 from colink.simulation.service import Service, World
@@ -157,7 +158,8 @@ async def _lived(dsn: str, keys: Path, seed: int, begin: Callable[[Stage], Run])
         keys=keys,
         faults=Faults(),
     )
-    stage = Stage(world=world, clock=clock, provider=provider, random=random, service=await Service.open(world))
+    books, service = Books(lambda: int(clock.time.timestamp())), await Service.open(world)
+    stage = Stage(world=world, clock=clock, provider=provider, random=random, books=books, service=service)
     provider.interrupt = stage.interrupt
     return await begin(stage).live()
 

@@ -34,6 +34,7 @@ from colink.application.jobs import clearing_job
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.payout_rails import PayoutRail
 from colink.application.ports import Clock, Command, IdFactory, Recorded
+from colink.application.seller_settlement import SettlementDesk
 from colink.domain.audit.report import Report
 from colink.domain.errors import Unauthorized
 from colink.domain.organizations import StoreDetails
@@ -45,6 +46,7 @@ from colink.projections.engine import ProjectionEngine
 from colink.projections.leaderboard import Leaderboard
 from colink.projections.orders import due_orders
 from colink.projections.payout_queue import PayoutTables
+from colink.projections.seller_billing import SettlementTables
 from colink.simulation.faults import BreakingPool, Faults
 from colink.simulation.keys import folder_with_keys, sealing
 
@@ -91,6 +93,7 @@ class Service:
         self._sealer = Sealer(pool, self._keys, world.clock, origin=origin)
         self._clear = clearing_job(self.commerce, self._due, world.clock)
         self.desk = self._desk()
+        self._settlement = SettlementDesk(self.commerce, SettlementTables(pool))
 
     @classmethod
     async def open(cls, world: World) -> Service:
@@ -177,6 +180,13 @@ class Service:
         """The worker's payout jobs: submit what is approved, ask about what is at the provider, and about what was
         paid."""
         return await self.desk.submit_approved() + await self.desk.follow_up() + await self.desk.recheck_paid()
+
+    async def settle(self) -> int:
+        """The worker's settling of sellers' orders, until nothing is left to do."""
+        settled = 0
+        while done := await self._settlement.run():
+            settled += done
+        return settled
 
     async def verify(self) -> Report:
         """Seal, and verify the whole log."""

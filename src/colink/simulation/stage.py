@@ -39,8 +39,8 @@ class Stage:
     clock: VirtualClock
     provider: SimulatedProvider
     random: Random
+    books: Books
     service: Service
-    books: Books = field(default_factory=Books)
     watch: Watch = field(default_factory=Watch)
     done: int = 0
     crashes: int = 0

@@ -19,6 +19,7 @@ from typing import Any
 from colink.simulation.model.amounts import converted
 from colink.simulation.model.attribution import Knowledge
 from colink.simulation.model.balances import Balances, Change, add
+from colink.simulation.model.sellers import Sellers
 
 Facts = dict[str, Any]
 
@@ -38,8 +39,9 @@ _NEVER_CREDIT = ("platform:expense", "platform:loss")
 class Bookings:
     """All that was proposed, by id, each with its `status`. Before `open_from` (seconds) all is closed."""
 
-    def __init__(self, balances: Balances, known: Knowledge) -> None:
+    def __init__(self, balances: Balances, known: Knowledge, sellers: Sellers) -> None:
         self.balances = balances
+        self.sellers = sellers
         self.known = known
         self.by_id: dict[str, Facts] = {}
         self.open_from = 0
@@ -145,7 +147,9 @@ class Bookings:
 
     def approve(self, id_: str) -> Change:
         self.by_id[id_]["status"] = "posted"
-        return self.balances.book(self._effect(self.by_id[id_]))
+        moved = self._effect(self.by_id[id_])
+        self.sellers.book(moved)
+        return self.balances.book(moved)
 
     def reject(self, id_: str) -> None:
         self.by_id[id_]["status"] = "rejected"

@@ -7,7 +7,7 @@ that moves money returns what it expects to change, zeros left out, and has adde
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from colink.simulation.model.amounts import fine, minor
 from colink.simulation.model.attribution import Knowledge, credited, promised_rule
@@ -17,6 +17,7 @@ from colink.simulation.model.deliveries import Facts, Told, read_dispute, read_o
 from colink.simulation.model.money import ClaimKey, money_at
 from colink.simulation.model.payouts import Payouts
 from colink.simulation.model.privacy import Privacy
+from colink.simulation.model.sellers import Sellers
 
 _DAY = 86_400
 FAR = 1 << 60  # later than anything
@@ -25,8 +26,9 @@ FAR = 1 << 60  # later than anything
 class Order:
     """One order as predicted. `cleared` is K of each claim."""
 
-    def __init__(self, store: Facts) -> None:
+    def __init__(self, store: Facts, number: str) -> None:
         self.store = store
+        self.number = number
         self.told = Told()
         self.seen: set[tuple[str, str]] = set()
         self.extent: tuple[int, int] | None = None
@@ -41,18 +43,26 @@ class Order:
         self.own_link_of: str | None = None
         self.released = 0
         self.posted: Change = {}
+        self.billed: dict[tuple[str, str], int] = {}
+        self.settled = 0
         self.currency = ""
         self.next_due: int | None = None
 
+    @property
+    def receivable(self) -> int:
+        """What a seller who collects himself owes for it."""
+        return -sum(self.billed.values())
+
 
 class Books:
-    """The whole platform."""
+    """The whole platform. `now`: in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], int] = lambda: 0) -> None:
         self.known = Knowledge()
         self.orders: dict[tuple[str, str], Order] = {}
         self.balances = Balances()
-        self.bookings = Bookings(self.balances, self.known)
+        self.sellers = Sellers(self.balances, self.orders, now)
+        self.bookings = Bookings(self.balances, self.known, self.sellers)
         erased: set[str] = set()
         self.payouts = Payouts(self.balances, erased)
         self.privacy = Privacy(self.payouts.by_id, self.orders, erased)
@@ -90,7 +100,7 @@ class Books:
             self.privacy.keep(account["payee"], name, account["told"])
 
     def _order(self, store: Facts, external_id: str) -> Order:
-        return self.orders.setdefault((store["id"], external_id), Order(store))
+        return self.orders.setdefault((store["id"], external_id), Order(store, external_id))
 
     def _settle(self, order: Order) -> Change:
         """What the order should have posted, less what it has."""
@@ -264,11 +274,44 @@ class Books:
             if target.get(key, 0) != order.posted.get(key, 0)
         }
         order.posted = target
+        self._bill(order, order.money["billed"])
         order.next_due = self._next_due(order)
         return self.balances.book(changed)
 
+    def _bill(self, order: Order, billed: Mapping[tuple[str, str], int]) -> None:
+        """What is posted to the receivable: of the sale first, then of refunds."""
+        keys = sorted({*order.billed, *billed}, key=lambda key: key[0] != "sale")
+        amounts = [billed.get(key, 0) - order.billed.get(key, 0) for key in keys]
+        order.billed = dict(billed)
+        place = order.store["organization"], order.currency
+        self.sellers.billed((order.store["id"], order.number), place, [amount for amount in amounts if amount])
+
+    def settle_sellers(self) -> None:
+        """The worker settles orders from what sellers paid."""
+        self.sellers.settle()
+        self._look_again_when_due()
+
+    def _look_again_when_due(self) -> None:
+        """Of orders that clear when they are settled."""
+        for order in self.orders.values():
+            if not self._clears_by_time(order):
+                order.next_due = self._next_due(order)
+
+    def pay_of_seller(self, payment: Facts) -> Change:
+        change = self.sellers.pay(payment)
+        self._look_again_when_due()
+        return change
+
+    def _clears_by_time(self, order: Order) -> bool:
+        """Also where the seller collects himself, if his organisation advances."""
+        return bool(
+            order.store["platform_collected"] or self.known.organizations[order.store["organization"]]["advance"]
+        )
+
     def _clears(self, order: Order, key: ClaimKey, now: int) -> int:
         """K by that time, clearings never lowering it."""
+        if not self._clears_by_time(order) and order.settled < order.receivable:
+            return order.cleared.get(key, 0)
         money = order.money
         owed = money["owed"].get(key, 0) if money else 0
         not_due = sum(amount for at, amount in order.due.get(key, ()) if at > now)

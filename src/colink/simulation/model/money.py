@@ -101,7 +101,8 @@ def money_at(
 ) -> Facts | None:
     """None where nothing was paid in full. `released`: what finance gave free although the buyer is owed it. `terms`:
     organization, fee_bps, keeps_fee, fee_rate_bps, fee_fixed, platform_collected, store. `rule_of` a line:
-    `{id, rate_bps | fixed}`, None for no commission."""
+    `{id, rate_bps | fixed}`, None for no commission. In what comes back, `billed` says by line what a seller who
+    collects himself is posted of the sale and of refunds."""
     paid = [each for each in snapshots if each["paid_in_full"]]
     if not paid:
         return None
@@ -127,6 +128,7 @@ def money_at(
     payment_fees, without_line = _payment_fees(payment_fee, bases)
     cash = refunded + disputed
     owed: dict[ClaimKey, int] = {}
+    billed: dict[tuple[str, str], int] = {}
     seller = terms["organization"]
     shown, fee_earned, commission_earned = {}, 0, 0
     for n, line in enumerate(lines):
@@ -142,6 +144,9 @@ def money_at(
             owed[line["id"], creator] = commission
         if terms["platform_collected"]:
             owed[line["id"], seller] = take
+        else:
+            billed["sale", line["id"]] = -fees[n] - commissions[n]
+            billed["refund", line["id"]] = fee_back + commission_back
     others = {"platform:revenue": fee_earned}
     held: dict[ClaimKey, int] = {}
     if terms["platform_collected"]:
@@ -155,7 +160,15 @@ def money_at(
         others["processor:shopify:fees"] = payment_fee
     else:
         others[f"seller:{seller}:receivable"] = -fee_earned - commission_earned
-    return {"owed": owed, "held": held, "others": others, "lines": shown, "collected": collected, "cash": cash}
+    return {
+        "owed": owed,
+        "held": held,
+        "others": others,
+        "billed": billed,
+        "lines": shown,
+        "collected": collected,
+        "cash": cash,
+    }
 
 
 def _commissions(

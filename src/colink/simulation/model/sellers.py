@@ -1,0 +1,210 @@
+"""Sellers who collect the money themselves: what they are billed, what they pay, and which orders that settles.
+
+Semantics section 6; decision 21 says in which order. An organisation has one account per currency. All that is posted
+to its receivable beside orders is credit of the account, above or below zero, and credit settles orders: those that a
+payment names at once, others when the worker comes, by the log: it goes through what was posted since the place up to
+which all is settled, and first takes back what refunds have made of settled orders. So in every place
+
+    balance of seller:{org}:receivable = credit - what is unsettled of its orders
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from colink.simulation.model.balances import Balances, Change
+
+Facts = dict[str, Any]
+OrderKey = tuple[str, str]
+Place = tuple[str, str]
+"""Organisation and currency."""
+
+_ORDERS_A_PAGE, _ENTRIES_A_PAGE = 100, 1_000
+
+
+class Entry(NamedTuple):
+    """One posting to a receivable, as posted: below zero the seller owes more. `kind`: order, payment or other."""
+
+    at: int
+    kind: str
+    order: OrderKey | None
+    amount: int
+
+
+@dataclass
+class Account:
+    """`settled_to`, `credited_to`, `invoiced_to`: how many entries of the receivable were gone through."""
+
+    credit: int = 0
+    settled_to: int = 0
+    credited_to: int = 0
+    invoiced_to: int = 0
+
+
+class Sellers:
+    """`orders`: the model's; of them it reads what is owed and writes what is `settled`. `now`: in seconds."""
+
+    def __init__(self, balances: Balances, orders: Mapping[OrderKey, Any], now: Callable[[], int]) -> None:
+        self.balances = balances
+        self.orders = orders
+        self.now = now
+        self.accounts: dict[Place, Account] = {}
+        self.entries: dict[Place, list[Entry]] = {}
+        self.payments: dict[tuple[str, str], Facts] = {}
+        self.invoices: dict[tuple[str, str, str], Facts] = {}
+
+    # What is posted -----------------------------------------------------------------------------------------------
+
+    def billed(self, key: OrderKey, place: Place, amounts: Iterable[int]) -> None:
+        """An order's own postings."""
+        self._file(place, "order", [(key, amount) for amount in amounts])
+
+    def book(self, changed: Change) -> None:
+        """Something beside orders, such as a write-off, was posted: what of it stands on receivables is credit."""
+        for (account, currency), amount in changed.items():
+            owner, _, rest = account.partition(":")
+            if owner == "seller" and amount:
+                place = rest.removesuffix(":receivable"), currency
+                self._file(place, "other", [(None, amount)])
+                self._account(place).credit += amount
+
+    def _file(self, place: Place, kind: str, told: Iterable[tuple[OrderKey | None, int]]) -> None:
+        entries = self.entries.setdefault(place, [])
+        entries += [Entry(self.now(), kind, key, amount) for key, amount in told]
+
+    def _account(self, place: Place) -> Account:
+        return self.accounts.setdefault(place, Account())
+
+    def unsettled(self, key: OrderKey) -> int:
+        """Of what its seller owes for it; below zero: paid too much since a refund."""
+        return int(self.orders[key].receivable - self.orders[key].settled)
+
+    # Payments -----------------------------------------------------------------------------------------------------
+
+    def wrong_with_payment(self, payment: Facts) -> set[str]:
+        """A payment has `organization`, `currency`, `amount`, `reference`, `received_at`, and the key of an `invoice`
+        or keys of `orders`, in this order."""
+        known = self.payments.get((payment["organization"], payment["reference"]))
+        wrong = set()
+        if payment["amount"] <= 0 or payment["received_at"] > self.now():
+            wrong.add("invalid-input")
+        if known is None and any(self._is_foreign(payment, key) for key in payment["orders"]):
+            wrong.add("invalid-input")
+        if known is not None and known != payment:
+            wrong.add("payment-reference-used")
+        return wrong
+
+    def _is_foreign(self, payment: Facts, key: OrderKey) -> bool:
+        order = self.orders.get(key)
+        if order is None or order.store["organization"] != payment["organization"]:
+            return True
+        return order.money is not None and order.currency != payment["currency"]
+
+    def pay(self, payment: Facts) -> Change:
+        """Money came from a seller. Told before: nothing."""
+        id_ = payment["organization"], payment["reference"]
+        if id_ in self.payments:
+            return {}
+        self.payments[id_] = payment
+        place, amount = (payment["organization"], payment["currency"]), payment["amount"]
+        self._file(place, "payment", [(None, amount)])
+        account = self._account(place)
+        account.credit += amount
+        named = self.open_orders_of(payment["invoice"]) if payment["invoice"] else payment["orders"]
+        self._allocate(account, (), [(None, key) for key in dict.fromkeys(named)])
+        return self.balances.book(
+            {
+                ("processor:bank:cash", payment["currency"]): -amount,
+                (f"seller:{payment['organization']}:receivable", payment["currency"]): amount,
+            }
+        )
+
+    def open_orders_of(self, invoice: tuple[str, str, str]) -> list[OrderKey]:
+        """The first of an invoice's orders of which something is unsettled."""
+        lines = self.invoices[invoice]["lines"] if invoice in self.invoices else {}
+        return [key for key in lines if self.unsettled(key) > 0][:_ORDERS_A_PAGE]
+
+    # Settling -----------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """The worker settles what it can, until nothing is left to do."""
+        for place, account in self.accounts.items():
+            while self._has_work(place, account):
+                giving, credited_to = self._page(place, account.credited_to, lowered=True)
+                taking, settled_to = self._page(place, account.settled_to, lowered=False)
+                reached = self._allocate(account, giving, [(at, key) for key, at in taking.items()])
+                account.credited_to = credited_to
+                account.settled_to = settled_to if reached is None else max(reached, account.settled_to)
+
+    def _has_work(self, place: Place, account: Account) -> bool:
+        entries = self.entries.get(place, [])
+        unpaid = any(each.kind == "order" for each in entries[account.settled_to :])
+        lowered = any(each.kind == "order" and each.amount > 0 for each in entries[account.credited_to :])
+        return lowered or (unpaid and account.credit > 0)
+
+    def _page(self, place: Place, after: int, *, lowered: bool) -> tuple[dict[OrderKey, int], int]:
+        """Orders with where their first entry behind `after` stands; and how far was read for them."""
+        found: dict[OrderKey, int] = {}
+        read, reached = 0, after
+        for at, entry in enumerate(self.entries[place][after:], after):
+            if entry.order is None or (lowered and entry.amount <= 0):
+                continue
+            if read == _ENTRIES_A_PAGE or (entry.order not in found and len(found) == _ORDERS_A_PAGE):
+                break
+            found.setdefault(entry.order, at)
+            read, reached = read + 1, at + 1
+        return found, reached
+
+    def _allocate(
+        self, account: Account, giving: Iterable[OrderKey], taking: Sequence[tuple[int | None, OrderKey]]
+    ) -> int | None:
+        """Credit that refunds gave back is taken first. Where the first order stands that the credit does not reach;
+        None where it reaches all."""
+        for key in dict.fromkeys((*giving, *(key for _, key in taking))):
+            if (unsettled := self.unsettled(key)) < 0:
+                account.credit -= unsettled
+                self.orders[key].settled += unsettled
+        for at, key in taking:
+            amount = max(min(self.unsettled(key), account.credit), 0)
+            account.credit -= amount
+            self.orders[key].settled += amount
+            if self.unsettled(key) > 0:
+                return at
+        return None
+
+    # Invoices -----------------------------------------------------------------------------------------------------
+
+    def statement(self, place: Place, *, before: int) -> Facts:
+        """What an invoice would say of what was recorded before a time, and not billed yet."""
+        entries = self.entries.get(place, [])
+        start = self.accounts.get(place, Account()).invoiced_to
+        told = [each for each in entries[start:] if each.at < before]
+        lines: dict[OrderKey, int] = {}
+        for each in told:
+            if each.order is not None:
+                lines[each.order] = lines.get(each.order, 0) - each.amount
+        opening = -sum(each.amount for each in entries[:start])
+        return {
+            "opening": opening,
+            "lines": {key: amount for key, amount in lines.items() if amount},
+            "paid": sum(each.amount for each in told if each.kind == "payment"),
+            "other": sum(each.amount for each in told if each.kind == "other"),
+            "due": opening - sum(each.amount for each in told),
+            "to": start + len(told),
+        }
+
+    def wrong_with_invoice(self, place: Place, period: str, *, before: int) -> set[str]:
+        statement = self.statement(place, before=before)
+        if (*place, period) in self.invoices or statement["lines"] or statement["opening"] or statement["due"]:
+            return set()
+        return {"nothing-to-invoice"}
+
+    def invoice(self, place: Place, period: str, *, before: int) -> Facts:
+        """The statement of a month that is over; issued before: the same again."""
+        key = (*place, period)
+        if key not in self.invoices:
+            self.invoices[key] = self.statement(place, before=before)
+            self._account(place).invoiced_to = self.invoices[key]["to"]
+        return self.invoices[key]
