@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from tests.api.shop import ADMIN_KEY, NOON, Shop
 from tests.api.test_event_stream import listening, served
 from tests.conftest import TestDatabase
 
+from colink.adapters.postgres import migrate
 from colink.api import auth, event_stream
 from colink.application.configure.access import key_digest
 from colink.bootstrap import ensure_admin_key
@@ -188,6 +190,22 @@ async def test_the_admin_key_of_the_settings_stays_revoked(shop: Shop) -> None:
     problem = await shop.refused("GET", "/v1/keys", status=401)
     assert problem["type"] == "urn:colink:problem:key-revoked"
     assert len((await shop.get("/v1/keys", key=other["key"]))["items"]) == 2
+
+
+async def test_the_rows_of_keys_of_before_say_that_they_have_no_name_and_no_end(
+    shop: Shop, database: TestDatabase
+) -> None:
+    """As their events do when they are read; the migration brings them there."""
+    folder = Path(migrate.__file__).parent / "migrations" / "sql"
+    with psycopg.connect(database.superuser_dsn) as superuser:
+        before = "select body from colink.documents where kind = 'api_key'"
+        [now] = superuser.execute(before).fetchall()
+        superuser.execute(
+            "update colink.documents set body = replace(body, %s, '')", [',"name":null,"expires_at":null']
+        )
+        assert superuser.execute(before).fetchall() != [now]
+        superuser.execute((folder / "0017_ends_of_keys.sql").read_text())
+        assert superuser.execute(before).fetchall() == [now]
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,30 @@ async def test_what_the_buyer_did_not_get_back_is_released_to_the_seller(sale: S
     await verified(shop)
 
 
+async def test_what_goes_back_after_a_release_frees_nothing_for_a_later_debt(sale: Sale) -> None:
+    """The mug was returned and its money released to the seller; then the buyer got it after all, and a T-shirt is
+    returned whose money he has not got: it is held, however the two are told."""
+    shop, org = sale.shop, sale.organization["id"]
+    await shop.refund(sale.store, items=[RefundedItem(item=MUG)], transaction_status="pending")
+    await decide(sale, "release", kind="owed_to_buyer")
+    assert (await sale.statuses(sale.organization))[None] == "pending"
+    await shop.refund(sale.store, refund_id=901, items=[RefundedItem(item=TSHIRT)], transaction_status="pending")
+    assert [hold["kind"] for hold in (await sale.order())["holds"]] == ["owed_to_buyer"]
+    await shop.refund(sale.store, items=[RefundedItem(item=MUG)])
+    order = await sale.order()
+    assert order["cash_refunded"] == myr(2250)
+    assert [hold["kind"] for hold in order["holds"]] == ["owed_to_buyer"]
+    assert (await sale.statuses(sale.organization))[None] == "held"
+    for _ in range(2):
+        await shop.hold_ends(sale.order_id)
+    # Of the other T-shirt 59.90 less 2.99 fee and 5.99 commission, and 8.00 shipping; 59.90 more wait.
+    balances = await sale.balances(payee_id=org)
+    assert balances == {f"payee:{org}:pending": 5990, f"payee:{org}:available": 800 + 5990 - 299 - 599}
+    await decide(sale, "release", kind="owed_to_buyer")
+    assert (await sale.order())["holds"] == []
+    await verified(shop)
+
+
 async def test_an_order_is_credited_to_another_creator_by_hand(sale: Sale) -> None:
     shop, former = sale.shop, sale.creator["id"]
     other = await shop.creator()

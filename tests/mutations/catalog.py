@@ -543,6 +543,22 @@ INVARIANTS: tuple[Invariant, ...] = (
                 seen="what had cleared stays pending after the release",
             ),
             Break(
+                name="a-release-hides-later-debts",
+                file="domain/order_decisions.py",
+                old="        return max(self.amount - sum(since), 0)\n",
+                new="        return self.amount + 0 * len(since)\n",
+                test="domain/test_released_to_seller.py::test_money_that_goes_back_after_all_frees_nothing_for_a_later_debt",
+                seen="nothing of the 30.00 is held",
+            ),
+            Break(
+                name="a-release-covers-what-a-later-refund-paid",
+                file="domain/claims.py",
+                old="else max(min(left, self._most_released), 0)",
+                new="else left",
+                test="domain/test_released_to_seller.py::test_a_debt_that_a_later_refund_pays_is_covered_no_more",
+                seen="nothing of the 30.00 is held",
+            ),
+            Break(
                 name="a-seller-need-not-pay-first",
                 file="domain/basis.py",
                 old="or settled >= split.receivable",
@@ -829,7 +845,8 @@ INVARIANTS: tuple[Invariant, ...] = (
         title="Nobody sees what is another's",
         says=(
             "Every query and command of a bound key stays inside its organisation or creator; what is another's is "
-            "not found. Nobody approves what he proposed himself, or a payout to an account that he set."
+            "not found. Nobody approves what he proposed himself, or a payout to an account that he set. A revoked "
+            "key opens nothing."
         ),
         breaks=(
             Break(
@@ -855,6 +872,22 @@ INVARIANTS: tuple[Invariant, ...] = (
                 new="        if not by:\n",
                 test="api/test_payouts.py::test_who_set_the_account_sends_no_money_there",
                 seen="200 instead of 403",
+            ),
+            Break(
+                name="revoked-keys-open",
+                file="domain/access.py",
+                old="    if revocation is not None:\n",
+                new="    if revocation is not None and revocation.at > at:\n",
+                test="api/test_keys.py::test_a_revoked_key_opens_nothing_and_says_so",
+                seen="200 instead of 401",
+            ),
+            Break(
+                name="streams-outlive-their-key",
+                file="api/session.py",
+                old="        except (Unauthorized, OperationalError, PoolTimeout):\n            return False\n",
+                new="        except (Unauthorized, OperationalError, PoolTimeout):\n            return True\n",
+                test="api/test_keys.py::test_a_stream_ends_with_its_key",
+                seen="the stream goes on",
             ),
             Break(
                 name="rates-are-cut-under-placed-orders",

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from colink.domain.basis import Basis
 from colink.domain.merge import Known
 from colink.domain.organizations import Settlement
+from colink.domain.refunds import cash_by_refund
 from colink.domain.split import ChangeTimes, Claim, ClaimKey, Split, Tranche
 from colink.domain.value import replace
 
@@ -99,14 +100,16 @@ class ClaimHistory:
         self.tranches: dict[ClaimKey, list[Tranche]] = {}
         self.nets: dict[ClaimKey, int] = {}
         self.owed_to_buyer = 0
+        self._most_released: int | None = None
         self.held_by_dispute = False
 
     def follow(self, split: Split, known: Known) -> None:
         """The next time of the history and what the order amounted to then."""
         basis, followed, tranches = self._basis, self._followed, self.tranches
         nets = net_claims(split, basis.organization_id, settlement=basis.pinned.settlement)
-        owed = _owed_to_buyer(split, nets, basis, everything_reversed=known.everything_reversed)
-        owed = max(owed - basis.decisions.released, 0)
+        net = nets.get(basis.pass_through, 0)
+        owed = owed_to_buyer(net, split, everything_reversed=known.everything_reversed)
+        owed = max(owed - self._released(known, owed), 0)
         due_at, not_before = known.at + self.hold, split.lines_clear_after()
         for key in {**followed, **nets}:
             amount = nets.get(key, 0)
@@ -125,6 +128,19 @@ class ClaimHistory:
             followed[key] = amount
         self.nets, self.owed_to_buyer, self.held_by_dispute = nets, owed, known.held_by_dispute
 
+    def _released(self, known: Known, owed: int) -> int:
+        """What finance released of that. What it covers at a time before it, it covers as if nothing had been held;
+        after it at most what was owed at every time since, so that a later debt is held (decision 21)."""
+        release = self._basis.decisions.release
+        if release is None:
+            return self._basis.decisions.released
+        if known.at <= release.at:
+            self._most_released = owed
+        else:
+            self._most_released = owed if self._most_released is None else min(self._most_released, owed)
+        left = release.left(cash_by_refund(known.money.currency, known.refunds.values()))
+        return left if known.at <= release.at else max(min(left, self._most_released), 0)
+
 
 def _eat_last(tranches: list[Tranche], amount: int) -> None:
     """Take so much off what is due last."""
@@ -135,9 +151,9 @@ def _eat_last(tranches: list[Tranche], amount: int) -> None:
         amount -= last.amount
 
 
-def _owed_to_buyer(split: Split, nets: Mapping[ClaimKey, int], basis: Basis, *, everything_reversed: bool) -> int:
-    """The part of the pass-through that the buyer has not got back yet; all of it while cancelled or refunded."""
-    net = nets.get(basis.pass_through, 0)
+def owed_to_buyer(net: int, split: Split, *, everything_reversed: bool) -> int:
+    """The part of the pass-through, whose N is `net`, that the buyer has not got back yet; all of it while cancelled
+    or refunded. Below zero where more went back."""
     return net if everything_reversed else min(net, split.reversed_base - split.cash_refunded)
 
 

@@ -14,11 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from colink.domain.aggregates import Event
 from colink.domain.attribution import Attribution, Outcome
 from colink.domain.errors import Conflict
+from colink.domain.merge import history
+from colink.domain.refunds import cash_by_refund
 from colink.domain.split import Claim, ClaimKey
 from colink.domain.value import replace, value
 
@@ -76,15 +78,32 @@ class SetByHand:
 
 
 @value
+class Released:
+    """The last release of money owed to the buyer. `amount`: all that was owed when it was released, at `at` (no
+    earlier than what was known of the order by then); `cash`: what each refund known then had given back."""
+
+    amount: int
+    at: datetime
+    cash: Mapping[str, int]
+
+    def left(self, cash: Mapping[str, int]) -> int:
+        """What it still covers once refunds have given back so much. Money that goes back for a refund known then is
+        the money that was released, whenever it is told; of a refund not known then nothing was released."""
+        since = [max(cash.get(refund_id, 0) - before, 0) for refund_id, before in self.cash.items()]
+        return max(self.amount - sum(since), 0)
+
+
+@value
 class Decisions:
     """All that was decided about an order so far. Amounts in minor units of its currency.
 
-    own_link_of: the creator whose own purchase was released. released: of the pass-through, although the buyer has
-    not got it back. settled: what the seller has paid of the receivable.
+    own_link_of: the creator whose own purchase was released. release: the last one of money owed to the buyer;
+    released: by those that an older program recorded, for ever. settled: what the seller has paid of the receivable.
     """
 
     holds: tuple[Hold, ...] = ()
     own_link_of: str | None = None
+    release: Released | None = None
     released: int = 0
     settled: int = 0
 
@@ -123,13 +142,21 @@ class OrderHeld(OrderDecided):
 @dataclass(frozen=True, kw_only=True)
 class OrderReleased(OrderDecided):
     """A hold ended. `payee_id` and `line_id` are those of the review; of an own link `payee_id` is the creator.
-    `amount`: what the buyer was still owed of the pass-through, 0 for other kinds."""
+    `amount`: what was held of the pass-through as the buyer was owed it, 0 for other kinds; `owed`: all that he was
+    owed, with what was released before. None for other kinds, and where an older program recorded it."""
 
     TOPIC: ClassVar[str] = "order.released"
+    class_version: ClassVar[int] = 2
+    omitted_when_none: ClassVar[tuple[str, ...]] = ("owed",)
     kind: HoldKind
     payee_id: str | None
     line_id: str | None
     amount: int
+    owed: int | None = None
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """What was owed in all was not recorded: None, and its amount counts for ever, as it did."""
 
     def apply(self, aggregate: Order) -> None:
         decisions = aggregate.decisions
@@ -141,6 +168,9 @@ class OrderReleased(OrderDecided):
                 after = replace(decisions, holds=kept)
             case HoldKind.OWN_LINK:
                 after = replace(decisions, own_link_of=self.payee_id)
+            case HoldKind.OWED_TO_BUYER if self.owed is not None:
+                release = released_of(aggregate, self.owed, at=self.timestamp)
+                after = replace(decisions, release=release, released=0)
             case HoldKind.OWED_TO_BUYER:
                 after = replace(decisions, released=decisions.released + self.amount)
         aggregate.note_decision(after, at=self.timestamp)
@@ -204,6 +234,14 @@ class OrderSettlementTakenBack(Event):
         if aggregate.split is not None:
             aggregate.split = replace(aggregate.split, clears_at=self.clears_at)
         aggregate.note_settlement(at=self.timestamp)
+
+
+def released_of(order: Order, owed: int, *, at: datetime) -> Released:
+    """What a release of all that is owed covers, on the order as it is known."""
+    known = history(order.merged)[-1]
+    return Released(
+        amount=owed, at=max(at, known.at), cash=cash_by_refund(known.money.currency, known.refunds.values())
+    )
 
 
 def attributed_by_hand(former: Attribution, *, creator_id: str | None, campaign_id: str | None) -> Attribution:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from colink.domain import claims
 from colink.domain.errors import InvalidInput
 from colink.domain.merge import history
 from colink.domain.order_decisions import (
@@ -34,7 +35,7 @@ def release(
 ) -> None:
     """End a hold: the review of that payee and line, the hold of an own purchase, or what of the pass-through the
     buyer has not got back. Raises NothingHeld."""
-    amount = 0
+    amount, owed = 0, None
     if kind is HoldKind.REVIEW:
         found = any(held.is_of(payee_id=payee_id, line_id=line_id) for held in order.decisions.holds)
     elif kind is HoldKind.OWN_LINK:
@@ -42,7 +43,7 @@ def release(
         found = payee_id is not None
     else:
         payee_id, line_id, amount = order.organization_id, None, owed_to_buyer(order)
-        found = amount > 0
+        owed, found = _owed_in_all(order), amount > 0
     if not found:
         msg = f"nothing of {order.id} is held that a release of kind {kind} with this payee and line would end"
         raise NothingHeld(msg)
@@ -52,6 +53,7 @@ def release(
         payee_id=payee_id,
         line_id=line_id,
         amount=amount,
+        owed=owed,
         reason=reason,
         by=by,
         timestamp=at,
@@ -73,6 +75,15 @@ def owed_to_buyer(order: Order) -> int:
     if order.split is None or order.decisions.hold(key) or _held_by_inquiry(order):
         return 0
     return sum([claim.held for claim in order.split.claims if (claim.line_id, claim.payee_id) == key])
+
+
+def _owed_in_all(order: Order) -> int:
+    """With what finance has released of it."""
+    if order.split is None:
+        return 0
+    key = (None, order.organization_id)
+    net = sum([claim.net for claim in order.split.claims if (claim.line_id, claim.payee_id) == key])
+    return claims.owed_to_buyer(net, order.split, everything_reversed=order.merged.everything_reversed)
 
 
 def _held_by_inquiry(order: Order) -> bool:

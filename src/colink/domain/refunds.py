@@ -80,6 +80,11 @@ def reverse(known: Known, lines: Sequence[OrderLine]) -> Reversal:
     return Reversal([line.base - remaining[line.line_id] for line in lines], all_cash, discrepancies)
 
 
+def cash_by_refund(currency: str, refunds: Iterable[Refund]) -> dict[str, int]:
+    """What each refund really gave back, in minor units of the order's currency."""
+    return {refund.refund_id: _cash_of(refund, currency, []) for refund in _in_currency(currency, refunds, [])}
+
+
 def _in_currency(currency: str, refunds: Iterable[Refund], discrepancies: list[str]) -> list[Refund]:
     """Those in the order's own currency, in order of (processed_at, id)."""
     ours = []

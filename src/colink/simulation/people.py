@@ -130,8 +130,11 @@ class People:
             await self._credit_by_hand(order, shared)
             return
         recorded = await self.stage.command(command)
-        change = self.stage.books.decide_order(order, what, payee=payee)
+        change = self.stage.books.decide_order(order, what, now=self._now(), payee=payee)
         self.stage.step(f"{what} {shared['order_id']}", change, recorded.position)
+
+    def _now(self) -> int:
+        return int(self.stage.clock.time.timestamp())
 
     async def _credit_by_hand(self, order: Order, shared: Facts) -> None:
         emails = {snapshot["email"] for snapshot in order.told.snapshots.values()}
@@ -154,5 +157,5 @@ class People:
         if order.has_cleared and not same:
             msg = f"{what} was done, although something of it has cleared"
             raise Differs(msg)
-        change = self.stage.books.decide_order(order, "credit", payee=creator, campaign=campaign)
+        change = self.stage.books.decide_order(order, "credit", now=self._now(), payee=creator, campaign=campaign)
         self.stage.step(what, change, recorded.position)

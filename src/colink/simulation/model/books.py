@@ -14,7 +14,7 @@ from colink.simulation.model.attribution import Knowledge, credited, promised_ru
 from colink.simulation.model.balances import Balances, Change, add
 from colink.simulation.model.bookings import Bookings
 from colink.simulation.model.deliveries import Facts, Told, read_dispute, read_order, read_refund
-from colink.simulation.model.money import ClaimKey, money_at
+from colink.simulation.model.money import ClaimKey, cash_refunded, money_at
 from colink.simulation.model.payouts import Payouts
 from colink.simulation.model.privacy import Privacy
 from colink.simulation.model.sellers import Sellers
@@ -41,7 +41,8 @@ class Order:
         self.by_hand = False
         self.reviews: set[tuple[str | None, str | None]] = set()
         self.own_link_of: str | None = None
-        self.released = 0
+        self.released: Facts | None = None
+        self.owed = 0
         self.posted: Change = {}
         self.billed: dict[tuple[str, str], int] = {}
         self.settled = 0
@@ -124,11 +125,21 @@ class Books:
         hold = self._hold_seconds(order)
         reached: dict[ClaimKey, int] = {}
         due: dict[ClaimKey, list[tuple[int, int]]] = {}
+        pass_through: ClaimKey = (None, order.store["organization"])
+        most = FAR
         for moment in moments:
             money = self._money(order, moment)
             if money is None:
                 continue
             order.money = money
+            # A release covers what was owed ever since: what goes back of it is not free for a later debt.
+            owed = int(money["held"].get(pass_through, 0))
+            order.owed = owed
+            if order.released is not None:
+                later = moment > order.released["at"]
+                most = min(most, owed) if later else owed
+                free = self._left_of_release(order, order.released, moment)
+                money["held"][pass_through] = max(owed - (min(free, most) if later else free), 0)
             for key in reached.keys() | money["owed"].keys():
                 may_clear = max(money["owed"].get(key, 0) - money["held"].get(key, 0), 0)
                 rise = may_clear - reached.get(key, 0)
@@ -142,6 +153,13 @@ class Books:
                         steps.append((at, amount + rise))
                     rise = min(rise + amount, 0)
         order.due = due
+
+    def _left_of_release(self, order: Order, released: Facts, moment: int) -> int:
+        """Less the money that has gone back since for the refunds that finance knew."""
+        owed, known = int(released["owed"]), released["cash"]
+        now = {each["id"]: cash_refunded([each]) for each in order.told.known_at(moment)[1]}
+        back = sum(max(now.get(id_, 0) - cash, 0) for id_, cash in known.items())
+        return max(owed - int(back), 0)
 
     def _money(self, order: Order, moment: int) -> Facts | None:
         store, credit = order.store, order.credit
@@ -178,7 +196,6 @@ class Books:
             rule_of=rule_of,
             gift_cards=order.told.gift_cards,
             dispute=order.told.dispute_at(moment),
-            released=order.released,
             stated_fee=order.told.stated_at("payment", moment),
             dispute_fee=order.told.stated_at("dispute", moment),
         )
@@ -231,7 +248,7 @@ class Books:
         return changed
 
     def decide_order(
-        self, order: Order, what: str, *, payee: str | None = None, campaign: str | None = None
+        self, order: Order, what: str, *, now: int, payee: str | None = None, campaign: str | None = None
     ) -> Change:
         """Finance holds it or releases a hold, or credits it to `payee` by hand."""
         match what:
@@ -242,7 +259,12 @@ class Books:
             case "release own link":
                 order.own_link_of = order.credit["creator"]
             case "release owed":
-                order.released += self.owed_to_buyer(order)
+                last = order.told.moments()[-1]
+                order.released = {
+                    "owed": order.owed,
+                    "at": max(now, last),
+                    "cash": {each["id"]: cash_refunded([each]) for each in order.told.known_at(last)[1]},
+                }
             case "credit":
                 order.by_hand = True
                 order.credit = {"creator": payee, "campaign": campaign, "own_link": False, "made": None}

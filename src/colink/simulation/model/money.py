@@ -95,11 +95,11 @@ def money_at(
     rule_of: Callable[[Facts], Facts | None],
     gift_cards: int = 0,
     dispute: tuple[str, int] = ("none", 0),
-    released: int = 0,
     stated_fee: int | None = None,
     dispute_fee: int | None = None,
 ) -> Facts | None:
-    """None where nothing was paid in full. `released`: what finance gave free although the buyer is owed it. `terms`:
+    """None where nothing was paid in full. `held`: what the buyer is owed, before
+    any release. `terms`:
     organization, fee_bps, keeps_fee, fee_rate_bps, fee_fixed, platform_collected, store. `rule_of` a line:
     `{id, rate_bps | fixed}`, None for no commission. In what comes back, `billed` says by line what a seller who
     collects himself is posted of the sale and of refunds."""
@@ -153,7 +153,7 @@ def money_at(
         passed = collected - sum(bases) + sum(reversed_) - cash - without_line
         pass_through: ClaimKey = (None, seller)
         owed[pass_through] = passed
-        held[pass_through] = max((passed if over else min(passed, sum(reversed_) - cash)) - released, 0)
+        held[pass_through] = max(passed if over else min(passed, sum(reversed_) - cash), 0)
         charged = dispute_fee or 0
         others[f"store:{terms['store']}:clearing"] = cash - collected + charged
         others[f"payee:{seller}:available"] = -charged
