@@ -345,7 +345,6 @@ async def test_a_pass_that_cannot_run_is_incomplete(world: World) -> None:
 
 _NOT_READ = {
     "colink.audit_reads",
-    "colink.private_values",
     "colink.schema_version",
     "colink.seal_alarms",
     "colink.tracking_salts",

@@ -73,10 +73,12 @@ def of_inbox(id_: str) -> str:
 
 
 async def subjects(world: World) -> set[tuple[Kind, int, str]]:
-    """The findings of the pass `inbox`; there are no others."""
+    """The findings of the pass `inbox`; of no other, but of keys to bodies that are gone."""
     report = await verified(world)
-    assert {finding.audit_pass for finding in report.findings} <= {Pass.INBOX}
-    return {(finding.kind, finding.position, finding.subject) for finding in report.findings}
+    others = [finding for finding in report.findings if finding.audit_pass is not Pass.INBOX]
+    assert {(finding.audit_pass, finding.kind) for finding in others} <= {(Pass.PERSONAL, Kind.EXTRA)}
+    found_there = report.result(Pass.INBOX).findings
+    return {(finding.kind, finding.position, finding.subject) for finding in found_there}
 
 
 async def test_deliveries_as_they_came_have_no_findings(world: World) -> None:
@@ -163,7 +165,7 @@ async def test_bodies_of_which_no_event_names_a_digest_are_counted_and_later_one
         (Kind.MISSING, await position_of(world, "order.refund_recorded"), of_inbox("wh.2")),
         (Kind.MISSING, await position_of(world, "order.facts_parked"), of_inbox("wh.3")),
     }
-    first = "schema_version = 1, payload = replace(payload, ',\"class_version\":2}', '}')"
+    first = "schema_version = 1, payload = regexp_replace(payload, ',\"class_version\":[0-9]+}$', '}')"
     assert world.tamper_with_log(f"UPDATE colink.events SET {first} WHERE {telling}") == [2]
     await forge(world, "wh.2", f"ord_{STORE}.4507")
     report = await verified(world)

@@ -11,12 +11,13 @@ from typing import Any, LiteralString
 
 import psycopg
 from tests.conftest import TestDatabase
+from tests.person_keys import keys
 
 from colink.adapters.postgres.append import TRACKING
 from colink.adapters.postgres.committer import Committer
 from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.pool import AsyncPool, create_pool
-from colink.application.ports import Caller, Decision, Facts, Needs, Recorded, Request
+from colink.application.ports import Caller, Decision, Facts, Needs, PrivateValue, Recorded, Request
 from colink.application.record_order import RecordOrder, StandaloneRefund
 from colink.domain.aggregates import Event
 from colink.domain.attribution import CouponUse, OrderKeys
@@ -73,12 +74,15 @@ class Record(Request):
 
     events: Sequence[Event]
     organization_id: str | None = ORGANIZATION
+    private: Sequence[PrivateValue] = ()
 
     def needs(self) -> Needs:
         return Needs(streams=tuple({event.originator_id for event in self.events}))
 
     def decide(self, facts: Facts) -> Decision:
-        return Decision(answer={}, events=self.events, organization_id=self.organization_id)
+        return Decision(
+            answer={}, events=self.events, organization_id=self.organization_id, private=list(self.private)
+        )
 
 
 @dataclass
@@ -111,7 +115,10 @@ class World:
         at = self.clock.now()
         terms = OrganizationDetails(id=ORGANIZATION, name="Kedai", platform_fee_bps=500, timezone="Asia/Kuala_Lumpur")
         await self.record(*Organization.register(terms, at=at).new_events())
-        await self.record(*Store.connect(self.store, at=at).new_events())
+        secrets = PrivateValue(owner_id=STORE, name="webhook_secrets", value='["a secret"]')
+        connected = Store.connect(self.store, at=at).new_events()
+        await self.commerce.submit(Record(caller=CALLER, events=connected, private=[secrets]))
+        await self.rows("SELECT colink.adopt_person_keys(%s)", keys().fingerprint)
         campaign = CampaignDetails(id=CAMPAIGN, organization_id=ORGANIZATION, name="Raya", slug="raya")
         await self.record(*Campaign.create(campaign, at=at).new_events())
         rule = RuleDetails(id="rul_1", version=1, organization_id=ORGANIZATION, scope=Scope.DEFAULT, rate_bps=1_000)

@@ -16,11 +16,17 @@ THAT_TELL = {
     "colink.inbox": "position IS NOT NULL AND topic = 'orders/paid'",
     "colink.idempotency_keys": "position IS NOT NULL",
     "colink.tracking_events": "organization_id IS NOT NULL",
+    "colink.installation.value": "name <> 'cookie_key'",
+    "colink.private_values.value": "name <> 'webhook_secrets'",
 }
-"""Rows of which the log says something: a delivery that led to no event, and a repeated command that changed nothing,
-leave no trace in it."""
+"""Rows, and of a column those rows, of which the log says something: a delivery that led to no event, and a repeated
+command that changed nothing, leave no trace in it; what a store signs with is a secret of its own."""
 
-KINDS = {"colink.documents.body": "kind"}
+KINDS = {
+    "colink.documents.body": "kind",
+    "colink.installation.value": "name",
+    "colink.private_values.value": "split_part(name, '_', 1)",
+}
 """What is changed in one row of each kind."""
 
 

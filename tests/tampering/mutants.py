@@ -68,8 +68,9 @@ class Tamperer:
     def __init__(
         self, dsn: str, *, only_rows: Mapping[str, str] | None = None, kinds: Mapping[str, str] | None = None
     ) -> None:
-        """`only_rows`: of a table only those that fit a condition are changed. `kinds`: columns (`table.column`) that
-        mean something else in each kind of row, with the column that says which: one row of each kind is changed."""
+        """`only_rows`: of a table, or a column (`table.column`), only rows that fit a condition are changed.
+        `kinds`: columns that mean something else in each kind of row, with what says which: one row of each kind is
+        changed."""
         self._only_rows, self._kinds = only_rows or {}, kinds or {}
         self._conn = psycopg.connect(dsn, autocommit=True)
         self._conn.execute("SET timezone = 'UTC'")
@@ -246,10 +247,15 @@ class Tamperer:
         says = self._kinds.get(f"{table}.{column.name}")
         if says is None:
             return [sql.SQL("true")]
+        kind = sql.SQL(says)  # type: ignore[arg-type]  # of one test
         rows = self._conn.execute(
-            sql.SQL("SELECT DISTINCT {0} FROM {1} ORDER BY {0}").format(sql.Identifier(says), self._identifier(table))
+            sql.SQL("SELECT DISTINCT {} FROM {} WHERE {} ORDER BY 1").format(
+                kind,
+                self._identifier(table),
+                sql.SQL(self._only_rows.get(f"{table}.{column.name}", "true")),  # type: ignore[arg-type]  # likewise
+            )
         )
-        return [sql.SQL("{} = {}").format(sql.Identifier(says), kind) for (kind,) in rows.fetchall()]
+        return [sql.SQL("{} = {}").format(kind, value) for (value,) in rows.fetchall()]
 
     def _rows(
         self, table: str, column: Column, *, filled: bool, kind: sql.Composable
@@ -259,6 +265,7 @@ class Tamperer:
         if filled and column.type == "bytea":
             condition = sql.SQL("<> ''")
         condition += sql.SQL(" AND " + self._only_rows.get(table, "true"))  # type: ignore[arg-type]  # of one test
+        condition += sql.SQL(" AND " + self._only_rows.get(f"{table}.{column.name}", "true"))  # type: ignore[arg-type]  # likewise
         condition += sql.SQL(" AND {}").format(kind)
         quoted = sql.SQL(self._quoted(column.name))  # type: ignore[arg-type]  # ours
         found = self._conn.execute(

@@ -60,6 +60,11 @@ FOUND_BY: Mapping[str, Places] = {
     "colink.documents": by("id"),
     "colink.terms_heads": by("organization_id"),
     "colink.idempotency_keys": by("scope", "key", form="colink.idempotency_keys {} {}"),
+    "colink.installation": lambda row: (f"installation {row['name']}", "...with the pepper", "...another log", "1"),
+    "colink.private_values": lambda row: (
+        row["owner_id"],
+        (row["name"] or "").removeprefix("key:"),
+    ),
     "colink.inbox": lambda row: (
         f"dlv_{row['source']}.{row['delivery_id']}",
         f"colink.inbox {row['source']} {row['delivery_id']}",
@@ -94,7 +99,9 @@ STANDS_FOR_MORE = frozenset(
         "colink_read.balance_accounts_v1",
         "colink_read.balance_sums_v1",
         "colink.checkpoint_keys",
+        "colink.installation",
         "colink.log_head",
+        "colink.private_values",
         "colink.tracking_events",
         "colink.tracking_head",
     }
@@ -104,8 +111,6 @@ _RANDOM = "it is random: nothing says what it must be"
 _NOT_SAID = "the log does not say it; a trigger keeps it as it came"
 _WHEN = "when a worker did something; what it did is verified"
 NOT_DERIVED: Mapping[str, str] = {
-    "colink.installation": _RANDOM,
-    "colink.private_values": "secrets and personal values, kept out of the log so that they can be erased",
     "colink.tracking_salts": _RANDOM,
     "colink.webhook_rejections": "counts what was turned away and is kept nowhere",
     "colink.audit_reads": "what was read is no part of the log; a trigger keeps it as it was written",

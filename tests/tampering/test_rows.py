@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 KIND_OF_ROW: Mapping[str, str] = {
     "colink.installation": "name",
-    "colink.private_values": "substring(name from '^key:[a-z]+|^.*')",
+    "colink.private_values": "split_part(name, '_', 1)",
     "colink.projections": "name",
 }
 """What tells the kinds of rows of a table, of which each is tried."""

@@ -86,6 +86,7 @@ class Service:
         )
         origin = origin_of(log_id)
         self._keys = KeyFolder(world.keys, origin=origin)
+        self._pepper = world.pepper
         self._person_keys = folder_with_keys(world.keys / log_id / "people")
         self.people = sealing().reading(PostgresKeyBook(pool))
         register = PostgresPeople(pool, self._person_keys, pepper=world.pepper)
@@ -109,6 +110,9 @@ class Service:
         await service.commerce.start()
         await service.tracking.start()
         await service.engine.register()
+        async with service.pool.connection() as connection:
+            fingerprint = service._person_keys.keys().fingerprint
+            await connection.execute("SELECT colink.adopt_person_keys(%s)", (fingerprint,))
         return service
 
     async def close(self) -> None:
@@ -194,5 +198,5 @@ class Service:
             pass
         await self.engine.run_until_caught_up()
         async with self.pool.connection() as connection:
-            outside = Outside(person_keys=self._person_keys.keys())
+            outside = Outside(person_keys=self._person_keys.keys(), pepper=self._pepper)
             return await verify(connection, self.mapper.event, outside=outside)

@@ -37,7 +37,6 @@ _EVENTS: tuple[type[Event], ...] = (
     PayoutApproved,
 )
 _TOPICS = frozenset(event.TOPIC for event in _EVENTS)
-_HEAD = 1_024  # bytes of a body, in which its owner stands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +95,7 @@ class PersonalCheck:
         texts = [
             (position, text, name)
             for position, event in window.events(window.rows, _TOPICS, self._result)
-            for text in _texts(event)
+            for text in texts_of(event)
             if (name := key_name(text.text)) is not None
         ]
         wrapped = keys_in(window.reader, ((text.owner, name) for _, text, name in texts))
@@ -123,28 +122,35 @@ class PersonalCheck:
 
 
 async def check_silent_bodies(conn: Connection, result: PassResult, personal: Personal) -> None:
-    """Bodies that led to no event: nothing is known of what was in them, but their keys must be there."""
+    """Bodies that led to no event: nothing is known of what was in them, but with their keys they must open."""
     rows = each_row(
         conn,
-        "SELECT source, delivery_id, recorded_at, substring(body FROM 1 FOR %s) FROM colink.inbox"
+        "SELECT source, delivery_id, recorded_at, body FROM colink.inbox"
         " WHERE position IS NULL AND substring(body FROM 1 FOR %s) = %s ORDER BY seq",
-        (_HEAD, len(BODY), BODY),
+        (len(BODY), BODY),
     )
-    async for source, delivery_id, recorded_at, head in rows:
+    async for source, delivery_id, recorded_at, body in rows:
         result.checked += 1
         name = inbox_id(source, delivery_id)
-        owner = owner_of_body(bytes(head)) or name
+        owner = owner_of_body(bytes(body)) or name
         erasure = personal.erasures.get(owner)
         erased = erasure is not None and erasure.recorded_at >= recorded_at
-        there = bool(await wrapped_keys(conn, [(owner, name)]))
+        key = (await wrapped_keys(conn, [(owner, name)])).get((owner, name))
         if owner != name and natural_parts(owner)[0] != source:
             result.find(Kind.CHANGED, 0, name, f"the body of {name} is sealed for {owner}: it is another's")
-        elif erased and not there:
+        elif erased and key is None:
             result.erased += 1
-        elif not there:
+        elif key is None:
             result.find(Kind.MISSING, 0, name, f"the key to the body of {name} is gone, and nobody erased it")
         elif erased:
             result.find(Kind.EXTRA, 0, name, f"the body of {name} was erased, and its key is still there")
+        else:
+            try:
+                needed(personal.keys).unwrapped(key).open_body(bytes(body), place=name)
+            except CannotBeOpened as error:
+                if personal.keys is None:
+                    raise
+                result.find(Kind.CHANGED, 0, name, f"{name} cannot be read: {error}")
 
 
 def keys_in(reader: WindowReader, wanted: Iterable[KeyId]) -> dict[KeyId, PrivateValue]:
@@ -153,7 +159,8 @@ def keys_in(reader: WindowReader, wanted: Iterable[KeyId]) -> dict[KeyId, Privat
     return by_id(reader.rows(WRAPPED, owners, names)) if owners else {}
 
 
-def _texts(event: Event) -> list[PersonalText]:
+def texts_of(event: Event) -> list[PersonalText]:
+    """What it says of people, sealed or not."""
     match event:
         case CreatorRegistered(details=details):
             return [

@@ -37,12 +37,13 @@ class Outside:
     """What is known of the log from outside its database. `notes`: signed checkpoints by where they are kept; `keys`:
     the public keys it is signed with, none where nobody told; `no_others`: no signature of any other key counts, also
     of those that the database says the log had; `person_keys`: what personal data is sealed with, None where that is
-    not here."""
+    not here; `pepper`: what addresses are hashed with, None where the database is to say."""
 
     notes: Mapping[str, str] = field(default_factory=dict)
     keys: Sequence[VerifierKey] = ()
     no_others: bool = False
     person_keys: PersonKeys | None = None
+    pepper: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ from colink.projections.audit.order_passes import check_extra_orders
 from colink.projections.audit.part import Part, new_part, says_the_same
 from colink.projections.audit.payout_passes import check_extra_payouts, check_held
 from colink.projections.audit.personal_pass import Personal, check_silent_bodies, erasures
+from colink.projections.audit.private_pass import PrivateValuesCheck, check_installation
 from colink.projections.audit.processes import usable_processes, verify_segments
 from colink.projections.audit.reading import EVENTS_A_WINDOW, PATIENT, Source
 from colink.projections.audit.report_pass import Followed, check_sums, followed_reports
@@ -337,7 +338,7 @@ class _Run:
             lambda: check_named(conn, result(Pass.INBOX), first=log.first, last=log.last, whole_log=whole),
         )
         if whole:
-            await self._check(Pass.PERSONAL, lambda: check_silent_bodies(conn, result(Pass.PERSONAL), self._personal))
+            await self._check(Pass.PERSONAL, self._check_personal)
         await self._check(Pass.TRACKING, lambda: check_tracking(conn, result(Pass.TRACKING), self._decode))
         await self._check(Pass.PROJECTIONS, self._check_projections)
         await self._check(Pass.IDEMPOTENCY, lambda: check_references(conn, result(Pass.IDEMPOTENCY), log))
@@ -360,6 +361,12 @@ class _Run:
         result = self._total.results[Pass.PROJECTIONS]
         await check_sums(self._conn, result, self._reports, self._total, self._decode)
         await check_moments(self._conn, result, self._sums, self._total)
+
+    async def _check_personal(self) -> None:
+        conn, result, personal = self._conn, self._total.results[Pass.PERSONAL], self._personal
+        await check_silent_bodies(conn, result, personal)
+        pepper = await check_installation(conn, result, personal)
+        await PrivateValuesCheck(conn, result, personal, pepper=self._outside.pepper or pepper).check(self._decode)
 
     async def _check_receivables(self) -> None:
         find_unmatched(self._total, self._total.results[Pass.RECEIVABLES], whole_log=self._whole_log)
