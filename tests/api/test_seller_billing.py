@@ -12,6 +12,7 @@ import pytest
 from tests.api.sale import MUG, myr
 from tests.api.seller import OWED, Seller, make_seller
 from tests.api.shop import Shop
+from tests.api.test_books import booked, legs
 
 from colink.cli.shopify_traffic import RefundedItem
 from colink.domain.audit.report import Kind, Pass
@@ -156,12 +157,51 @@ async def test_payments_that_are_none_are_refused_and_name_the_field(seller: Sel
         ({"invoice_id": "inv_none"}, "invoice_id"),
         ({"order_ids": [order, "ord_none.1"]}, "order_ids[1]"),
         ({"order_ids": [foreign["order_id"]]}, "order_ids[0]"),
-        ({"order_ids": [order], "amount": {"amount": 5, "currency": "SGD"}}, "order_ids[0]"),
+        ({"order_ids": [order], "amount": {"amount": 5, "currency": "SGD"}}, "amount.currency"),
+        ({"amount": {"amount": 5, "currency": "SGD"}}, "amount.currency"),
         ({"order_ids": [order], "invoice_id": "inv_none"}, "order_ids"),
     ):
         problem = await seller.pay(100, "MBB-1", **{"status": 422} | changed)
         assert problem["field"] == field
     assert await seller.owed() == OWED, "nothing was recorded"
+
+
+async def test_an_organization_that_collects_nothing_itself_has_nothing_to_pay(shop: Shop) -> None:
+    """Unless somebody charged it by hand."""
+    made = await shop.organization()
+    await shop.store(made)
+    finance = await shop.key("finance")
+    body = {
+        "organization_id": made["id"],
+        "amount": myr(500),
+        "reference": "MBB-1",
+        "received_at": shop.clock.now().isoformat(),
+    }
+    problem = await shop.refused("POST", "/v1/seller-payments", body, status=422, key=finance)
+    assert (problem["field"], "collects no money itself" in problem["detail"]) == ("organization_id", True)
+    assert (await shop.get("/v1/seller-accounts"))["items"] == []
+    account = f"seller:{made['id']}:receivable"
+    await booked(shop, "/v1/journals", {"postings": legs((account, -500), ("platform:revenue", 500))})
+    await shop.refused(
+        "POST", "/v1/seller-payments", body | {"amount": {"amount": 5, "currency": "SGD"}}, status=422, key=finance
+    )
+    paid = await shop.post("/v1/seller-payments", body, key=finance)
+    assert await shop.post("/v1/seller-payments", body, key=finance) == paid, "told again, though it owes nothing now"
+    problem = await shop.refused(
+        "POST", "/v1/seller-payments", body | {"reference": "MBB-2"}, status=422, key=finance
+    )
+    assert problem["field"] == "organization_id"
+
+
+async def test_a_first_payment_may_be_in_any_currency_and_later_ones_only_in_one_that_is_owed(seller: Seller) -> None:
+    sgd = {"amount": 900, "currency": "SGD"}
+    await seller.pay(0, "DBS-1", amount=sgd)
+    await seller.pay(0, "DBS-2", amount=sgd)
+    problem = await seller.pay(100, "MBB-1", status=422)
+    assert (problem["field"], "billed in SGD" in problem["detail"]) == ("amount.currency", True)
+    await seller.order(1)
+    await seller.pay(100, "MBB-1")
+    assert await seller.findings() == []
 
 
 async def test_payments_at_once_never_settle_an_order_twice(seller: Seller) -> None:

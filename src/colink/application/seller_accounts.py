@@ -13,6 +13,7 @@ from typing import Any
 from colink.application.ports import Decision, Facts, MoreNeeded, Needs, Request
 from colink.domain.aggregates import Event
 from colink.domain.ledger import JournalPosted
+from colink.domain.money import Money
 from colink.domain.seller_account_events import SellerAccountDetails
 from colink.domain.seller_accounts import SellerAccount, beside_orders, seller_account_id
 
@@ -21,6 +22,18 @@ def needs_of_accounts(places: Iterable[tuple[str, str]]) -> Needs:
     """What has to be read to write the accounts of these organisations and currencies."""
     ids = tuple(seller_account_id(*place) for place in places)
     return Needs(begins=ids, documents=tuple((SellerAccountDetails, id_) for id_ in ids))
+
+
+def shown_account(account: SellerAccountDetails) -> dict[str, Any]:
+    """An account as the API shows it, amounts as money."""
+    return {
+        "id": account.id,
+        "organization_id": account.organization_id,
+        "credit": Money(account.credit, account.currency),
+        "held": Money(account.held, account.currency),
+        "returned": Money(account.returned, account.currency),
+        "invoiced_to": account.invoiced_to,
+    }
 
 
 class SellerAccounts:

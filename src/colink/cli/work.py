@@ -9,6 +9,7 @@ from functools import partial
 
 from colink.application.jobs import clearing_job
 from colink.application.payout_schedule import payout_jobs
+from colink.application.seller_invoices import InvoiceDesk
 from colink.application.seller_settlement import SettlementDesk
 from colink.application.tier_job import tier_job
 from colink.application.true_up_job import true_up_job
@@ -16,6 +17,7 @@ from colink.application.worker import Job, Worker
 from colink.cli.wiring import RunningColink
 from colink.projections.orders import due_orders
 from colink.projections.seller_billing import SettlementTables
+from colink.projections.seller_invoices import InvoiceTables
 from colink.projections.tier_queue import TierTables
 from colink.projections.true_ups import TrueUpTables
 
@@ -26,6 +28,7 @@ JOBS = {
     "true_ups": "tiers and caps of a day or month trued up",
     "clearing": "orders cleared",
     "settlement": "accounts of sellers settled",
+    "seller_invoices": "sellers invoiced for a month",
     "seller_accounts": "accounts of sellers brought up to date",
     "payout_schedule": "payouts requested on schedule",
     "payouts": "steps of payouts taken",
@@ -72,6 +75,11 @@ async def opened_worker(colink: RunningColink) -> AsyncIterator[Worker]:
         ),
         Job(name="clearing", run=clearing_job(colink.commerce, due, colink.clock), interval=5.0, on_events=True),
         Job(name="settlement", run=sellers.run, interval=5.0, on_events=True),
+        Job(
+            name="seller_invoices",
+            run=InvoiceDesk(colink.commerce, InvoiceTables(colink.pool), colink.clock).run,
+            interval=3600.0,
+        ),
         # What was posted before accounts knew of charges; nothing is added to it, so once would do.
         Job(name="seller_accounts", run=sellers.adopt, interval=3600.0),
         *payout_jobs(desk, schedule=colink.settings.payout_schedule, clock=colink.clock),

@@ -20,6 +20,16 @@ def local_month(at: datetime, timezone: str) -> str:
     return local_day(at, timezone)[:7]
 
 
+def next_month(month: str) -> str:
+    return (date.fromisoformat(f"{month}-01") + timedelta(days=31)).isoformat()[:7]
+
+
+def last_month(at: datetime, timezone: str) -> str:
+    """The last one that is over."""
+    first = date.fromisoformat(f"{local_month(at, timezone)}-01")
+    return (first - timedelta(days=1)).isoformat()[:7]
+
+
 def period_bounds(period: str, timezone: str) -> tuple[datetime, datetime]:
     """Start and end (excluded) of a day or month, UTC."""
     start = date.fromisoformat(period if len(period) > 7 else f"{period}-01")

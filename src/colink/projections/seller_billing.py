@@ -1,12 +1,12 @@
-"""What sellers who collect the money themselves owe and have paid: pages of orders to settle, the statement of a
-receivable, and what is open of an order. Read from entries, which are inline; nothing here is stored but documents.
+"""What sellers who collect the money themselves have paid, and which of their orders that settles: pages of orders to
+settle or to take back, and what is open of those that are named. Read from rows that are written inline, and from the
+log itself; nothing here is stored but documents.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import LiteralString
 
 import msgspec
@@ -14,14 +14,11 @@ import msgspec
 from colink.application.seller_settlement import OpenPage, ReturnPage
 from colink.domain.ledger import seller_receivable
 from colink.domain.seller_account_events import SellerAccountDetails, returned
-from colink.domain.seller_accounts import MOST_LINES, MOST_ORDERS, seller_account_id
+from colink.domain.seller_accounts import MOST_ORDERS, seller_account_id
 from colink.domain.seller_billing import (
-    ReceivableStatement,
     SellerInvoiceDetails,
     SellerPaymentDetails,
-    receivable_between,
 )
-from colink.projections.balances_in_time import list_balances
 from colink.projections.documents import document_by_id, kind_of
 from colink.projections.engine import Connection, Pool
 
@@ -89,16 +86,25 @@ select o.order_id, receivable.first, settling.settled
 """Orders that something is settled of, and something has still to clear (`Order.returnable`): those named first, then
 the newest. Parameters: the currency, three times the position as of which, the organisation, the orders named. Reads
 two events of each order of a seller: payments are returned rarely."""
+_OPEN: LiteralString = """
+select line.order_id
+  from unnest(%s::text[]) with ordinality line (order_id, number)
+ cross join lateral (select -sum(amount) as owed from colink.entries e
+                      where e.order_id = line.order_id and account = %s and currency = %s
+                        and purpose = 'receivable') receivable
+  left join lateral (select (payload::jsonb ->> 'settled')::bigint as settled from colink.events
+                      where stream_id = line.order_id
+                        and topic in ('order.settled', 'order.settlement_taken_back')
+                      order by version desc limit 1) settling on true
+ where receivable.owed > coalesce(settling.settled, 0)
+ order by line.number
+ limit %s
+"""
 _LAST_RETURN: LiteralString = """
 select body from colink.documents
  where kind = %(kind)s and current and organization_id = %(organization_id)s
    and body::jsonb ->> 'currency' = %(currency)s and body::jsonb -> 'returned' <> 'null'
  order by position desc limit 1
-"""
-_POSTED: LiteralString = """
-select position, order_id, purpose, amount from colink.entries
- where account = %(account)s and currency = %(currency)s and position > %(after)s and recorded_at < %(before)s
- order by position
 """
 
 
@@ -167,6 +173,27 @@ async def return_page(connection: Connection, payment: SellerPaymentDetails) -> 
     return await _page_to_take_back(connection, account, named=named, amount=amount)
 
 
+async def receivable_currencies(connection: Connection, organization_id: str) -> tuple[str, ...]:
+    """Those in which something was posted to the seller's receivable."""
+    cursor = await connection.execute(
+        "select currency from colink.balances where account = %s order by 1", (seller_receivable(organization_id),)
+    )
+    return tuple(currency for (currency,) in await cursor.fetchall())
+
+
+async def open_orders_of(connection: Connection, invoice_id: str, *, organization_id: str) -> tuple[str, ...]:
+    """The first orders of an invoice of which something is open; what it is, the command decides. None of an invoice
+    that is not the organisation's."""
+    document = await document_by_id(connection, SellerInvoiceDetails, invoice_id)
+    if document is None or document.organization_id != organization_id:
+        return ()
+    invoice = document.details(SellerInvoiceDetails)
+    lines = [line.order_id for line in invoice.statement.lines]
+    values = (lines, seller_receivable(organization_id), invoice.currency, MOST_ORDERS)
+    cursor = await connection.execute(_OPEN, values)
+    return tuple(order_id for (order_id,) in await cursor.fetchall())
+
+
 async def orders_named_by(connection: Connection, payment: SellerPaymentDetails) -> tuple[str, ...]:
     """The orders that a payment named, or those of the invoice that it named."""
     if payment.invoice_id is None:
@@ -211,21 +238,3 @@ async def _page(
         orders.setdefault(order_id, position)
         read_to = position
     return orders, read_to
-
-
-async def receivable_statement(
-    connection: Connection, *, organization_id: str, currency: str, from_position: int, before: datetime
-) -> ReceivableStatement:
-    """What was posted to a seller's receivable after `from_position`, as far as it was recorded before that time.
-    Ends earlier where it tells of more than MOST_LINES orders: what follows is the next one's."""
-    account = seller_receivable(organization_id)
-    opening = await list_balances(connection, account=account, at_position=from_position)
-    cursor = await connection.execute(
-        _POSTED, {"account": account, "currency": currency, "after": from_position, "before": before}
-    )
-    return receivable_between(
-        await cursor.fetchall(),
-        from_position=from_position,
-        opening=-sum(balance.amount for balance in opening if balance.currency == currency),
-        most_lines=MOST_LINES,
-    )

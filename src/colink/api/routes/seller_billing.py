@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -14,31 +13,22 @@ from colink.api.auth import Permission
 from colink.api.bodies import Body, Currency, Id, Moment, MoneyBody, Text
 from colink.api.pages import Page, page, text_after
 from colink.api.session import Session, may
-from colink.application.seller_billing import (
-    IssueSellerInvoice,
-    RecordSellerPayment,
-    ReturnSellerPayment,
-    shown_invoice,
-    shown_payment,
-)
+from colink.application.seller_accounts import shown_account
+from colink.application.seller_invoices import IssueSellerInvoice, shown_invoice
+from colink.application.seller_payments import RecordSellerPayment, ReturnSellerPayment, shown_payment
 from colink.domain.errors import InvalidInput, NotFound
-from colink.domain.local_time import local_month, period_bounds
-from colink.domain.money import Money
-from colink.domain.organizations import OrganizationDetails
 from colink.domain.seller_account_events import SellerAccountDetails
-from colink.domain.seller_accounts import MOST_ORDERS, seller_account_id
+from colink.domain.seller_accounts import MOST_ORDERS
 from colink.domain.seller_billing import SellerInvoiceDetails, SellerPaymentDetails
 from colink.projections.documents import Document, document_by_id, list_documents
-from colink.projections.seller_billing import receivable_statement, return_page
+from colink.projections.seller_billing import open_orders_of, receivable_currencies, return_page
+from colink.projections.seller_invoices import bill_for
 
 router = APIRouter(prefix="/v1", tags=["seller billing"])
 
 Reading = Annotated[Session, Depends(may(Permission.READ_BILLING))]
 Billing = Annotated[Session, Depends(may(Permission.BILL_SELLERS))]
 Paging = Annotated[Page, Depends(page)]
-
-_ORDERS_AT_ONCE = 200
-_A_MOMENT = timedelta(microseconds=1)
 
 
 class SellerPaymentBody(Body):
@@ -76,8 +66,10 @@ async def record_seller_payment(body: SellerPaymentBody, session: Billing) -> Re
         msg = "a payment names an invoice or orders, not both"
         raise InvalidInput(msg, field="order_ids")
     named = tuple(dict.fromkeys(body.order_ids))
-    if body.invoice_id is not None:
-        named = await _open_orders_of(session, body.invoice_id, organization_id=body.organization_id)
+    async with session.services.pool.connection() as conn:
+        currencies = await receivable_currencies(conn, body.organization_id)
+        if body.invoice_id is not None:
+            named = await open_orders_of(conn, body.invoice_id, organization_id=body.organization_id)
     return await session.submit(
         RecordSellerPayment(
             **session.common(),
@@ -85,6 +77,7 @@ async def record_seller_payment(body: SellerPaymentBody, session: Billing) -> Re
             amount=body.amount.money(),
             reference=body.reference,
             received_at=body.received_at,
+            currencies=currencies,
             invoice_id=body.invoice_id,
             order_ids=named,
         )
@@ -132,36 +125,14 @@ async def issue_seller_invoice(body: SellerInvoiceBody, session: Billing) -> Res
     """Bill a seller for a month: what was open, what was charged and credited for each order since the invoice
     before, what was paid, and what is due. Asked again, the same invoice."""
     async with session.services.pool.connection() as conn:
-        organization = await document_by_id(conn, OrganizationDetails, body.organization_id)
-        if organization is None:
-            msg = f"there is no organization {body.organization_id!r}"
-            raise InvalidInput(msg, field="organization_id")
-        timezone = organization.details(OrganizationDetails).timezone
-        now = session.services.clock.now()
-        this_month, _ = period_bounds(local_month(now, timezone), timezone)
-        period = body.period or local_month(this_month - _A_MOMENT, timezone)
-        _, ends_at = period_bounds(period, timezone)
-        if ends_at > now:
-            msg = f"{period} is not over in {timezone}: an invoice bills a whole month"
-            raise InvalidInput(msg, field="period")
-        account_id = seller_account_id(body.organization_id, body.currency)
-        account = await document_by_id(conn, SellerAccountDetails, account_id)
-        statement = await receivable_statement(
+        bill = await bill_for(
             conn,
             organization_id=body.organization_id,
             currency=body.currency,
-            from_position=account.details(SellerAccountDetails).invoiced_to if account else 0,
-            before=ends_at,
+            period=body.period,
+            now=session.services.clock.now(),
         )
-    return await session.submit(
-        IssueSellerInvoice(
-            **session.common(),
-            organization_id=body.organization_id,
-            currency=body.currency,
-            period=period,
-            statement=statement,
-        )
-    )
+    return await session.submit(IssueSellerInvoice(**session.common(), bill=bill))
 
 
 @router.get("/seller-invoices")
@@ -192,19 +163,9 @@ async def read_seller_accounts(session: Reading, page: Paging, organization_id: 
         page.answer(
             documents,
             key=lambda document: (document.id,),
-            show=lambda document: _account_view(document.details(SellerAccountDetails)),
+            show=lambda document: shown_account(document.details(SellerAccountDetails)),
         )
     )
-
-
-def _account_view(account: SellerAccountDetails) -> dict[str, Any]:
-    return {
-        "id": account.id,
-        "organization_id": account.organization_id,
-        "credit": Money(account.credit, account.currency),
-        "held": Money(account.held, account.currency),
-        "invoiced_to": account.invoiced_to,
-    }
 
 
 async def _documents(session: Session, page: Page, kind: type[Any], organization_id: str | None) -> list[Document]:
@@ -228,20 +189,3 @@ async def _own_document(session: Session, kind: type[Any], id_: str, *, what: st
         raise NotFound(msg)
     session.check_sees_organization(document.organization_id, what=what)
     return document
-
-
-async def _open_orders_of(session: Session, invoice_id: str, *, organization_id: str) -> tuple[str, ...]:
-    """The first orders of an invoice of which something is open; what it is, the command decides."""
-    async with session.services.pool.connection() as conn:
-        document = await document_by_id(conn, SellerInvoiceDetails, invoice_id)
-    if document is None or document.organization_id != organization_id:
-        return ()
-    lines = [line.order_id for line in document.details(SellerInvoiceDetails).statement.lines]
-    found: list[str] = []
-    for start in range(0, len(lines), _ORDERS_AT_ONCE):
-        part = lines[start : start + _ORDERS_AT_ONCE]
-        orders = await session.services.orders(part)
-        found += [order_id for order_id in part if order_id in orders and orders[order_id].unsettled > 0]
-        if len(found) >= MOST_ORDERS:
-            break
-    return tuple(found[:MOST_ORDERS])

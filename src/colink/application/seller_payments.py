@@ -1,5 +1,5 @@
-"""The papers of sellers who collect the money themselves: record what they pay, and what of that the bank takes back;
-issue invoices. Semantics section 6.
+"""Payments of sellers who collect the money themselves: record what they pay, and what of that the bank takes back.
+Semantics section 6.
 
 A payment is recorded once per reference and is credit of the seller's account. Orders that it names are settled in
 the same append; the worker settles others from the credit (seller_settlement.py). A payment that is returned takes
@@ -12,26 +12,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from colink.application.configure.checks import check_text
+from colink.application.configure.checks import check_money, check_text
 from colink.application.ports import Decision, Facts, Needs, Request
 from colink.application.seller_accounts import SellerAccounts, needs_of_accounts
 from colink.application.seller_settlement import ReturnPage, take_back
 from colink.domain.aggregates import Event
 from colink.domain.errors import InvalidInput, NotFound
+from colink.domain.ledger import seller_receivable
 from colink.domain.money import Money
 from colink.domain.orders import Order
-from colink.domain.organizations import OrganizationDetails
+from colink.domain.organizations import OrganizationDetails, Settlement
 from colink.domain.seller_accounts import (
-    AccountMoved,
-    NothingToInvoice,
     ReferenceUsed,
-    seller_invoice_id,
     seller_payment_id,
 )
 from colink.domain.seller_billing import (
     PaymentReturn,
-    ReceivableStatement,
-    SellerInvoice,
     SellerInvoiceDetails,
     SellerPayment,
     SellerPaymentDetails,
@@ -57,38 +53,17 @@ def shown_payment(payment: SellerPaymentDetails) -> dict[str, Any]:
     }
 
 
-def shown_invoice(invoice: SellerInvoiceDetails, *, lines: bool = True) -> dict[str, Any]:
-    """An invoice as the API shows it, amounts as money."""
-    statement, currency = invoice.statement, invoice.currency
-    charged = sum(line.amount for line in statement.lines)
-    shown: dict[str, Any] = {
-        "id": invoice.id,
-        "organization_id": invoice.organization_id,
-        "period": invoice.period,
-        "from_position": statement.from_position,
-        "to_position": statement.to_position,
-        "opening": Money(statement.opening, currency),
-        "charged": Money(charged, currency),
-        "paid": Money(statement.paid, currency),
-        "other": Money(statement.other, currency),
-        "due": Money(invoice.due, currency),
-    }
-    if lines:
-        shown["lines"] = [
-            {"order_id": line.order_id, "amount": Money(line.amount, currency)} for line in statement.lines
-        ]
-    return shown
-
-
 @dataclass(frozen=True, kw_only=True)
 class RecordSellerPayment(Request):
     """A seller paid. `order_ids` are settled at once; they are those that people named, or the first of the invoice
-    that they named. Recorded before, with the same content: the answer again. Raises InvalidInput, ReferenceUsed."""
+    that they named. `currencies`: those in which something was posted to his receivable. Recorded before, with the
+    same content: the answer again. Raises InvalidInput, ReferenceUsed."""
 
     organization_id: str
     amount: Money
     reference: str
     received_at: datetime
+    currencies: tuple[str, ...]
     invoice_id: str | None = None
     order_ids: tuple[str, ...] = ()
 
@@ -101,16 +76,27 @@ class RecordSellerPayment(Request):
         if self.invoice_id is not None:
             documents += ((SellerInvoiceDetails, self.invoice_id),)
         account = needs_of_accounts([(self.organization_id, self.amount.currency)])
-        return Needs(streams=(self.id, *self.order_ids), documents=documents).joined(account)
+        needs = Needs(
+            streams=(self.id, *self.order_ids),
+            documents=documents,
+            terms_of=self.organization_id,
+            balances_of=(self._receivable,),
+        )
+        return needs.joined(account)
+
+    @property
+    def _receivable(self) -> tuple[str, str]:
+        return seller_receivable(self.organization_id), self.amount.currency
 
     def decide(self, facts: Facts) -> Decision:
-        details = self._details(facts)
+        details = self._details()
         known = facts.aggregate(SellerPayment, self.id)
         if known is not None:
             if _told(known.details) != _told(details):
                 msg = f"{self.reference!r} was recorded as {known.details.amount} {known.details.currency}"
                 raise ReferenceUsed(msg, field="reference")
             return Decision(answer=shown_payment(known.details), organization_id=self.organization_id)
+        self._check(facts)
         payment = SellerPayment.receive(details, at=facts.now)
         events: list[Event] = payment.new_events()
         for event in list(events):
@@ -126,11 +112,14 @@ class RecordSellerPayment(Request):
             events += order.new_events()
         return Decision(answer=shown_payment(details), events=events, organization_id=self.organization_id)
 
-    def _details(self, facts: Facts) -> SellerPaymentDetails:
+    def _check(self, facts: Facts) -> None:
+        """Raises InvalidInput for what cannot be a payment of this seller."""
         if facts.document(OrganizationDetails, self.organization_id) is None:
             msg = f"there is no organization {self.organization_id!r}"
             raise InvalidInput(msg, field="organization_id")
-        if self.amount.amount <= 0:
+        check_text(self.reference, field="reference", longest=140)
+        check_money(self.amount, field="amount")
+        if self.amount.amount == 0:
             msg = "a payment is more than nothing"
             raise InvalidInput(msg, field="amount.amount")
         if self.received_at > facts.now:
@@ -144,6 +133,22 @@ class RecordSellerPayment(Request):
             if invoice.currency != self.amount.currency:
                 msg = f"{self.invoice_id} is in {invoice.currency}"
                 raise InvalidInput(msg, field="amount.currency")
+        self._check_is_a_sellers(facts)
+
+    def _check_is_a_sellers(self, facts: Facts) -> None:
+        """Who collects nothing and owes nothing has nothing to pay. Nor does what is paid in a currency in which
+        nothing was ever owed settle anything, where something is owed in another; a first payment may be in any."""
+        currency, stores = self.amount.currency, facts.terms().stores.values()
+        collects = any(store.settlement is Settlement.SELLER_COLLECTED for store in stores)
+        if not collects and facts.balance(*self._receivable).amount >= 0:
+            msg = f"{self.organization_id} collects no money itself, and owes nothing in {currency}"
+            raise InvalidInput(msg, field="organization_id")
+        if self.currencies and currency not in self.currencies:
+            known = " and ".join(sorted(self.currencies))
+            msg = f"{self.organization_id} is billed in {known}: say what the payment comes to there"
+            raise InvalidInput(msg, field="amount.currency")
+
+    def _details(self) -> SellerPaymentDetails:
         return SellerPaymentDetails(
             id=self.id,
             organization_id=self.organization_id,
@@ -214,52 +219,4 @@ class ReturnSellerPayment(Request):
             answer=shown_payment(payment.details),
             events=events,
             organization_id=payment.details.organization_id,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class IssueSellerInvoice(Request):
-    """Bill a seller for a calendar month, by the statement of what was posted since the last invoice. Issued before:
-    the answer again. Raises NothingToInvoice; AccountMoved where another invoice came between."""
-
-    organization_id: str
-    currency: str
-    period: str
-    statement: ReceivableStatement
-
-    @property
-    def id(self) -> str:
-        return seller_invoice_id(self.organization_id, self.currency, self.period)
-
-    def needs(self) -> Needs:
-        needs = Needs(streams=(self.id,), documents=((OrganizationDetails, self.organization_id),))
-        return needs.joined(needs_of_accounts([(self.organization_id, self.currency)]))
-
-    def decide(self, facts: Facts) -> Decision:
-        known = facts.aggregate(SellerInvoice, self.id)
-        if known is not None:
-            return Decision(answer=shown_invoice(known.details), organization_id=self.organization_id)
-        statement = self.statement
-        if not statement.lines and statement.opening == statement.due == 0:
-            msg = f"{self.organization_id} owes nothing in {self.currency}, and nothing was charged"
-            raise NothingToInvoice(msg)
-        account = SellerAccounts(facts).account(self.organization_id, self.currency)
-        if account.details.invoiced_to != statement.from_position:
-            msg = f"{account.id} was invoiced up to {account.details.invoiced_to} meanwhile: ask again"
-            raise AccountMoved(msg)
-        details = SellerInvoiceDetails(
-            id=self.id,
-            organization_id=self.organization_id,
-            currency=self.currency,
-            period=self.period,
-            statement=statement,
-            due=statement.due,
-            issued_by=self.caller.actor,
-        )
-        invoice = SellerInvoice.issue(details, at=facts.now)
-        account.invoice(self.id, to_position=statement.to_position, at=facts.now)
-        return Decision(
-            answer=shown_invoice(details),
-            events=[*invoice.new_events(), *account.new_events()],
-            organization_id=self.organization_id,
         )
