@@ -11,12 +11,14 @@ from typing import Any
 import msgspec
 
 from colink.adapters.postgres.pool import AsyncPool
-from colink.application.seller_billing import IssueSellerInvoice, RecordSellerPayment
+from colink.application.seller_invoices import Bill, IssueSellerInvoice
+from colink.application.seller_payments import RecordSellerPayment
 from colink.domain.ids import natural_parts, order_id
 from colink.domain.local_time import local_month, period_bounds
 from colink.domain.money import Money
 from colink.domain.seller_accounts import seller_account_id, seller_invoice_id
-from colink.projections.seller_billing import receivable_statement
+from colink.projections.seller_billing import receivable_currencies
+from colink.projections.seller_invoices import receivable_statement
 from colink.simulation.business import FINANCE, Business
 from colink.simulation.checks import Differs
 from colink.simulation.model.books import Books
@@ -43,6 +45,11 @@ class Sellers:
     def _places(self) -> list[Place]:
         """Of those who ever owed something."""
         return sorted(self.stage.books.sellers.entries)
+
+    def _collects(self, organization: str) -> bool:
+        """Whether it has a store that collects the money itself."""
+        stores = self.business.stores
+        return any(store["organization"] == organization and not store["platform_collected"] for store in stores)
 
     async def pay(self) -> None:
         """A seller pays: mostly what he owes, by an invoice or for some orders or for no reason that he gives."""
@@ -73,7 +80,8 @@ class Sellers:
             payment = payment | ({"amount": payment["amount"] + 1} if random.random() < 0.5 else {})
         if random.random() < 0.03:
             payment = payment | random.choice([{"amount": 0}, {"received_at": now + 60}])
-        await self._record(payment)
+        if self._collects(payment["organization"]):
+            await self._record(payment)
 
     def _some_orders(self, place: Place) -> tuple[tuple[str, str], ...]:
         """Open ones mostly; settled ones, and such as nobody billed, too."""
@@ -96,6 +104,8 @@ class Sellers:
         named, invoice = payment["orders"], payment["invoice"]
         if invoice is not None:
             named = await self._open_orders_of(invoice)
+        async with self.stage.service.pool.connection() as connection:
+            currencies = await receivable_currencies(connection, payment["organization"])
         command = RecordSellerPayment(
             caller=FINANCE,
             idempotency=self.stage.idempotency(),
@@ -103,6 +113,7 @@ class Sellers:
             amount=Money(payment["amount"], payment["currency"]),
             reference=payment["reference"],
             received_at=datetime.fromtimestamp(payment["received_at"], UTC),
+            currencies=currencies,
             invoice_id=seller_invoice_id(*invoice) if invoice else None,
             order_ids=tuple(order_id(*key) for key in named),
         )
@@ -147,10 +158,7 @@ class Sellers:
         command = IssueSellerInvoice(
             caller=FINANCE,
             idempotency=self.stage.idempotency(),
-            organization_id=organization,
-            currency=currency,
-            period=period,
-            statement=statement,
+            bill=Bill(organization_id=organization, currency=currency, period=period, statement=statement),
         )
         what = f"invoice of {organization} in {currency} for {period}"
         wrong = sellers.wrong_with_invoice(place, period, before=before)

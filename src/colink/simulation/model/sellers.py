@@ -92,6 +92,13 @@ class Sellers:
             wrong.add("invalid-input")
         if known is None and any(self._is_foreign(payment, key) for key in payment["orders"]):
             wrong.add("invalid-input")
+        billed_in = {
+            currency
+            for (organization, currency), entries in self.entries.items()
+            if organization == payment["organization"] and any(entry.amount for entry in entries)
+        }
+        if known is None and billed_in and payment["currency"] not in billed_in:
+            wrong.add("invalid-input")
         if known is not None and known != payment:
             wrong.add("payment-reference-used")
         return wrong
