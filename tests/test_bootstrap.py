@@ -75,6 +75,7 @@ async def test_the_platforms_that_are_offered_are_those_whose_deliveries_are_rea
 async def test_a_database_that_lost_what_makes_it_itself_is_refused_in_words(database: TestDatabase) -> None:
     """A new pepper would recognise nobody again, and a new log id no signature."""
     with psycopg.connect(database.superuser_dsn) as conn:
+        conn.execute("ALTER TABLE colink.installation DISABLE TRIGGER ALL")
         conn.execute("DELETE FROM colink.installation WHERE name IN ('pepper', 'log_id')")
     with pytest.raises(DatabaseNotUsable, match="lost log_id and pepper: put it back from a backup"):
         async with opened(database):

@@ -3,6 +3,7 @@ answers of idempotent commands. Each thing changed behind its keeper's back is f
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 from typing import Any
 
@@ -325,11 +326,37 @@ async def test_changed_answers_of_idempotent_commands(world: World) -> None:
         )
     assert (await verified(world)).clean
     first = await position_of(world, "organization.registered", nth=2)
-    world.tamper(
+    world.tamper_with_log(
         "UPDATE colink.idempotency_keys SET answer = replace(answer, 'org_8', 'org_9') WHERE key = 'k0'",
         "UPDATE colink.idempotency_keys SET answer = '{' WHERE key = 'k1'",
     )
     assert found(await verified(world)) == {
         (Pass.IDEMPOTENCY, Kind.DANGLING, first),
         (Pass.IDEMPOTENCY, Kind.UNREADABLE, first + 1),
+    }
+
+
+async def test_keys_of_idempotent_commands_that_are_gone_moved_or_forged(world: World) -> None:
+    """The log names each with the events of its command; those recorded before keys were named have none."""
+    before = await position_of(world, "organization.registered")
+    for number, id_ in enumerate(("org_8", "org_9")):
+        key = Idempotency(scope="key_1", key=f"k {number}.", request_digest="d")
+        await world.commerce.submit(
+            RegisterOrganization(caller=CALLER, idempotency=key, id=id_, name="Kedai", platform_fee_bps=500)
+        )
+    first = await position_of(world, "organization.registered", nth=2)
+    [(cause,)] = await world.rows("SELECT causation_id FROM colink.events WHERE position = %s", first)
+    assert cause == "idk_" + hashlib.sha256(b"key_1\x1fk 0.").hexdigest()[:32]
+    copy = "INSERT INTO colink.idempotency_keys SELECT scope, 'x', 'd', '{}', e.position, e.recorded_at"
+    world.tamper_with_log(f"{copy} FROM colink.idempotency_keys, colink.events e WHERE e.position = {before} LIMIT 1")
+    assert found(await verified(world)) == set(), "what is older names no key"
+    world.tamper_with_log(f"UPDATE colink.idempotency_keys SET position = {first + 1}, key = 'x2' WHERE key = 'x'")
+    assert found(await verified(world)) == {(Pass.IDEMPOTENCY, Kind.DANGLING, first + 1)}
+    world.tamper_with_log(
+        "DELETE FROM colink.idempotency_keys WHERE key IN ('x2', 'k 0.')",
+        "UPDATE colink.idempotency_keys SET position = NULL WHERE key = 'k 1.'",
+    )
+    assert found(await verified(world)) == {
+        (Pass.IDEMPOTENCY, Kind.MISSING, first),
+        (Pass.IDEMPOTENCY, Kind.MISSING, first + 1),
     }

@@ -54,6 +54,7 @@ KEEPERS: tuple[tuple[LiteralString, LiteralString], ...] = (
     ("events", "append_only"),
     ("tracking_events", "append_only"),
     *((table, "append_only") for table in ("seals", "merkle_nodes", "checkpoints", "checkpoint_keys")),
+    ("idempotency_keys", "append_only"),
     ("inbox", "stays"),
     ("inbox", "stays_as_it_came"),
 )

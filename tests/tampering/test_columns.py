@@ -59,7 +59,10 @@ FOUND_BY: Mapping[str, Places] = {
     "colink.payouts": by("payout_id"),
     "colink.documents": by("id"),
     "colink.terms_heads": by("organization_id"),
-    "colink.idempotency_keys": by("scope", "key", form="colink.idempotency_keys {} {}"),
+    "colink.idempotency_keys": lambda row: (
+        f"colink.idempotency_keys {row['scope']} {row['key']}",
+        row["position"],
+    ),
     "colink.installation": lambda row: (f"installation {row['name']}", "...with the pepper", "...another log", "1"),
     "colink.private_values": lambda row: (
         row["owner_id"],
@@ -131,9 +134,6 @@ NOT_DERIVED: Mapping[str, str] = {
     "colink.checkpoint_keys.ordinal": "in which order keys were added; each is verified by what it signed",
     "colink.checkpoint_keys.added_at": _WHEN,
     "colink.merkle_nodes.level": "always 8 or 16: the database holds it",
-    "colink.idempotency_keys.scope": "the log does not name the keys of commands",
-    "colink.idempotency_keys.key": "the log does not name the keys of commands",
-    "colink.idempotency_keys.position emptied": "a command that changed nothing names no event either",
     "colink.idempotency_keys.request_digest": "the log does not hold requests",
     "colink.inbox.seq": "the database numbers deliveries as they come, and lets nobody set it",
     "colink.inbox.topic": _NOT_SAID,

@@ -28,8 +28,6 @@ FORGED_IN_NUMBER = {"colink.documents": "documents"}
 
 ROWS_NOT_DERIVED: Mapping[str, str] = {
     "colink.checkpoints deleted": "it covers no more than the next one; where it was the newest, the pass is partial",
-    "colink.idempotency_keys deleted": "the log does not name the keys of commands",
-    "colink.idempotency_keys forged": "the log does not name the keys of commands",
     "colink.log_head forged": "always one row: the database holds it",
     "colink.tracking_head forged": "always one row: the database holds it",
 }

@@ -9,6 +9,7 @@ more than once (when what it read moved before the append), so `decide` has no e
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -63,6 +64,16 @@ class DeliveryStatus(StrEnum):
     ACCEPTED = "accepted"
     IGNORED = "ignored"
     REJECTED = "rejected"
+
+
+KEYED = "idk_"
+"""What the causation id of events of a command with an idempotency key begins with."""
+
+
+def cause_of_key(scope: str, key: str) -> str:
+    """The causation id of the events of the command that was given this key, and no other cause. A digest: the log is
+    shown to more people than its keys, and keys may be made of secrets."""
+    return KEYED + hashlib.sha256(f"{scope}\x1f{key}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, kw_only=True)

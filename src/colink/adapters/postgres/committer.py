@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 import msgspec
@@ -29,6 +29,7 @@ from colink.adapters.postgres.pool import AsyncPool
 from colink.adapters.postgres.prepared import Prepared
 from colink.adapters.postgres.repeats import DecidedTouches, place_keys
 from colink.application.ports import (
+    Caller,
     Clock,
     Command,
     CommandQueue,
@@ -37,6 +38,7 @@ from colink.application.ports import (
     MoreNeeded,
     Needs,
     Recorded,
+    cause_of_key,
 )
 from colink.domain.errors import (
     ColinkError,
@@ -365,7 +367,7 @@ class Committer(CommandQueue):
         return Prepared(
             events=[self._mapper.stamped(event) for event in events],
             rows=[project(event) for event in events],
-            caller=command.caller,
+            caller=_caused(command),
             answer=encode(decision.answer),
             organization_id=decision.organization_id,
             idempotency=command.idempotency,
@@ -417,6 +419,14 @@ class Committer(CommandQueue):
             return []
         again = [pending for one in decided if not one[0].leans for pending in await self._append(connection, [one])]
         return again + [pending for pending, _ in decided if pending.leans]
+
+
+def _caused(command: Command) -> Caller:
+    """Who asked, and for what reason; an idempotency key is one, so that its row is missed where it is lost."""
+    caller, key = command.caller, command.idempotency
+    if key is None or caller.causation_id is not None:
+        return caller
+    return replace(caller, causation_id=cause_of_key(key.scope, key.key))
 
 
 def _keys_of(batch: Iterable[_Pending]) -> set[Hashable]:

@@ -8,6 +8,7 @@ from typing import LiteralString
 
 import msgspec
 
+from colink.application.ports import cause_of_key
 from colink.domain.aggregates import declared_events
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.projections.audit.part import Part
@@ -240,9 +241,10 @@ async def find_irregular(
             )
 
 
-async def check_references(conn: Connection, result: PassResult, log: LogRange) -> None:
+async def check_references(conn: Connection, result: PassResult, log: LogRange, *, named_from: int | None) -> None:
     """Idempotency keys and deliveries name positions of the log and were kept with the events there; answers kept for
-    keys name streams that their commands wrote. Nothing more of an answer can be derived."""
+    keys name streams that their commands wrote. Nothing more of an answer can be derived. From event `named_from` on
+    events name their keys."""
     for table, subject, kept_at in (
         ("colink.idempotency_keys", "t.scope || ' ' || t.key", "t.recorded_at"),
         ("colink.inbox", "t.source || ' ' || t.delivery_id", "coalesce(t.replayed_at, t.recorded_at)"),
@@ -280,6 +282,29 @@ async def check_references(conn: Connection, result: PassResult, log: LogRange) 
         )
         result.checked += (await counted.fetchone() or (0,))[0]
     await _check_answers(conn, result, log)
+    if named_from is not None:
+        await _find_unnamed_keys(conn, result, log, named_from)
+
+
+async def _find_unnamed_keys(conn: Connection, result: PassResult, log: LogRange, named_from: int) -> None:
+    """The event that a key says its command ended with names it; events of a delivery that was read again do not."""
+    rows = each_row(
+        conn,
+        "SELECT k.position, k.scope, k.key, e.causation_id FROM colink.idempotency_keys k"
+        " JOIN colink.events e ON e.position = k.position WHERE k.position BETWEEN %s AND %s"
+        " AND coalesce(NOT starts_with(e.causation_id, 'dlv_'), true) ORDER BY 1",
+        (max(log.first, named_from), log.last),
+    )
+    async for position, scope, key, cause in rows:
+        if cause != cause_of_key(scope, key):
+            result.find(
+                Kind.DANGLING,
+                position,
+                f"colink.idempotency_keys {scope} {key}",
+                f"event {position} was recorded with another key, or none",
+                recorded=cause_of_key(scope, key),
+                derived=cause,
+            )
 
 
 async def _check_answers(conn: Connection, result: PassResult, log: LogRange) -> None:

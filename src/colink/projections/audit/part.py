@@ -48,6 +48,7 @@ class Part:
         credited to; and points with the last position, by board
     moves, shared_sums: how many moves of balances the part has, and the sums of the blocks of positions that it
         shares with its neighbours, by block
+    keys_named_from: the first event that names the idempotency key of its command
     unsealed: events behind the last seal
     bodies_without_digest: deliveries whose bytes no event names the digest of
     """
@@ -67,6 +68,7 @@ class Part:
     scores: dict[ScoreKey, Score] = field(default_factory=dict)
     moves: int = 0
     shared_sums: dict[int, dict[tuple[str, str, date], tuple[int, int]]] = field(default_factory=dict)
+    keys_named_from: int | None = None
     unsealed: int = 0
     bodies_without_digest: int = 0
 
@@ -94,8 +96,14 @@ class Part:
             known_sums = self.shared_sums.setdefault(block, {})
             for place, (amount, position) in sums.items():
                 known_sums[place] = (known_sums.get(place, (0, 0))[0] + amount, position)
+        if later.keys_named_from is not None:
+            self.name_key_at(later.keys_named_from)
         self.unsealed += later.unsealed
         self.bodies_without_digest += later.bodies_without_digest
+
+    def name_key_at(self, position: int) -> None:
+        first = self.keys_named_from
+        self.keys_named_from = position if first is None else min(first, position)
 
     def match(self, pair: tuple[str, ...], amount: int, position: int) -> None:
         """One of two events that name the pair says the amount, the other the same below zero."""

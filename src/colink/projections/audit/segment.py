@@ -24,6 +24,7 @@ from colink.projections.audit.commission_pass import TrueUpCheck
 from colink.projections.audit.derivation import DerivationCheck
 from colink.projections.audit.document_pass import DocumentCheck
 from colink.projections.audit.inbox_pass import InboxCheck
+from colink.projections.audit.key_pass import KeyCheck
 from colink.projections.audit.ledger_passes import EntryCheck, JournalCheck
 from colink.projections.audit.log_passes import PositionCheck, StreamCheck
 from colink.projections.audit.moment_pass import FollowedSums, MomentCheck
@@ -38,7 +39,7 @@ from colink.projections.audit.settlement_pass import SettlementCheck
 from colink.projections.audit.withholding_pass import TaxCheck
 
 DECISIONS = frozenset({Pass.ATTRIBUTION, Pass.COMMISSION, Pass.SPLIT, Pass.REFUNDS, Pass.CLEARING, Pass.DERIVATION})
-OF_SEGMENTS = frozenset(Pass) - {Pass.SEAL, Pass.TRACKING, Pass.IDEMPOTENCY}
+OF_SEGMENTS = frozenset(Pass) - {Pass.SEAL, Pass.TRACKING}
 """Passes that look at the events themselves, a segment after the other; the others compare tables."""
 _WINDOWS_A_COLLECTION = 16
 
@@ -115,6 +116,7 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
         (frozenset({Pass.DOCUMENTS, Pass.TERMS_HEADS}), lambda: DocumentCheck(part)),
         (frozenset({Pass.INBOX}), lambda: InboxCheck(part, setting.personal)),
         (frozenset({Pass.PERSONAL}), lambda: PersonalCheck(part, setting.personal)),
+        (frozenset({Pass.IDEMPOTENCY}), lambda: KeyCheck(part)),
     ]
     checks = [(make(), passes) for passes, make in offered if passes & asked]
     if Pass.PROJECTIONS in asked:

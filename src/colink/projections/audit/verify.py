@@ -341,7 +341,10 @@ class _Run:
             await self._check(Pass.PERSONAL, self._check_personal)
         await self._check(Pass.TRACKING, lambda: check_tracking(conn, result(Pass.TRACKING), self._decode))
         await self._check(Pass.PROJECTIONS, self._check_projections)
-        await self._check(Pass.IDEMPOTENCY, lambda: check_references(conn, result(Pass.IDEMPOTENCY), log))
+        await self._check(
+            Pass.IDEMPOTENCY,
+            lambda: check_references(conn, result(Pass.IDEMPOTENCY), log, named_from=total.keys_named_from),
+        )
 
     async def _explain_by_what_was_before(self, setting: Setting) -> None:
         """A range may begin between an event and the journals that follow from it: those are derived from it too."""
