@@ -54,6 +54,7 @@ async def deliver(
     connector: ShopifyConnector = SHOPIFY,
 ) -> None:
     raw = body if isinstance(body, bytes) else encoded(body)
+    await world.rows("SELECT colink.adopt_person_keys(%s)", keys().fingerprint)
     arrival = Arrival(topic=topic, delivery_id=id_, headers={}, body=raw, received_at=MONDAY)
     await receive_delivery(arrival, store=world.store, connector=connector, bus=world.commerce, keys=keys)
 

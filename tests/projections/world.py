@@ -11,7 +11,6 @@ from typing import Any, LiteralString
 
 import psycopg
 from tests.conftest import TestDatabase
-from tests.person_keys import keys
 
 from colink.adapters.postgres.append import TRACKING
 from colink.adapters.postgres.committer import Committer
@@ -119,7 +118,6 @@ class World:
         secrets = PrivateValue(owner_id=STORE, name="webhook_secrets", value='["a secret"]')
         connected = Store.connect(self.store, at=at).new_events()
         await self.commerce.submit(Record(caller=CALLER, events=connected, private=[secrets]))
-        await self.rows("SELECT colink.adopt_person_keys(%s)", keys().fingerprint)
         campaign = CampaignDetails(id=CAMPAIGN, organization_id=ORGANIZATION, name="Raya", slug="raya")
         await self.record(*Campaign.create(campaign, at=at).new_events())
         rule = RuleDetails(id="rul_1", version=1, organization_id=ORGANIZATION, scope=Scope.DEFAULT, rate_bps=1_000)

@@ -125,6 +125,23 @@ def test_a_newer_database_is_left_alone(make_database: MakeDatabase) -> None:
             call(database.owner_dsn)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("delete from colink.schema_version", "says nothing of its version"),
+        ("insert into colink.schema_version values ('0001')", r"says 0001 and \d+ of its version"),
+    ],
+)
+def test_a_database_that_lost_its_version_is_refused(make_database: MakeDatabase, change: str, said: str) -> None:
+    """Migrating it once more from the beginning would fail in the middle of nowhere."""
+    database = make_database()
+    with psycopg.connect(database.owner_dsn) as connection:
+        connection.execute(change.encode())
+    for call in (migrate, status):
+        with pytest.raises(MigrationError, match=said):
+            call(database.owner_dsn)
+
+
 def test_only_a_new_database_becomes_a_demo(make_database: MakeDatabase) -> None:
     demo, real = make_database(migrated=False), make_database(migrated=False)
     migrate(demo.owner_dsn, demo=True)

@@ -121,8 +121,15 @@ def _status(connection: Connection, scripts: Path) -> SchemaStatus:
     context = MigrationContext.configure(
         connection, opts={"version_table": VERSION_TABLE, "version_table_schema": SCHEMA}
     )
-    current = context.get_current_revision()
+    said = context.get_current_heads()
+    tables = connection.exec_driver_sql(f"select to_regclass('{SCHEMA}.events') is not null").scalar_one()
     connection.rollback()
+    if len(said) > 1 or (tables and not said):
+        raise MigrationError(
+            f"the database says {' and '.join(sorted(said)) or 'nothing'} of its version, where it must say one: put"
+            f" back what stood in {SCHEMA}.{VERSION_TABLE}, as a backup has it"
+        )
+    current = said[0] if said else None
     head = directory.get_current_head()
     try:
         steps = list(directory.iterate_revisions(head, current)) if head is not None else []
