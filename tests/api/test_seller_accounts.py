@@ -96,7 +96,9 @@ async def test_what_was_charged_is_covered_before_orders_that_a_payment_names(se
     order = await seller.order(1)
     await seller.book(-500)
     assert (await seller.owed(), await seller.credit()) == (OWED + 500, -500)
-    await seller.pay(OWED, "MBB-1", order_ids=[order])
+    await seller.pay(100, "MBB-0", order_ids=[order])
+    assert (await seller.settled([order]), await seller.credit()) == ([0], -400)
+    await seller.pay(OWED - 100, "MBB-1", order_ids=[order])
     assert await seller.settled([order]) == [OWED - 500]
     assert await seller.credit() == 0
     await seller.pay(300, "MBB-2")
