@@ -57,3 +57,15 @@ def test_a_checkpoint_kept_elsewhere(shop: Shop, tmp_path: Path) -> None:
     assert colink.json(*chain)["clean"], "nothing is left that knows better"
     told = colink.run(*chain, "--checkpoint", str(note), code=1).stdout
     assert f"position {end + 1} seal: the checkpoint in {note} has {end + SHORTER_BY} events" in told
+
+
+def test_a_lost_row_about_a_report_stops_nothing(shop: Shop) -> None:
+    colink = shop.colink
+    colink.run("worker", "--once")
+    with psycopg.connect(shop.database.superuser_dsn) as connection:
+        connection.execute("delete from colink.projection_versions where projection = 'leaderboard'")
+    report = colink.json("audit", "verify", code=1)
+    assert "version 1 of leaderboard is read, and nothing is known of it" in [
+        found["message"] for found in report["findings"] if found["pass"] == "projections"
+    ]
+    assert {each["status"] for each in report["passes"]} <= {"passed", "partial", "failed"}
