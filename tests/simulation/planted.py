@@ -1,4 +1,4 @@
-"""Five bugs, planted one at a time, for the simulator to find: `python -m tests.simulation.planted NAME --seeds 50`.
+"""Seven bugs, planted one at a time, for the simulator to find: `python -m tests.simulation.planted NAME --seeds 50`.
 
 A bug is a patch of the code of this process for as long as it is planted. Each breaks one sentence of the semantics
 and leaves double entry, the log and most days in order, as bugs in this trade do.
@@ -18,9 +18,14 @@ from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
+import msgspec
+
+from colink.application import tiers
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.record_order import RecordOrder
 from colink.domain import attribution, claims, ledger, money, postings, revenue
+from colink.domain.local_time import period_bounds
+from colink.projections import true_ups
 from colink.simulation.seeds import Outcome, ground, simulate
 
 STEPS = 300
@@ -67,7 +72,7 @@ def refund_not_cumulative() -> Iterator[None]:
 
 def hold_ignored() -> AbstractContextManager[object]:
     """What is owed to the buyer clears like everything else."""
-    return patch.object(claims, "_owed_to_buyer", lambda *_, **__: 0)
+    return patch.object(claims, "owed_to_buyer", lambda *_, **__: 0)
 
 
 @contextmanager
@@ -108,6 +113,27 @@ def debit_aged_like_credit() -> Iterator[None]:
         yield
 
 
+def refund_after_the_count_unnoticed() -> AbstractContextManager[object]:
+    """A refund of an order whose month was counted is no reason to count it again, so it releases no cap."""
+    addition = true_ups._addition
+
+    def gross(split: Any, rule_id: str) -> str:
+        lines = [msgspec.structs.replace(line, reversed_base=0, reversed_commission=0) for line in split.lines]
+        return addition(msgspec.structs.replace(split, lines=lines), rule_id)
+
+    return patch.object(true_ups, "_addition", gross)
+
+
+def tiers_by_the_running_month() -> AbstractContextManager[object]:
+    """Tiers look at what was sold up to the moment at which they are decided, and not up to the month's start."""
+    query = tiers.revenue_query
+
+    def up_to_now(key: Any, timezone: str) -> Any:
+        return replace(query(key, timezone), until=period_bounds(key.month, timezone)[1])
+
+    return patch.object(tiers, "revenue_query", up_to_now)
+
+
 BUGS: Mapping[str, Callable[[], AbstractContextManager[object]]] = MappingProxyType(
     {
         "double-payout-on-retry": double_payout_on_retry,
@@ -115,6 +141,8 @@ BUGS: Mapping[str, Callable[[], AbstractContextManager[object]]] = MappingProxyT
         "hold-ignored": hold_ignored,
         "window-at-arrival": window_at_arrival,
         "debit-aged-like-credit": debit_aged_like_credit,
+        "refund-after-the-count-unnoticed": refund_after_the_count_unnoticed,
+        "tiers-by-the-running-month": tiers_by_the_running_month,
     }
 )
 

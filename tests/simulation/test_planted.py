@@ -11,11 +11,13 @@ from tests.simulation.planted import BUGS, STEPS
 from colink.simulation.seeds import Ground, simulate
 
 FOUND_BY = {
-    "double-payout-on-retry": 3,
+    "double-payout-on-retry": 5,
     "refund-not-cumulative": 1,
     "hold-ignored": 1,
     "window-at-arrival": 1,
     "debit-aged-like-credit": 1,
+    "refund-after-the-count-unnoticed": 31,
+    "tiers-by-the-running-month": 4,
 }
 
 

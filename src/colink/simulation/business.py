@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from random import Random
 from typing import Any
 
@@ -27,15 +27,27 @@ from colink.domain.ids import product_id, sku_id
 from colink.domain.money import Money
 from colink.domain.organizations import FeeSchedule, Platform, Settlement, StoreDetails
 from colink.domain.payout_accounts import Rail, payout_account_id
+from colink.simulation.rules import drawn_rate, spelt
 
 Facts = dict[str, Any]
 
-START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 OPERATOR = Caller(actor="key:operator", correlation_id="simulation")
 FINANCE = Caller(actor="key:finance", correlation_id="simulation")
 CONTROLLER = Caller(actor="key:controller", correlation_id="simulation")
 SECRET = "shpss_simulated"  # noqa: S105 - of shops that exist in one process only
 _CURRENCIES = ("MYR", "MYR", "MYR", "JPY", "KWD")
+# Whole and broken hours, before and behind UTC; clocks that change in the night, some of them at midnight.
+_ZONES = (
+    "UTC",
+    "Asia/Kuala_Lumpur",
+    "Asia/Kolkata",
+    "Pacific/Auckland",
+    "America/New_York",
+    "America/St_Johns",
+    "America/Santiago",
+    "Asia/Beirut",
+    "Africa/Cairo",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +131,7 @@ class Business:
             "hold_days": self.random.choice([0, 1, 7, 14, 14, 21]),
             "keeps_fee": self.random.random() < 0.25,
             "advance": self.random.random() < 0.4,
+            "timezone": self.random.choice(_ZONES),
         }
         self.organizations.append(facts)
         command = RegisterOrganization(
@@ -127,6 +140,7 @@ class Business:
             name=f"Seller {id_}",
             platform_fee_bps=facts["fee_bps"],
             hold_days=facts["hold_days"],
+            timezone=facts["timezone"],
             refund_platform_fee=not facts["keeps_fee"],
             advance=facts["advance"],
         )
@@ -252,7 +266,7 @@ class Business:
             target, target_id = (store["id"], product["id"]), product_id(store["id"], product["id"])
         elif scope is Scope.SKU:
             target, target_id = (store["id"], variant), sku_id(store["id"], variant)
-        facts = self._rate(organization, store["currency"]) | {
+        facts = drawn_rate(random, organization, store["currency"]) | {
             "id": f"{id_}.1",
             "rule": id_,
             "version": 1,
@@ -268,7 +282,7 @@ class Business:
             scope=scope,
             target_id=target_id,
             creator_id=facts["creator"],
-            **_spelt(facts),
+            **spelt(facts),
         )
         return Change(command=command, kind="rule", facts=facts)
 
@@ -282,28 +296,12 @@ class Business:
         newest = max((each for each in self.rules if each["rule"] == old["rule"]), key=lambda each: each["version"])
         organization = next(each for each in self.organizations if each["id"] == old["organization"])
         version = newest["version"] + 1
-        facts = newest | self._rate(organization, newest["currency"])
+        facts = newest | drawn_rate(self.random, organization, newest["currency"])
         facts |= {"id": f"{newest['rule']}.{version}", "version": version}
         command = ReviseCommissionRule(
-            caller=OPERATOR, rule_id=facts["rule"], organization_id=facts["organization"], **_spelt(facts)
+            caller=OPERATOR, rule_id=facts["rule"], organization_id=facts["organization"], **spelt(facts)
         )
         return Change(command=command, kind="rule", facts=facts)
-
-    def _rate(self, organization: Facts, currency: str) -> Facts:
-        random = self.random
-        fixed = random.choice([30, 150, 999]) if random.random() < 0.2 else None
-        start = random.choice([None, None, None, None, 0, 20, 60])
-        end = random.choice([None, None, None, None, 90, 120])
-        return {
-            "rate_bps": None
-            if fixed
-            else random.choice([0, 500, 1000, 1500, 1234, 777, 10_000 - organization["fee_bps"]]),
-            "fixed": fixed,
-            "cap": random.choice([40, 500]) if fixed is None and random.random() < 0.15 else None,
-            "currency": currency,
-            "from": None if start is None else _seconds(START + timedelta(days=start)),
-            "to": None if end is None else _seconds(START + timedelta(days=end)),
-        }
 
     def _link(self, creator: Facts) -> Change:
         id_ = self._dated("lnk")
@@ -384,20 +382,5 @@ class Business:
         return Change(command=command, kind="payout_account", facts=facts)
 
 
-def _spelt(rule: Facts) -> dict[str, Any]:
-    """A rule's rate and validity as its commands want them."""
-    return {
-        "rate_bps": rule["rate_bps"],
-        "fixed": None if rule["fixed"] is None else Money(rule["fixed"], rule["currency"]),
-        "cap_per_order": None if rule["cap"] is None else Money(rule["cap"], rule["currency"]),
-        "valid_from": _time(rule["from"]),
-        "valid_to": _time(rule["to"]),
-    }
-
-
 def _seconds(time: datetime) -> int:
     return int(time.timestamp())
-
-
-def _time(seconds: int | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from colink.simulation.business import START, Business
+from colink.simulation.business import Business
+from colink.simulation.rules import START
 from colink.simulation.sales import Sale, Told
 
 Facts = dict[str, Any]
@@ -80,9 +81,13 @@ class Happenings:
             arrivals.deliveries.append(heapq.heappop(self._mail)[2])
         return arrivals
 
+    def go_on(self, days: int) -> Arrivals:
+        """Time passes without new shoppers."""
+        return self.until(_seconds(self.clock.time) + days * _DAY)
+
     def rest(self) -> Arrivals:
-        """No more shoppers: all that is still on its way arrives."""
-        arrivals = self.until(_seconds(self.clock.time) + 40 * _DAY)
+        """All that is still on its way arrives."""
+        arrivals = self.go_on(0)
         while self._mail:
             arrivals.deliveries.append(heapq.heappop(self._mail)[2])
         return arrivals

@@ -18,7 +18,7 @@ from colink.simulation.business import FINANCE, Business, Change
 from colink.simulation.checks import Differs
 from colink.simulation.finance import Finance
 from colink.simulation.model.attribution import conflicting
-from colink.simulation.model.books import FAR, Order
+from colink.simulation.model.orders import FAR, Order
 from colink.simulation.payees import Payees
 from colink.simulation.privacy import Privacy
 from colink.simulation.sellers import Sellers

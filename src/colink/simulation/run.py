@@ -119,11 +119,12 @@ class Run:
 
     async def _batch(self) -> None:
         arrivals = self.happenings.advance(shoppers=self.stage.random.randint(0, _BATCH // 2))
+        if self.stage.random.random() < 0.4:
+            await self.stage.counts.decide_tiers()
         await self._arrive(arrivals)
-        if self.stage.random.random() < 0.5:
-            await self._settle()
-        if self.stage.random.random() < 0.6:
-            await self._clear()
+        for work in self.stage.random.sample([self._settle, self._clear, self.stage.counts.true_up], 3):
+            if self.stage.random.random() < 0.5:
+                await work()
         for _ in range(self.stage.random.choice([1, 4, 8, 12, 24])):
             await self.people.somebody_decides()
         if self.stage.random.random() < 0.5:
@@ -143,6 +144,7 @@ class Run:
         self._audit_at = self._audit_at or random.randint(200, _AUDIT_EVERY)
         if self.stage.done >= self._audit_at or (crashed and random.random() < 0.05):
             self._audit_at = self.stage.done + random.randint(_AUDIT_EVERY // 2, _AUDIT_EVERY * 3 // 2)
+            await self._count()  # days and months that wait for it for long make a verification incomplete
             await self._audit()
 
     async def _audit(self) -> None:
@@ -150,16 +152,24 @@ class Run:
         await self.stage.audit()
 
     async def _end(self) -> None:
-        """Everything arrives, clears and is paid; then the auditor comes."""
+        """Everything happens to its end, arrives, clears and is paid; then the auditor comes."""
+        for _ in range(4):
+            await self._arrive(self.happenings.go_on(days=10))
+            await self._count()
         await self._arrive(self.happenings.rest())
         for _ in range(4):
             self.stage.clock.time += timedelta(days=15)
             await self._settle()
             await self._clear()
+            await self._count()
             await self._pay()
             await self.stage.compare()
         await self.stage.look_at_orders(sorted(self.stage.books.orders))
         await self._audit()
+
+    async def _count(self) -> None:
+        await self.stage.counts.decide_tiers()
+        await self.stage.counts.true_up()
 
     async def _arrive(self, arrivals: Arrivals) -> None:
         for at in range(0, len(arrivals.touches), _BATCH):
@@ -219,12 +229,11 @@ class Run:
 
         recorded = await self.stage.surviving(all_of_them)
         self.stage.world.faults.next = None
-        for each, answer in _as_recorded(told, recorded):
+        for each, answer in zip(told, recorded, strict=True):
             if answer.answer["status"] == "rejected":
                 msg = f"{each.topic} {each.webhook_id} was rejected: {answer.answer['problem']}"
                 raise Differs(msg)
-            change = self.stage.books.deliver(each.store["id"], each.topic, each.body, id_=each.webhook_id)
-            self.stage.step(f"{each.topic} {each.webhook_id}", change, answer.position)
+        await self.stage.counts.tell_in_order(told, recorded)
 
     async def _delivery(self, told: Told, at: datetime) -> Recorded:
         headers = {
@@ -282,18 +291,6 @@ class Run:
         with suppress(Unavailable):
             while await self.stage.service.pay():
                 pass
-
-
-def _as_recorded(told: Sequence[Told], recorded: Sequence[Recorded]) -> list[tuple[Told, Recorded]]:
-    """In the order of the log: a delivery that waits for another of its order is recorded after its neighbours."""
-    reached: dict[tuple[str, int], int] = {}
-    places = []
-    for each, answer in zip(told, recorded, strict=True):
-        order = each.store["id"], each.order
-        reached[order] = max(reached.get(order, 0), answer.position or 0)
-        places.append(reached[order])
-    pairs = zip(places, range(len(told)), told, recorded, strict=True)
-    return [(each, answer) for _, _, each, answer in sorted(pairs, key=lambda pair: pair[:2])]
 
 
 def _plain(report: ProviderReport) -> Facts:

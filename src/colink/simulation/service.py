@@ -35,6 +35,8 @@ from colink.application.payout_jobs import PayoutDesk
 from colink.application.payout_rails import PayoutRail
 from colink.application.ports import Clock, Command, IdFactory, Recorded
 from colink.application.seller_settlement import SettlementDesk
+from colink.application.tier_job import tier_job
+from colink.application.true_up_job import ChangedPeriod, Covered, true_up_job
 from colink.domain.audit.report import Report
 from colink.domain.errors import Unauthorized
 from colink.domain.organizations import StoreDetails
@@ -47,6 +49,9 @@ from colink.projections.leaderboard import Leaderboard
 from colink.projections.orders import due_orders
 from colink.projections.payout_queue import PayoutTables
 from colink.projections.seller_billing import SettlementTables
+from colink.projections.tier_queue import TierTables
+from colink.projections.true_ups import NAME as TRUE_UPS
+from colink.projections.true_ups import TrueUps, TrueUpTables
 from colink.simulation.faults import BreakingPool, Faults
 from colink.simulation.keys import folder_with_keys, sealing
 
@@ -66,6 +71,24 @@ class World:
     faults: Faults
 
 
+@dataclass(frozen=True)
+class _InTurn:
+    """A TrueUpQueue that shows what is covered only when everything is counted: how far a seller's money reaches
+    depends on what is charged to him, so a worker that takes both at once may come to either."""
+
+    tables: TrueUpTables
+
+    async def to_count(self, now: datetime, limit: int) -> Sequence[ChangedPeriod]:
+        return await self.tables.to_count(now, limit)
+
+    async def to_clear(self, now: datetime, limit: int) -> Sequence[str]:
+        return await self.tables.to_clear(now, limit)
+
+    async def to_release(self, now: datetime, limit: int) -> Sequence[Covered]:
+        counted = not await self.tables.to_count(now, 1)
+        return await self.tables.to_release(now, limit) if counted else []
+
+
 class Service:
     """One life of the service, between two crashes."""
 
@@ -80,7 +103,7 @@ class Service:
         self.orders = PostgresOrders(pool, self.mapper)
         self.engine = ProjectionEngine(
             pool,
-            [AttributionReport(), Leaderboard()],
+            [AttributionReport(), Leaderboard(), TrueUps()],
             self.mapper.newest,
             open_archive=lambda: ArchivedEvents(ArchiveFiles(world.keys / "objects")),
         )
@@ -93,6 +116,8 @@ class Service:
         self.privacy = PeopleDesk(folder=self._person_keys, register=register, bus=self.commerce, pepper=world.pepper)
         self._sealer = Sealer(pool, self._keys, world.clock, origin=origin)
         self._clear = clearing_job(self.commerce, self._due, world.clock)
+        self._decide_tiers = tier_job(self.commerce, TierTables(pool), world.clock)
+        self._true_up = true_up_job(self.commerce, _InTurn(TrueUpTables(pool)), world.clock)
         self.desk = self._desk()
         self._settlement = SettlementDesk(self.commerce, SettlementTables(pool))
 
@@ -179,6 +204,20 @@ class Service:
         while done := await self._clear():
             cleared += done
         return cleared
+
+    async def decide_tiers(self) -> int:
+        return await self._decide_tiers()
+
+    async def true_up(self) -> int:
+        """The worker's counts and clearings of days and months, until the projection that notices changes has seen
+        all and nothing is left to do."""
+        moved = 0
+        while True:
+            await self.engine.catch_up(TRUE_UPS)
+            done = await self._true_up()
+            if not done:
+                return moved
+            moved += done
 
     async def pay(self) -> int:
         """The worker's payout jobs: submit what is approved, ask about what is at the provider, and about what was

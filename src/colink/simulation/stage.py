@@ -18,6 +18,7 @@ from colink.domain.audit.report import Report
 from colink.domain.errors import ColinkError
 from colink.domain.ids import order_id
 from colink.simulation.checks import Differs, Step, Watch, compare_order, orders_that_differ
+from colink.simulation.counts import Counts
 from colink.simulation.faults import Fault, Killed
 from colink.simulation.happenings import VirtualClock
 from colink.simulation.model.balances import Change
@@ -48,6 +49,9 @@ class Stage:
     _pending: list[Step] = field(default_factory=list)
     _keys: int = 0
 
+    def __post_init__(self) -> None:
+        self.counts = Counts(self)
+
     def break_now_and_then(self, probability: float) -> None:
         """The next append may go wrong."""
         if self.random.random() < probability:
@@ -65,6 +69,7 @@ class Stage:
         self.world.faults.next = None
         if isinstance(outcome, Exception):
             raise outcome
+        await self.counts.tell_new()
         if keyed and self.random.random() < 0.1:
             again = await ask()
             if not isinstance(again, Recorded) or not again.replayed or again.answer != outcome.answer:
@@ -158,6 +163,9 @@ class Stage:
     async def compare(self) -> None:
         steps, self._pending = self._pending, []
         await self.watch.compare(self.service.pool, steps, self.books)
+        if unused := self.books.counting.tiers.unused:
+            msg = f"revenues were counted for orders that do not look at them: {sorted(unused)}"
+            raise Differs(msg)
 
     async def look_at_orders(self, keys: Sequence[tuple[str, str]]) -> None:
         ids = {key: order_id(*key) for key in keys}

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from colink.simulation.model.tiers import rate_at
+
 Facts = dict[str, Any]
 
 _NEWEST_TOUCHES = 50
 _ALWAYS = 1 << 60
+CAPS = ("cap", "cap_day", "cap_month")
 _SCOPES = ("campaign", "sku", "product", "default")
 
 
@@ -34,6 +37,14 @@ class Knowledge:
     def extent(self) -> tuple[int, int]:
         """How many coupons and touches are known."""
         return len(self.coupons), len(self.touches)
+
+    def hold_seconds(self, store: Facts, credit: Facts) -> int:
+        """The holding period of an order: the campaign's, else the organisation's."""
+        campaign = self.campaigns.get(credit["campaign"] or "")
+        days = campaign["hold_days"] if campaign else None
+        if days is None:
+            days = self.organizations[store["organization"]]["hold_days"]
+        return int(days) * 86_400
 
     def take_touch(self, touch: Facts) -> None:
         touch["place"] = len(self.touches)
@@ -195,13 +206,16 @@ def _no_cut(rule: Facts, than: Facts) -> bool:
         return False
     if rule["fixed"] is not None:
         return bool(rule["fixed"] >= than["fixed"])
-    capped = rule["cap"] is None or (than["cap"] is not None and rule["cap"] >= than["cap"])
-    return bool(capped and rule["rate_bps"] >= than["rate_bps"])
+    capped = all(rule[cap] is None or (than[cap] is not None and rule[cap] >= than[cap]) for cap in CAPS)
+    tiers = [each["tiers"] for each in (rule, than) if each["tiers"] is not None]
+    alike = len({(each["mode"], each["span"]) for each in tiers}) < 2
+    edges = {0, *(edge for each in tiers for edge, _ in each["steps"])}
+    return capped and alike and all(rate_at(rule, edge) >= rate_at(than, edge) for edge in edges)
 
 
 def _of_one_currency(rule: Facts) -> bool:
     """A rule with money in it serves orders in that currency only."""
-    return rule["fixed"] is not None or rule["cap"] is not None
+    return rule["fixed"] is not None or rule["tiers"] is not None or any(rule[cap] is not None for cap in CAPS)
 
 
 def _campaign_target(campaign: Facts | None, line: Facts) -> str | None:

@@ -13,46 +13,13 @@ from colink.simulation.model.amounts import fine, minor
 from colink.simulation.model.attribution import Knowledge, credited, promised_rule
 from colink.simulation.model.balances import Balances, Change, add
 from colink.simulation.model.bookings import Bookings
-from colink.simulation.model.deliveries import Facts, Told, read_dispute, read_order, read_refund
+from colink.simulation.model.counting import Counting
+from colink.simulation.model.deliveries import Facts, read_dispute, read_order, read_refund
 from colink.simulation.model.money import ClaimKey, cash_refunded, money_at
+from colink.simulation.model.orders import FAR, Order
 from colink.simulation.model.payouts import Payouts
 from colink.simulation.model.privacy import Privacy
 from colink.simulation.model.sellers import Sellers
-
-_DAY = 86_400
-FAR = 1 << 60  # later than anything
-
-
-class Order:
-    """One order as predicted. `cleared` is K of each claim."""
-
-    def __init__(self, store: Facts, number: str) -> None:
-        self.store = store
-        self.number = number
-        self.told = Told()
-        self.seen: set[tuple[str, str]] = set()
-        self.extent: tuple[int, int] | None = None
-        self.rules_known: int | None = None
-        self.credit: Facts = {"creator": None, "campaign": None, "own_link": False, "made": None}
-        self.money: Facts | None = None
-        self.due: dict[ClaimKey, list[tuple[int, int]]] = {}
-        self.cleared: dict[ClaimKey, int] = {}
-        self.has_cleared = False
-        self.by_hand = False
-        self.reviews: set[tuple[str | None, str | None]] = set()
-        self.own_link_of: str | None = None
-        self.released: Facts | None = None
-        self.owed = 0
-        self.posted: Change = {}
-        self.billed: dict[tuple[str, str], int] = {}
-        self.settled = 0
-        self.currency = ""
-        self.next_due: int | None = None
-
-    @property
-    def receivable(self) -> int:
-        """What a seller who collects himself owes for it."""
-        return -sum(self.billed.values())
 
 
 class Books:
@@ -63,6 +30,7 @@ class Books:
         self.orders: dict[tuple[str, str], Order] = {}
         self.balances = Balances()
         self.sellers = Sellers(self.balances, self.orders, now)
+        self.counting = Counting(self.known, self.orders, self.balances, self.sellers)
         self.bookings = Bookings(self.balances, self.known, self.sellers)
         erased: set[str] = set()
         self.payouts = Payouts(self.balances, erased)
@@ -117,12 +85,13 @@ class Books:
         if order.rules_known is None:
             order.rules_known = len(self.known.rules)
         self._owe(order, moments)
+        self.counting.notice(order)
         return self._post(order)
 
     def _owe(self, order: Order, moments: list[int]) -> None:
-        """What is owed now, and when what may clear of it is due: a rise a holding period after its time, a fall eats
-        what would be due last."""
-        hold = self._hold_seconds(order)
+        """What is owed now, and when what may clear of it is due: a rise a holding period after its time (commission
+        that is counted by the day or month not before that has ended), a fall eats what would be due last."""
+        hold = self.known.hold_seconds(order.store, order.credit)
         reached: dict[ClaimKey, int] = {}
         due: dict[ClaimKey, list[tuple[int, int]]] = {}
         pass_through: ClaimKey = (None, order.store["organization"])
@@ -146,7 +115,7 @@ class Books:
                 reached[key] = may_clear
                 steps = due.setdefault(key, [])
                 if rise > 0:
-                    steps.append((moment + hold, rise))
+                    steps.append((max(moment + hold, self.counting.not_before(order, key)), rise))
                 while rise < 0:
                     at, amount = steps.pop()
                     if amount + rise > 0:
@@ -169,15 +138,16 @@ class Books:
         campaign = self.known.campaigns.get(credit["campaign"] or "")
 
         def rule_of(line: Facts) -> Facts | None:
-            return promised_rule(
+            rule = promised_rule(
                 rules,
                 line,
                 credit=credit,
                 store=store,
                 campaign=campaign,
                 currency=order.currency,
-                at=snapshots[0]["placed_at"],
+                at=order.placed_at,
             )
+            return self.counting.served(rule, order) if rule is not None else None
 
         terms = {
             "organization": store["organization"],
@@ -200,24 +170,14 @@ class Books:
             dispute_fee=order.told.stated_at("dispute", moment),
         )
 
-    def _hold_seconds(self, order: Order) -> int:
-        campaign = self.known.campaigns.get(order.credit["campaign"] or "")
-        days = campaign["hold_days"] if campaign else None
-        if days is None:
-            days = self.known.organizations[order.store["organization"]]["hold_days"]
-        return int(days) * _DAY
-
     # Claims -------------------------------------------------------------------------------------------------------
 
     def _held(self, order: Order, key: ClaimKey) -> int:
         money = order.money
         if money is None:
             return 0
-        line_id, payee = key
         owed = max(int(money["owed"].get(key, 0)), 0)
-        own_link = order.credit["own_link"] and payee == order.credit["creator"] and payee != order.own_link_of
-        reviewed = any(who in {None, payee} and line in {None, line_id} for who, line in order.reviews)
-        if own_link or reviewed or order.told.dispute_at(FAR)[0] == "holds":
+        if order.stops(key):
             return owed
         return min(int(money["held"].get(key, 0)), owed)
 
@@ -348,11 +308,10 @@ class Books:
         return None
 
     def clear(self, now: int) -> Change:
-        """The worker clears everything that is due."""
-        changed: Change = {}
-        for order in self.orders.values():
-            if order.next_due is None or order.next_due > now:
-                continue
+        """The worker clears everything that is due; a period that ended is counted before an order of it clears."""
+        due = [order for order in self.orders.values() if order.next_due is not None and order.next_due <= now]
+        changed = self.counting.count_before_clearing(due, now)
+        for order in due:
             for key in order.due:
                 raised = self._clears(order, key, now)
                 if raised > order.cleared.get(key, 0):

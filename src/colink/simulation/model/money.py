@@ -121,7 +121,8 @@ def money_at(
     )
     bases = [line["base"] for line in lines]
     fees = shared_out(half_even(sum(bases) * terms["fee_bps"], 10_000), bases)
-    commissions = _commissions(lines, bases, fees, rule_of) if creator else [0] * len(lines)
+    rules = [rule_of(line) if creator else None for line in lines]
+    commissions = _commissions(lines, bases, fees, rules)
     payment_fee = half_even(collected * terms["fee_rate_bps"], 10_000) + terms["fee_fixed"] if collected else 0
     if stated_fee is not None:
         payment_fee = stated_fee
@@ -166,16 +167,16 @@ def money_at(
         "others": others,
         "billed": billed,
         "lines": shown,
+        "rules": {line["id"]: rule for line, rule in zip(lines, rules, strict=True)},
         "collected": collected,
         "cash": cash,
     }
 
 
 def _commissions(
-    lines: Sequence[Facts], bases: Sequence[int], fees: Sequence[int], rule_of: Callable[[Facts], Facts | None]
+    lines: Sequence[Facts], bases: Sequence[int], fees: Sequence[int], rules: Sequence[Facts | None]
 ) -> list[int]:
     """Rates on the sum of the lines that share a rule version; fixed amounts line by line."""
-    rules = [rule_of(line) for line in lines]
     commissions = [0] * len(lines)
     for rule in {rule["id"]: rule for rule in rules if rule is not None}.values():
         own = [n for n, each in enumerate(rules) if each is not None and each["id"] == rule["id"]]

@@ -77,6 +77,9 @@ class Sellers:
     def _account(self, place: Place) -> Account:
         return self.accounts.setdefault(place, Account())
 
+    def owed_beside_orders(self, place: Place) -> int:
+        return max(-self.accounts[place].credit, 0) if place in self.accounts else 0
+
     def unsettled(self, key: OrderKey) -> int:
         """Of what its seller owes for it; below zero: paid too much since a refund."""
         return int(self.orders[key].receivable - self.orders[key].settled)

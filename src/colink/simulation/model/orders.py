@@ -1,0 +1,53 @@
+"""One order of the model: what arrived of it, what it is owed by now, and what was posted."""
+
+from __future__ import annotations
+
+from colink.simulation.model.balances import Change
+from colink.simulation.model.deliveries import Facts, Told
+from colink.simulation.model.money import ClaimKey
+
+FAR = 1 << 60  # later than anything
+
+
+class Order:
+    """One order as predicted. `cleared` is K of each claim."""
+
+    def __init__(self, store: Facts, number: str) -> None:
+        self.store = store
+        self.number = number
+        self.told = Told()
+        self.seen: set[tuple[str, str]] = set()
+        self.extent: tuple[int, int] | None = None
+        self.rules_known: int | None = None
+        self.credit: Facts = {"creator": None, "campaign": None, "own_link": False, "made": None}
+        self.money: Facts | None = None
+        self.due: dict[ClaimKey, list[tuple[int, int]]] = {}
+        self.cleared: dict[ClaimKey, int] = {}
+        self.has_cleared = False
+        self.by_hand = False
+        self.reviews: set[tuple[str | None, str | None]] = set()
+        self.own_link_of: str | None = None
+        self.released: Facts | None = None
+        self.owed = 0
+        self.posted: Change = {}
+        self.billed: dict[tuple[str, str], int] = {}
+        self.settled = 0
+        self.currency = ""
+        self.next_due: int | None = None
+
+    @property
+    def receivable(self) -> int:
+        """What a seller who collects himself owes for it."""
+        return -sum(self.billed.values())
+
+    @property
+    def placed_at(self) -> int:
+        return int(self.told.in_order[0]["placed_at"])
+
+    def stops(self, key: ClaimKey) -> bool:
+        """Whether nothing of what is owed there may clear: somebody looks into it, the buyer asks their bank, or the
+        creator bought through their own link."""
+        line_id, payee = key
+        own_link = self.credit["own_link"] and payee == self.credit["creator"] and payee != self.own_link_of
+        reviewed = any(who in {None, payee} and line in {None, line_id} for who, line in self.reviews)
+        return own_link or reviewed or self.told.dispute_at(FAR)[0] == "holds"
