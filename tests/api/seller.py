@@ -23,6 +23,7 @@ from colink.cli.shopify_traffic import Item, order_body
 from colink.domain.audit.report import Finding, Report
 from colink.domain.seller_accounts import SellerAccount
 from colink.projections.audit import verify
+from colink.projections.audit.verify import Effort
 from colink.projections.seller_billing import SettlementTables
 from colink.projections.true_ups import TrueUpTables
 
@@ -131,6 +132,12 @@ class Seller:
         await self.shop.colink.engine.run_until_caught_up()
         async with self.shop.colink.pool.connection() as conn:
             return await verify(conn, self.shop.colink.decode)
+
+    async def findings_in_pieces(self) -> list[Finding]:
+        """Of a verification in windows and segments of a few events each."""
+        effort = Effort(processes=1, events_a_segment=17, events_a_window=5)
+        async with self.shop.colink.pool.connection() as conn:
+            return (await verify(conn, self.shop.colink.decode, effort=effort)).findings
 
     async def findings(self) -> list[Finding]:
         """Of the verification, after the invariant of seller_accounts.py was looked at with other eyes."""

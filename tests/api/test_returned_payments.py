@@ -447,6 +447,7 @@ async def test_whatever_comes_at_once(shop: Shop, seed: int) -> None:
     assert await seller.credit() == -await seller.owed() == max(1, 1 - owed)
     assert "pending" not in await seller.earned(), "the seller has paid everything: nothing waits"
     assert await seller.findings() == []
+    assert await seller.findings_in_pieces() == []
 
 
 async def test_tampering_with_returns_is_found(seller: Seller, database: Any) -> None:
