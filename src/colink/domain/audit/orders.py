@@ -17,6 +17,7 @@ from colink.domain.audit.decisions import check_decision
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.audit.splits import compare_splits
 from colink.domain.audit.terms import TermsBook
+from colink.domain.ids import order_id
 from colink.domain.order_decisions import (
     OrderHeld,
     OrderReattributed,
@@ -24,7 +25,16 @@ from colink.domain.order_decisions import (
     OrderSettled,
     OrderSettlementTakenBack,
 )
-from colink.domain.orders import Order, OrderAttributed, OrderCleared, OrderSplit
+from colink.domain.order_facts import OrderFactsParked
+from colink.domain.orders import (
+    Order,
+    OrderAttributed,
+    OrderCleared,
+    OrderPlaced,
+    OrderRefundParked,
+    OrderSplit,
+    OrderUpdated,
+)
 from colink.domain.postings import Draft, journals_between
 from colink.domain.split import Split
 from colink.domain.tiers import RevenueNotCounted
@@ -58,6 +68,7 @@ class OrderReplay:
     def feed(self, position: int, event: Event) -> None:
         """Verify an event. Raises whatever an event that fits no order deserves."""
         order = self._order
+        self._check_origin(position, event)
         if order is not None:
             match event:
                 case OrderAttributed():
@@ -91,6 +102,32 @@ class OrderReplay:
             )
             for number, draft in enumerate(drafts)
         ]
+
+    def _check_origin(self, position: int, event: Event) -> None:
+        """What is told is told of the order whose stream it is, and of a store of the organisation that is named."""
+        order = self._order
+        if order is not None:
+            own = order.external_id
+        elif isinstance(event, OrderPlaced | OrderRefundParked | OrderFactsParked):
+            own = event.external_id
+            store = self._book.store(event.organization_id, event.store_id)
+            named = order_id(event.store_id, own), event.platform
+            if store is None or named != (event.originator_id, store.platform):
+                self._find_foreign(position, event, recorded=named, derived=(event.originator_id, store))
+        else:
+            return
+        if isinstance(event, OrderPlaced | OrderUpdated) and event.snapshot.external_id != own:
+            self._find_foreign(position, event, recorded=event.snapshot.external_id, derived=own)
+
+    def _find_foreign(self, position: int, event: Event, *, recorded: object, derived: object) -> None:
+        self._results[Pass.SPLIT].find(
+            Kind.DERIVED_DIFFERENTLY,
+            position,
+            event.originator_id,
+            f"{event.TOPIC} at {position} tells of another order than {event.originator_id}",
+            recorded=recorded,
+            derived=derived,
+        )
 
     def _check_attribution(self, position: int, order: Order, event: OrderAttributed) -> None:
         result = self._results[Pass.ATTRIBUTION]

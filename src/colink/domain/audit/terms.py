@@ -70,6 +70,11 @@ class TermsBook:
             )
         return self._terms[organization_id]
 
+    def store(self, organization_id: str, store_id: str) -> StoreDetails | None:
+        """Of that organisation."""
+        known = self._organizations.get(organization_id)
+        return known.stores.get(store_id) if known else None
+
     def moved_before(self, organization_id: str, position: int) -> int:
         """Where the terms last moved before an event, 0 where they were not there yet. An append that decides by the
         terms is refused when they moved since they were read, so these are the ones that were read.

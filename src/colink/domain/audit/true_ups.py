@@ -192,17 +192,24 @@ class TrueUpReplay:
 
     def __init__(self) -> None:
         self._standing: Count = NOTHING
+        self._whose: tuple[str, str, str] | None = None
 
     def follow(self, event: Event) -> None:
         """Take over an event that is verified elsewhere."""
         if isinstance(event, TrueUpEvent):
             self._standing = event.count
+            self._whose = self._whose or _whose(event)
 
     def feed(self, position: int, event: Event, result: PassResult) -> list[ExpectedJournal]:
         """Verify that an event builds on the one before it, and that what it clears was due."""
         if not isinstance(event, TrueUpEvent):
             return []
         result.checked += 1
+        self._whose = self._whose or _whose(event)
+        if _whose(event) != self._whose:
+            says = f"{event.originator_id} is of others than when it was first counted"
+            names, first = _whose(event), self._whose
+            result.find(Kind.DERIVED_DIFFERENTLY, position, event.originator_id, says, recorded=names, derived=first)
         derived: Event = dataclasses.replace(event, before=self._standing)
         if isinstance(event, TrueUpCleared):
             due_at = self._standing.clears_at or event.due_at
@@ -228,6 +235,11 @@ class TrueUpReplay:
                 Kind.UNBALANCED, position, event.originator_id, f"nothing can be posted by it: {error.detail}"
             )
             return []
+
+
+def _whose(event: TrueUpEvent) -> tuple[str, str, str]:
+    """What all events of a true-up repeat."""
+    return event.organization_id, event.creator_id, event.currency
 
 
 def _expected(position: int, event: TrueUpEvent) -> list[ExpectedJournal]:

@@ -1,26 +1,17 @@
 """Approvals of payouts, for the pass `payouts`: nobody approved alone, and the money goes where the payee's account
-said. The accounts of the payees of a window are looked up by key; there are few of each."""
+said."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 
+from colink.domain.audit.payouts import KnownAccount
 from colink.domain.audit.report import Kind, Pass, PassResult
-from colink.domain.payout_accounts import PayoutAccountDetails, PayoutAccountRegistered, PayoutAccountReplaced
 from colink.domain.payouts import PayoutApproved, PayoutRequested
 from colink.projections.audit.part import Part
+from colink.projections.audit.payout_decision_pass import accounts_in
 from colink.projections.audit.payout_passes import PAYOUT_TOPICS
 from colink.projections.audit.reading import Window
-
-
-@dataclass(frozen=True, slots=True)
-class _SetAccount:
-    position: int
-    details: PayoutAccountDetails
-    set_by: str | None
 
 
 class ApprovalCheck:
@@ -43,7 +34,7 @@ class ApprovalCheck:
                 for position, event in events
                 if isinstance(event, PayoutApproved) and position >= rows[0].position
             ]
-        accounts = _accounts(window, {event.account.id for _, _, event in approvals})
+        accounts = accounts_in(window, {event.account.id for _, _, event in approvals})
         for position, first, event in approvals:
             self._check_approval(position, first, event, accounts)
 
@@ -52,7 +43,7 @@ class ApprovalCheck:
         position: int,
         first: PayoutRequested,
         event: PayoutApproved,
-        accounts: Mapping[str, Sequence[_SetAccount]],
+        accounts: Mapping[str, Sequence[KnownAccount]],
     ) -> None:
         account = event.account
         known = [each for each in accounts[account.id] if each.position < position]
@@ -65,7 +56,7 @@ class ApprovalCheck:
         elif event.approved_by == copied.set_by:
             self._find(position, event, f"was approved by {event.approved_by}, who had set its account", known)
 
-    def _find(self, position: int, event: PayoutApproved, what: str, known: Sequence[_SetAccount]) -> None:
+    def _find(self, position: int, event: PayoutApproved, what: str, known: Sequence[KnownAccount]) -> None:
         self._result.find(
             Kind.DERIVED_DIFFERENTLY,
             position,
@@ -74,14 +65,3 @@ class ApprovalCheck:
             recorded=event.account,
             derived=known[-1].details if known else None,
         )
-
-
-def _accounts(window: Window, ids: set[str]) -> dict[str, list[_SetAccount]]:
-    accounts: dict[str, list[_SetAccount]] = defaultdict(list)
-    rows = window.reader.stored("stream_id = ANY(%s) AND position < %s", sorted(ids), window.last) if ids else []
-    for row in rows:
-        with suppress(Exception):  # one that cannot be read is found by the pass over documents
-            event = window.reader.source.decode(row.stream_id, row.version, row.topic, row.payload)
-            if isinstance(event, PayoutAccountRegistered | PayoutAccountReplaced):
-                accounts[row.stream_id].append(_SetAccount(row.position, event.details, event.set_by))
-    return accounts

@@ -18,6 +18,7 @@ from colink.projections.engine import Connection
 
 _ANSWERS_A_CHUNK = 500
 _FIRST_FIELDS = 120  # characters of a payload, in which its time and what it makes stand
+_MAKES = '"originator_topic":'
 _LAST_FIELD = 40
 _VERSION = ',"class_version":'
 _Answer = tuple[int, str, str]  # position, the id it names, subject
@@ -81,7 +82,7 @@ class PositionCheck:
                     recorded=row.payload[-_LAST_FIELD:],
                     derived=row.schema_version,
                 )
-            elif row.version == 1 and not _makes_what_it_names(row):
+            elif not _makes_what_it_names(row):
                 self._result.find(
                     Kind.EXTRA,
                     position,
@@ -140,7 +141,11 @@ def _says_its_version(row: LogRow) -> bool:
 
 
 def _makes_what_it_names(row: LogRow) -> bool:
-    return f'"originator_topic":"{row.topic.partition(".")[0]}"' in row.payload[:_FIRST_FIELDS]
+    """A first event says what it makes, some later ones too."""
+    begins = row.payload[:_FIRST_FIELDS]
+    if row.version > 1 and _MAKES not in begins:
+        return True
+    return f'{_MAKES}"{row.topic.partition(".")[0]}"' in begins
 
 
 async def find_beyond(conn: Connection, result: PassResult, log: LogRange) -> None:

@@ -18,6 +18,7 @@ from colink.domain.audit.report import Pass
 from colink.domain.audit.terms import TermsBook
 from colink.projections.audit.account_pass import AccountCheck
 from colink.projections.audit.approval_pass import ApprovalCheck
+from colink.projections.audit.author_pass import AuthorCheck
 from colink.projections.audit.booking_pass import BookingCheck
 from colink.projections.audit.chain_pass import ChainCheck
 from colink.projections.audit.commission_pass import TrueUpCheck
@@ -30,6 +31,7 @@ from colink.projections.audit.log_passes import PositionCheck, StreamCheck
 from colink.projections.audit.moment_pass import FollowedSums, MomentCheck
 from colink.projections.audit.order_passes import OrderCheck, OrderRowCheck
 from colink.projections.audit.part import Part, new_part
+from colink.projections.audit.payout_decision_pass import PayoutDecisionCheck
 from colink.projections.audit.payout_passes import PayoutCheck
 from colink.projections.audit.personal_pass import Personal, PersonalCheck
 from colink.projections.audit.reading import Source, WindowCheck, WindowReader
@@ -110,6 +112,7 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
         (frozenset({Pass.ORDER}), lambda: PositionCheck(part, first=segment.first, end=segment.last)),
         (frozenset({Pass.CHAIN}), lambda: ChainCheck(part, sealed=setting.sealed, origin=setting.origin)),
         (frozenset({Pass.ORDER}), lambda: StreamCheck(part)),
+        (frozenset({Pass.ORDER}), lambda: AuthorCheck(part)),
         (frozenset({Pass.ENTRIES}), lambda: EntryCheck(part, lines=segment.lines)),
         (DECISIONS, lambda: OrderCheck(part, setting.book, derivation)),
         (frozenset({Pass.ORDER_ROWS}), lambda: OrderRowCheck(part)),
@@ -133,6 +136,7 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
         checks.append((PayoutCheck(part, derivation, rows=rows), frozenset({Pass.PAYOUTS, Pass.DERIVATION})))
     if Pass.PAYOUTS in asked:
         checks.append((TaxCheck(part), frozenset({Pass.PAYOUTS})))
+        checks.append((PayoutDecisionCheck(part), frozenset({Pass.PAYOUTS})))
         checks.append((ApprovalCheck(part), frozenset({Pass.PAYOUTS})))
     if asked & {Pass.RECEIVABLES, Pass.DERIVATION}:
         checks.append((SellerCheck(part, derivation), frozenset({Pass.RECEIVABLES, Pass.DERIVATION})))

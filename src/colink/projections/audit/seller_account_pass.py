@@ -71,6 +71,8 @@ class SellerAccountCheck:
         elif before is not None:
             charges = _charges(window, before, event) if isinstance(event, SellerAccountAdopted) else ()
             derived, wrong = derived_again(before, event, charges=charges), refused(before, event)
+            if isinstance(event, SellerAccountAdopted) and event.amount != sum([amount for _, amount in charges]):
+                wrong = wrong or "says another sum than was charged before"
             if isinstance(event, SellerAccountTakenBack):
                 wrong = wrong or _left_behind(window, position, event)
             for names, amount in said_of_others(before, event, charges=charges):
