@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from getpass import getuser
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -87,14 +88,18 @@ def test_keys_are_listed_and_revoked(terminal: Terminal) -> None:
     assert terminal.json("keys", "list", "--cursor", first["id"])["items"] == listed["items"][1:]
 
     ended = terminal.json("keys", "revoke", first["id"], "--reason", "left us")
-    assert (ended["id"], ended["revoked"]["by"], ended["revoked"]["reason"]) == (first["id"], "cli", "left us")
+    assert (ended["id"], ended["revoked"]["by"], ended["revoked"]["reason"]) == (
+        first["id"],
+        f"cli:{getuser()}",
+        "left us",
+    )
     assert terminal.json("keys", "revoke", first["id"]) == ended
     said = terminal.run("keys", "revoke", other["id"])
     assert f"auditor key {other['id']} revoked at" in said
     assert "no operator's key is left" in said
     assert terminal.json("keys", "list", "--standing")["items"] == []
     assert "revoked" in terminal.run("keys", "list")
-    assert "by cli: left us" in terminal.run("keys", "list", "--role", "finance")
+    assert f"by cli:{getuser()}: left us" in terminal.run("keys", "list", "--role", "finance")
     assert "no such keys" in terminal.run("keys", "list", "--role", "seller")
     assert "no such key" in terminal.run("keys", "revoke", "key_none", status=2)
     assert "90d" in terminal.run("keys", "create", "--role", "finance", "--expires-in", "-1d", status=2)

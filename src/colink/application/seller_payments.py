@@ -201,7 +201,7 @@ class ReturnSellerPayment(Request):
             msg = "money cannot have gone back in the future"
             raise InvalidInput(msg, field="returned_at")
         if self.returned_at < payment.details.received_at:
-            msg = f"it arrived at {payment.details.received_at.isoformat()}: it cannot have gone back before"
+            msg = f"it arrived at {payment.details.received_at:%Y-%m-%dT%H:%M:%SZ}: it cannot have gone back before"
             raise InvalidInput(msg, field="returned_at")
         reason = check_text(self.reason, field="reason", longest=1_000)
         told = PaymentReturn(returned_at=self.returned_at, reason=reason, recorded_by=self.caller.actor)

@@ -58,7 +58,10 @@ class RecordSettlement(Request):
         details = self._checked(facts.now)
         known = facts.aggregate(StoreSettlement, self.id)
         if known is not None and known.details != details:
-            msg = f"settlement {self.reference} of this store is recorded already, and it says something else"
+            msg = (
+                f"{known.id} is recorded already, and it says something else: look at it, and give what is new a"
+                " reference of its own"
+            )
             raise Conflict(msg, field="reference")
         events: list[Event] = []
         if known is None:

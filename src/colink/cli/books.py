@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 from typing import Annotated
 
 import typer
@@ -13,18 +12,10 @@ from rich.table import Table
 from colink.application.close_period import ClosePeriod
 from colink.application.ports import Caller
 from colink.cli.amounts import money_text
+from colink.cli.callers import By, actor_of
 from colink.cli.output import Json, tell
 from colink.cli.wiring import Wiring
 from colink.projections.books import AccountSums, Closing, list_accounts, list_closings
-
-By = Annotated[
-    str | None, typer.Option("--by", metavar="NAME", help="Who decides it; without it, who is logged in here.")
-]
-
-
-def actor_of(name: str | None) -> str:
-    """Who is told to the log to have done what a person does at the command line."""
-    return f"cli:{name or getpass.getuser()}"
 
 
 def add_to(ledger: typer.Typer, wiring: Wiring) -> None:

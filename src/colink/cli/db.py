@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from colink.cli.output import Json, notes, tell
 from colink.cli.wiring import SchemaState, Wiring
@@ -42,7 +43,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
     def restore(folder: Folder, json: Json = False) -> None:
         """Put the backup in FOLDER into an empty database and data folder."""
         state = wiring.restore(wiring.load_settings(), folder)
-        tell(_document(state), as_json=json, people=lambda console: _show(console, state))
+        tell(_document(state), as_json=json, people=lambda console: _show_restored(console, folder, state))
 
 
 def _document(state: SchemaState) -> dict[str, object]:
@@ -53,3 +54,9 @@ def _show(console: Console, state: SchemaState) -> None:
     console.print(f"schema version {state.current or 'none'} of {state.head}")
     if state.pending:
         console.print(f"to migrate: {', '.join(state.pending)} (run: colink db migrate)")
+
+
+def _show_restored(console: Console, folder: Path, state: SchemaState) -> None:
+    console.print(f"restored from {escape(str(folder))}", soft_wrap=True)
+    _show(console, state)
+    console.print("check it: colink audit verify")

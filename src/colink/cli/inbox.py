@@ -14,6 +14,7 @@ from rich.table import Table
 
 from colink.application.deliveries import inbox_id
 from colink.application.ports import Caller, DeliveryStatus, Recorded
+from colink.cli.callers import actor_of
 from colink.cli.output import Json, tell
 from colink.cli.wiring import Wiring
 from colink.projections.inbox import FiledDelivery, list_deliveries
@@ -65,7 +66,7 @@ async def _list(wiring: Wiring, **conditions: Any) -> list[FiledDelivery]:
 
 async def _replay(wiring: Wiring, delivery: str) -> Recorded:
     async with wiring.open_colink(wiring.load_settings()) as colink:
-        return await colink.replay(delivery, caller=Caller(actor="cli", correlation_id=colink.ids("cli")))
+        return await colink.replay(delivery, caller=Caller(actor=actor_of(), correlation_id=colink.ids("cli")))
 
 
 def _document(delivery: FiledDelivery) -> dict[str, object]:

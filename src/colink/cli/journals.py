@@ -15,7 +15,7 @@ from colink.application.book import ApproveBooking, ProposeJournal, RejectBookin
 from colink.application.ports import Caller
 from colink.application.representations import shown
 from colink.cli.amounts import money_in, money_text
-from colink.cli.books import By, actor_of
+from colink.cli.callers import By, actor_of
 from colink.cli.output import Json, tell
 from colink.cli.times import moment
 from colink.cli.wiring import RunningColink, Wiring

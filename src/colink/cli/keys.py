@@ -14,6 +14,7 @@ from rich.table import Table
 
 from colink.application.configure.access import CreateApiKey, RevokeApiKey, key_digest
 from colink.application.ports import Caller
+from colink.cli.callers import actor_of
 from colink.cli.output import Json, tell
 from colink.cli.wiring import Wiring
 from colink.config import parse_offset
@@ -144,7 +145,7 @@ async def _create(
         expires_at = None if expires_in is None else colink.clock.now() + expires_in
         recorded = await colink.commerce.submit(
             CreateApiKey(
-                caller=Caller(actor="cli", correlation_id=colink.ids("cli")),
+                caller=Caller(actor=actor_of(), correlation_id=colink.ids("cli")),
                 id=colink.ids("key"),
                 digest=key_digest(secret),
                 role=role,
@@ -173,7 +174,7 @@ async def _revoke(wiring: Wiring, key_id: str, reason: str | None) -> tuple[Mapp
     """What was answered, and whether an operator's key is left (1) or not (0)."""
     async with wiring.open_colink(wiring.load_settings()) as colink:
         recorded = await colink.commerce.submit(
-            RevokeApiKey(caller=Caller(actor="cli", correlation_id=colink.ids("cli")), id=key_id, reason=reason)
+            RevokeApiKey(caller=Caller(actor=actor_of(), correlation_id=colink.ids("cli")), id=key_id, reason=reason)
         )
         async with colink.pool.connection() as connection:
             left = await list_keys(connection, role=Role.OPERATOR, standing_at=colink.clock.now(), limit=1)

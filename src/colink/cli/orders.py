@@ -11,6 +11,7 @@ from rich.console import Console
 
 from colink.application.decide_orders import HoldOrder, OrderDecision, ReattributeOrder, ReleaseOrder
 from colink.application.ports import Caller
+from colink.cli.callers import actor_of
 from colink.cli.output import Json, tell
 from colink.cli.wiring import Wiring
 from colink.domain.errors import NotFound
@@ -111,7 +112,7 @@ async def _submit(wiring: Wiring, order_id: str, make: Make) -> dict[str, Any]:
         if not filed:
             msg = f"there is no order {order_id!r}"
             raise NotFound(msg)
-        caller = Caller(actor="cli", correlation_id=colink.ids("cli"))
+        caller = Caller(actor=actor_of(), correlation_id=colink.ids("cli"))
         recorded = await colink.commerce.submit(make(caller, filed[0].organization_id))
         return dict(recorded.answer)
 

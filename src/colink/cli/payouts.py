@@ -18,6 +18,7 @@ from colink.application.ports import Caller
 from colink.application.problems import problem_document
 from colink.application.worker import Job, WorkDone, Worker
 from colink.cli.amounts import money_text
+from colink.cli.callers import actor_of
 from colink.cli.output import Json, busy, tell
 from colink.cli.stopping import stop_signals
 from colink.cli.wiring import RunningColink, Wiring
@@ -178,7 +179,7 @@ async def _approve(wiring: Wiring, ids: Sequence[str]) -> tuple[list[FiledPayout
             try:
                 await colink.commerce.submit(
                     ApprovePayout(
-                        caller=Caller(actor="cli", correlation_id=colink.ids("cli")),
+                        caller=Caller(actor=actor_of(), correlation_id=colink.ids("cli")),
                         payout_id=payout.payout_id,
                         payee_id=payout.payee_id,
                         currency=payout.currency,

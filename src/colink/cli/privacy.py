@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from colink.application.ports import Caller, Recorded
+from colink.cli.callers import actor_of
 from colink.cli.output import Json, busy, tell
 from colink.cli.wiring import Wiring
 
@@ -48,7 +49,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         """Seal everything under a new master key and destroy the old one. The service may go on; takes a minute."""
         with busy("wrapping keys again"):
             moved = asyncio.run(_rotate(wiring))
-        tell({"wrapped_again": moved}, as_json=json, people=lambda console: console.print(f"{moved} keys moved"))
+        tell({"wrapped_again": moved}, as_json=json, people=lambda console: _show_rotated(console, moved))
 
 
 async def _find(wiring: Wiring, email: str) -> list[dict[str, Any]]:
@@ -58,13 +59,18 @@ async def _find(wiring: Wiring, email: str) -> list[dict[str, Any]]:
 
 async def _erase(wiring: Wiring, person: str, reason: str) -> Recorded:
     async with wiring.open_colink(wiring.load_settings()) as colink:
-        caller = Caller(actor="cli", correlation_id=colink.ids("cli"))
+        caller = Caller(actor=actor_of(), correlation_id=colink.ids("cli"))
         return await colink.privacy.erase(person, reason=reason, caller=caller)
 
 
 async def _rotate(wiring: Wiring) -> int:
     async with wiring.open_colink(wiring.load_settings()) as colink:
         return await colink.privacy.rotate()
+
+
+def _show_rotated(console: Console, moved: int) -> None:
+    console.print(f"{moved} {'key' if moved == 1 else 'keys'} wrapped by a new master key; the old one is destroyed")
+    console.print("other machines read nothing of these until they have the new keys.json: copy it to them now")
 
 
 def _show(console: Console, people: list[dict[str, Any]]) -> None:

@@ -4,7 +4,6 @@ there themselves."""
 from __future__ import annotations
 
 import asyncio
-import getpass
 from datetime import datetime
 from typing import Annotated, Protocol
 
@@ -15,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from colink.application.ports import Clock, IdFactory
+from colink.cli.callers import actor_of
 from colink.cli.output import Json, tell
 from colink.cli.wiring import Wiring
 from colink.projections.audit_reads import KeptRead, Read, list_reads, log_read
@@ -59,7 +59,7 @@ async def keep_trace(colink: Reading, command: str, *, of: str = "") -> None:
     """Before an audit command reads `of`: who at this machine began it."""
     read = Read(
         read_at=colink.clock.now(),
-        reader=f"cli:{_user()}",
+        reader=actor_of(),
         role="cli",
         method="CLI",
         route=f"colink audit {command}",
@@ -73,13 +73,6 @@ async def keep_trace(colink: Reading, command: str, *, of: str = "") -> None:
         await log_read(connection, read)
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        return "unknown"
-
-
 async def _list(wiring: Wiring, *, reader: str | None, after: int | None, limit: int) -> list[KeptRead]:
     async with wiring.open_colink(wiring.load_settings()) as colink:
         await keep_trace(colink, "reads", of=reader or "")
@@ -88,6 +81,9 @@ async def _list(wiring: Wiring, *, reader: str | None, after: int | None, limit:
 
 
 def _show(console: Console, reads: list[KeptRead], *, more: int | None) -> None:
+    if not reads:
+        console.print("no such readings")
+        return
     table = Table("number", "when", "who", "what", "status", "items", show_edge=False)
     for read in reads:
         what = f"{read.method} {read.path}" + (f"?{read.query}" if read.query else "")

@@ -18,7 +18,7 @@ from colink.application.seller_accounts import shown_account
 from colink.application.seller_invoices import IssueSellerInvoice, shown_invoice
 from colink.application.seller_payments import RecordSellerPayment, ReturnSellerPayment, shown_payment
 from colink.cli.amounts import money_text, read_money
-from colink.cli.books import By, actor_of
+from colink.cli.callers import By, actor_of
 from colink.cli.output import Json, tell
 from colink.cli.times import moment
 from colink.cli.wiring import Wiring

@@ -18,7 +18,7 @@ from colink.application.ports import Caller
 from colink.application.representations import shown
 from colink.application.settlements import RecordSettlement
 from colink.cli.amounts import money_text, read_money
-from colink.cli.books import By, actor_of
+from colink.cli.callers import By, actor_of
 from colink.cli.output import Json, tell
 from colink.cli.times import moment
 from colink.cli.wiring import Wiring
@@ -229,10 +229,16 @@ def _text(money: Money | Mapping[str, Any]) -> str:
     return money_text(money.amount, money.currency) if isinstance(money, Money) else money_text(**money)
 
 
+def _moment(at: datetime | str) -> str:
+    """Likewise."""
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}" if isinstance(at, datetime) else at
+
+
 def _show_one(console: Console, settlement: Mapping[str, Any]) -> None:
     console.print(
         f"{escape(settlement['id'])}: {_text(settlement['gross'])} of {settlement['store_id']}, less a fee of"
-        f" {_text(settlement['fee'])}, to processor:{settlement['received_by']}:cash",
+        f" {_text(settlement['fee'])}, to processor:{settlement['received_by']}:cash,"
+        f" at {_moment(settlement['settled_at'])}",
         soft_wrap=True,
     )
     fees = settlement["fees"]

@@ -64,10 +64,12 @@ class ApiKeyRevocation:
 def check_key_stands(details: ApiKeyDetails, revocation: ApiKeyRevocation | None, *, at: datetime) -> None:
     """Raises KeyRevoked, KeyExpired."""
     if revocation is not None:
-        msg = f"this API key ({details.id}) was revoked at {revocation.at.isoformat()}: ask an operator for another"
+        ended = f"was revoked at {revocation.at:%Y-%m-%dT%H:%M:%SZ}"
+        msg = f"this API key ({details.id}) {ended}: ask an operator for another"
         raise KeyRevoked(msg)
     if details.expires_at is not None and details.expires_at <= at:
-        msg = f"this API key ({details.id}) expired at {details.expires_at.isoformat()}: ask an operator for another"
+        ended = f"expired at {details.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+        msg = f"this API key ({details.id}) {ended}: ask an operator for another"
         raise KeyExpired(msg)
 
 

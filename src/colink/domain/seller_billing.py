@@ -86,7 +86,7 @@ class SellerPayment(Aggregate):
             self.trigger_event(SellerPaymentReturned, details=replace(self.details, returned=return_), timestamp=at)
             return True
         if (known.returned_at, known.reason) != (return_.returned_at, return_.reason):
-            msg = f"{self.id} was returned at {known.returned_at.isoformat()}: {known.reason!r}"
+            msg = f"{self.id} was returned at {known.returned_at:%Y-%m-%dT%H:%M:%SZ}: {known.reason!r}"
             raise PaymentReturned(msg)
         return False
 

@@ -78,7 +78,10 @@ class ErasePerson(Request):
 
     def decide(self, facts: Facts) -> Decision:
         if not self.owners:
-            msg = "nothing personal is kept under this id: POST /v1/people/find says which there are"
+            msg = (
+                "nothing personal is kept under this id, or it was erased before: colink privacy find, or POST"
+                " /v1/people/find, says which there are"
+            )
             raise NotFound(msg)
         person, at = facts.aggregate(Person, person_stream(self.person_id)), facts.now
         if self.not_before is not None:
