@@ -57,7 +57,18 @@ def test_a_statement_is_written(shop: Shop, tmp_path: Path) -> None:
     assert (told["closing"]["owed"], told["currency"]) == (1_900, "MYR")
     assert colink.run(*period, "--format", "csv").stdout.startswith("row,effective_at")
     again = colink.json(*period, "-o", str(page))
-    assert again == {"file": str(page), "format": "json", "bytes": page.stat().st_size}
-    assert json.loads(page.read_text())["closing"] == told["closing"]
+    assert again == {"file": str(page), "format": "html", "bytes": page.stat().st_size}, "as the file is named"
+    for name, asked, begins in (
+        ("aina.csv", (), "row,effective_at"),
+        ("AINA.HTM", (), "<!doctype html>"),
+        ("aina", (), "<!doctype html>"),
+        ("aina.txt", ("--format", "csv"), "row,effective_at"),
+    ):
+        colink.run(*period, "-o", str(tmp_path / name), *asked)
+        assert (tmp_path / name).read_text().startswith(begins), name
+    colink.run(*period, "-o", str(tmp_path / "aina.json"))
+    assert json.loads((tmp_path / "aina.json").read_text())["closing"] == told["closing"]
+    assert colink.json(*period, "-o", str(tmp_path / "aina.pdf"), code=2)["field"] == "--output"
+    assert not (tmp_path / "aina.pdf").exists()
     assert colink.json(*period, "--at-position", "1000000", code=2)["field"] == "at_position"
     colink.run("ledger", "statement", AINA, "--from", "yesterday", "--to", "2021-01-01", code=2)

@@ -74,7 +74,10 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         at_position: Annotated[
             int | None, typer.Option(min=0, metavar="P", help="As recorded up to that position of the log.")
         ] = None,
-        form: Annotated[StatementFormat, typer.Option("--format", help="What to write.")] = StatementFormat.HTML,
+        form: Annotated[
+            StatementFormat | None,
+            typer.Option("--format", help="What to write; without it, as FILE is named, else html."),
+        ] = None,
         output: Annotated[
             Path | None,
             typer.Option("-o", "--output", metavar="FILE", help="Written whole or not at all; else standard output."),
@@ -85,13 +88,27 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
 
         With --at-position, which every statement names, an earlier one is made again exactly.
         """
-        form = StatementFormat.JSON if json else form
+        form = _form(form, output, as_json=json)
         period = {"payee_id": payee, "start": from_, "end": to, "currency": currency, "at_position": at_position}
         written = asyncio.run(_statement(wiring, form, output, **period))
         if json and output is not None:
             tell({"file": str(output), "format": form, "bytes": written}, as_json=json, people=lambda _: None)
         elif output is not None:
             notes.print(f"wrote {output}", soft_wrap=True)
+
+
+def _form(asked: StatementFormat | None, path: Path | None, *, as_json: bool) -> StatementFormat:
+    """What is asked for, else what the file's name says. On standard output --json leaves no choice."""
+    if path is None:
+        return StatementFormat.JSON if as_json else asked or StatementFormat.HTML
+    if asked is not None or not path.suffix:
+        return asked or StatementFormat.HTML
+    named = {".htm": StatementFormat.HTML} | {f".{each}": each for each in StatementFormat}
+    suffix = path.suffix.lower()
+    if suffix not in named:
+        msg = f"no statement is written as {suffix}: name FILE .html (to print, or to save as PDF), .csv or .json"
+        raise InvalidInput(f"{msg}, or say --format", field="--output")
+    return named[suffix]
 
 
 async def _statement(wiring: Wiring, form: StatementFormat, path: Path | None, **asked: Any) -> int:
