@@ -1,4 +1,4 @@
-"""Seven bugs, planted one at a time, for the simulator to find: `python -m tests.simulation.planted NAME --seeds 50`.
+"""Ten bugs, planted one at a time, for the simulator to find: `python -m tests.simulation.planted NAME --seeds 50`.
 
 A bug is a patch of the code of this process for as long as it is planted. Each breaks one sentence of the semantics
 and leaves double entry, the log and most days in order, as bugs in this trade do.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -20,11 +20,14 @@ from unittest.mock import patch
 
 import msgspec
 
-from colink.application import tiers
+from colink.adapters.postgres.people import PostgresPeople
+from colink.application import payouts, tiers
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.record_order import RecordOrder
-from colink.domain import attribution, claims, ledger, money, postings, revenue
+from colink.domain import attribution, claims, ledger, money, payout_journals, postings, revenue
 from colink.domain.local_time import period_bounds
+from colink.domain.payouts import PayoutSubmitted
+from colink.domain.seller_accounts import SellerAccount
 from colink.projections import true_ups
 from colink.simulation.seeds import Outcome, ground, simulate
 
@@ -134,6 +137,44 @@ def tiers_by_the_running_month() -> AbstractContextManager[object]:
     return patch.object(tiers, "revenue_query", up_to_now)
 
 
+@contextmanager
+def tax_withheld_on_each_attempt() -> Iterator[None]:
+    """A payout that failed for a passing reason is handed in again, and its tax withheld again."""
+    journals_of = payout_journals.journals_of
+
+    def again(event: Any) -> Any:
+        if isinstance(event, PayoutSubmitted) and event.tax is not None and event.attempt > 1:
+            kind, transit = ledger.JournalKind.TAX_WITHHELD, ledger.payee_in_transit(event.payee_id)
+            withheld, step = ledger.tax_withheld(event.tax.authority), f"withheld {event.attempt}"
+            return [payout_journals._moved(event, kind, step, transit, withheld, amount=event.tax.amount)]
+        return journals_of(event)
+
+    with patch.object(payouts, "journals_of", again):
+        yield
+
+
+def bounced_payment_leaves_orders_settled() -> AbstractContextManager[object]:
+    """The money is gone, and what it had settled clears all the same."""
+
+    def keep(self: SellerAccount, *_: Any, **__: Any) -> None:
+        self.details = replace(self.details, returned=0)
+
+    return patch.object(SellerAccount, "take_back", keep)
+
+
+@contextmanager
+def erasure_forgets_an_order() -> Iterator[None]:
+    """Of a buyer's orders one keeps its keys."""
+    owners_of = PostgresPeople.owners_of
+
+    async def all_but_one(self: PostgresPeople, customer_ref: str) -> Sequence[str]:
+        owners = await owners_of(self, customer_ref)
+        return owners[:-1] if len(owners) > 1 else owners
+
+    with patch.object(PostgresPeople, "owners_of", all_but_one):
+        yield
+
+
 BUGS: Mapping[str, Callable[[], AbstractContextManager[object]]] = MappingProxyType(
     {
         "double-payout-on-retry": double_payout_on_retry,
@@ -143,6 +184,9 @@ BUGS: Mapping[str, Callable[[], AbstractContextManager[object]]] = MappingProxyT
         "debit-aged-like-credit": debit_aged_like_credit,
         "refund-after-the-count-unnoticed": refund_after_the_count_unnoticed,
         "tiers-by-the-running-month": tiers_by_the_running_month,
+        "tax-withheld-on-each-attempt": tax_withheld_on_each_attempt,
+        "bounced-payment-leaves-orders-settled": bounced_payment_leaves_orders_settled,
+        "erasure-forgets-an-order": erasure_forgets_an_order,
     }
 )
 

@@ -18,6 +18,9 @@ FOUND_BY = {
     "debit-aged-like-credit": 1,
     "refund-after-the-count-unnoticed": 31,
     "tiers-by-the-running-month": 4,
+    "tax-withheld-on-each-attempt": 2,
+    "bounced-payment-leaves-orders-settled": 3,
+    "erasure-forgets-an-order": 21,
 }
 
 

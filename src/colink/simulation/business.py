@@ -357,7 +357,8 @@ class Business:
         if random.random() < 0.5:
             details["delay_ms"] = random.choice([1_000, 600_000, 3_600_000])
         if random.random() < 0.5:
-            details["fault"] = random.choice(["timeout", "error_before", "error_after", "channel_down", "refuse"])
+            faults = ["timeout", "error_before", "error_after", "channel_down", "channel_down", "refuse"]
+            details["fault"] = random.choice(faults)
         minimum = random.choice([None, None, 1, 500, 5_000])
         by = FINANCE if random.random() < 0.1 else OPERATOR
         command = RegisterPayoutAccount(

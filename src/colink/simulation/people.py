@@ -49,8 +49,9 @@ class People:
             self._revised_rule: 15,
             self._new_coupon: 15,
             self.privacy.act: 25,
-            self.sellers.pay: 70,
+            self.sellers.pay: 90,
             self.sellers.bill: 25,
+            self.sellers.bounce: 35,
         }
 
     async def configure(self, change: Change) -> None:

@@ -115,6 +115,8 @@ class Run:
     async def _begin(self) -> None:
         for change in self.business.begin():
             await self.people.configure(change)
+        for _ in range(self.stage.random.randint(0, 4)):
+            await self.people.payees.switch_tax()
         await self.stage.compare()
 
     async def _batch(self) -> None:
@@ -152,16 +154,22 @@ class Run:
         await self.stage.audit()
 
     async def _end(self) -> None:
-        """Everything happens to its end, arrives, clears and is paid; then the auditor comes."""
+        """Everything happens to its end, arrives, clears and is paid where somebody asks; then the auditor comes."""
         for _ in range(4):
             await self._arrive(self.happenings.go_on(days=10))
             await self._count()
         await self._arrive(self.happenings.rest())
         for _ in range(4):
             self.stage.clock.time += timedelta(days=15)
+            for _ in range(3):
+                await self.people.sellers.pay()
             await self._settle()
+            await self.people.sellers.bounce()
             await self._clear()
             await self._count()
+            for _ in range(6):
+                await self.people.payees.request()
+                await self.people.payees.decide()
             await self._pay()
             await self.stage.compare()
         await self.stage.look_at_orders(sorted(self.stage.books.orders))

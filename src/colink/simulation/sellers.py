@@ -1,5 +1,5 @@
 """Sellers who collect the money themselves, in a simulated business: finance bills them for months, and records what
-they pay: with and without orders or an invoice named, a part, too much, told twice, told wrongly.
+they pay: with and without orders or an invoice named, a part, too much, told twice, told wrongly, and bounced.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import msgspec
 
 from colink.adapters.postgres.pool import AsyncPool
 from colink.application.seller_invoices import Bill, IssueSellerInvoice
-from colink.application.seller_payments import RecordSellerPayment
+from colink.application.seller_payments import RecordSellerPayment, ReturnSellerPayment
 from colink.domain.ids import natural_parts, order_id
 from colink.domain.local_time import local_month, period_bounds
 from colink.domain.money import Money
-from colink.domain.seller_accounts import seller_account_id, seller_invoice_id
-from colink.projections.seller_billing import receivable_currencies
+from colink.domain.seller_accounts import seller_account_id, seller_invoice_id, seller_payment_id
+from colink.domain.seller_billing import SellerPaymentDetails
+from colink.projections.documents import document_by_id
+from colink.projections.seller_billing import receivable_currencies, return_page
 from colink.projections.seller_invoices import receivable_statement
 from colink.simulation.business import FINANCE, Business
 from colink.simulation.checks import Differs
@@ -31,7 +33,7 @@ _DAY = 86_400
 _ACCOUNTS = "select id, body from colink.documents where kind = 'seller_account' and current"
 _SETTLED = """
     select distinct on (stream_id) stream_id, payload from colink.events
-     where topic = 'order.settled' order by stream_id, version desc
+     where topic in ('order.settled', 'order.settlement_taken_back') order by stream_id, version desc
 """
 
 
@@ -132,6 +134,39 @@ class Sellers:
             msg = f"of {invoice} are open {found[:100]}, expected {expected}"
             raise Differs(msg)
         return expected
+
+    async def bounce(self) -> None:
+        """The bank takes a payment back: now, or at a time that cannot be, or it was told before."""
+        random, sellers = self.stage.random, self.stage.books.sellers
+        kept = [payment for id_, payment in sellers.payments.items() if id_ not in sellers.returns]
+        known = list(sellers.payments.values()) if random.random() < 0.15 else kept
+        if not known:
+            return
+        payment, now = random.choice(known[-12:]), int(self.stage.clock.time.timestamp())
+        id_ = payment["organization"], payment["reference"]
+        at, reason = random.choice([max(payment["received_at"], now - _DAY), now]), "refer to drawer"
+        if id_ in sellers.returns and random.random() < 0.5:
+            at, reason = sellers.returns[id_]
+        if random.random() < 0.05:
+            at = random.choice([now + 1, payment["received_at"] - 1])
+        async with self.stage.service.pool.connection() as connection:
+            document = await document_by_id(connection, SellerPaymentDetails, seller_payment_id(*id_))
+            if document is None:
+                msg = f"{payment['reference']} was recorded, and is not there"
+                raise Differs(msg)
+            details = document.details(SellerPaymentDetails)
+            page = await return_page(connection, details)
+        command = ReturnSellerPayment(
+            caller=FINANCE,
+            idempotency=self.stage.idempotency(),
+            known=details,
+            reason=reason,
+            returned_at=datetime.fromtimestamp(at, UTC),
+            page=page,
+        )
+        what, wrong = f"return of {payment['reference']}", sellers.wrong_with_return(payment, at=at, reason=reason)
+        if recorded := await self.stage.attempt(command, what, refusals=wrong):
+            self.stage.step(what, self.stage.books.bounce(payment, at=at, reason=reason), recorded.position)
 
     async def bill(self) -> None:
         """Finance bills a seller for a month that is over, the last or one before it, for the first time or again."""

@@ -234,6 +234,7 @@ class Books:
         if order.money is None:
             return {}
         target: Change = {}
+        order.has_pending = False
 
         def add(account: str, amount: int) -> None:
             target[account, order.currency] = target.get((account, order.currency), 0) + amount
@@ -248,6 +249,7 @@ class Books:
             available = min(owed - held, order.cleared.get(key, 0))
             add(f"payee:{payee}:available", available)
             add(f"payee:{payee}:pending", owed - available)
+            order.has_pending = order.has_pending or owed > available
         for account, amount in order.money["others"].items():
             add(account, amount)
         changed = {
@@ -284,6 +286,11 @@ class Books:
         self._look_again_when_due()
         return change
 
+    def bounce(self, payment: Facts, *, at: int, reason: str) -> Change:
+        change = self.sellers.bounce(payment, at=at, reason=reason)
+        self._look_again_when_due()
+        return change
+
     def _clears_by_time(self, order: Order) -> bool:
         """Also where the seller collects himself, if his organisation advances."""
         return bool(
@@ -292,7 +299,8 @@ class Books:
 
     def _clears(self, order: Order, key: ClaimKey, now: int) -> int:
         """K by that time, clearings never lowering it."""
-        if not self._clears_by_time(order) and order.settled < order.receivable:
+        place = order.store["organization"], order.currency
+        if not self._clears_by_time(order) and (order.settled < order.receivable or self.sellers.waits(place)):
             return order.cleared.get(key, 0)
         money = order.money
         owed = money["owed"].get(key, 0) if money else 0

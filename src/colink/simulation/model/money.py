@@ -98,11 +98,10 @@ def money_at(
     stated_fee: int | None = None,
     dispute_fee: int | None = None,
 ) -> Facts | None:
-    """None where nothing was paid in full. `held`: what the buyer is owed, before
-    any release. `terms`:
-    organization, fee_bps, keeps_fee, fee_rate_bps, fee_fixed, platform_collected, store. `rule_of` a line:
-    `{id, rate_bps | fixed}`, None for no commission. In what comes back, `billed` says by line what a seller who
-    collects himself is posted of the sale and of refunds."""
+    """None where nothing was paid in full. `terms`: organization, fee_bps, keeps_fee, fee_rate_bps, fee_fixed,
+    platform_collected, store. `rule_of` a line: `{id, rate_bps | fixed}`, None for no commission. In what comes back,
+    `held` is what the buyer is owed, before any release; `billed` says by line what a seller who collects himself is
+    posted of the sale and of refunds."""
     paid = [each for each in snapshots if each["paid_in_full"]]
     if not paid:
         return None

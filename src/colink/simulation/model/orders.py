@@ -32,6 +32,7 @@ class Order:
         self.posted: Change = {}
         self.billed: dict[tuple[str, str], int] = {}
         self.settled = 0
+        self.has_pending = False
         self.currency = ""
         self.next_due: int | None = None
 

@@ -35,12 +35,19 @@ class Entry(NamedTuple):
 
 @dataclass
 class Account:
-    """`settled_to`, `credited_to`, `invoiced_to`: how many entries of the receivable were gone through."""
+    """`returned`: of payments that bounced, what has still to be taken back of orders. `settled_to`, `credited_to`,
+    `invoiced_to`: how many entries of the receivable were gone through."""
 
     credit: int = 0
+    returned: int = 0
     settled_to: int = 0
     credited_to: int = 0
     invoiced_to: int = 0
+
+    def add(self, amount: int) -> None:
+        """Credit, above or below zero. What covers what is owed beside orders covers what was to be taken back."""
+        self.credit += amount
+        self.returned = min(self.returned, max(-self.credit, 0))
 
 
 class Sellers:
@@ -53,6 +60,8 @@ class Sellers:
         self.accounts: dict[Place, Account] = {}
         self.entries: dict[Place, list[Entry]] = {}
         self.payments: dict[tuple[str, str], Facts] = {}
+        self.returns: dict[tuple[str, str], tuple[int, str]] = {}
+        self.last_return: dict[Place, Facts] = {}
         self.invoices: dict[tuple[str, str, str], Facts] = {}
 
     # What is posted -----------------------------------------------------------------------------------------------
@@ -68,7 +77,7 @@ class Sellers:
             if owner == "seller" and amount:
                 place = rest.removesuffix(":receivable"), currency
                 self._file(place, "other", [(None, amount)])
-                self._account(place).credit += amount
+                self._account(place).add(amount)
 
     def _file(self, place: Place, kind: str, told: Iterable[tuple[OrderKey | None, int]]) -> None:
         entries = self.entries.setdefault(place, [])
@@ -121,7 +130,7 @@ class Sellers:
         place, amount = (payment["organization"], payment["currency"]), payment["amount"]
         self._file(place, "payment", [(None, amount)])
         account = self._account(place)
-        account.credit += amount
+        account.add(amount)
         named = self.open_orders_of(payment["invoice"]) if payment["invoice"] else payment["orders"]
         self._allocate(account, (), [(None, key) for key in dict.fromkeys(named)])
         return self.balances.book(
@@ -136,11 +145,65 @@ class Sellers:
         lines = self.invoices[invoice]["lines"] if invoice in self.invoices else {}
         return [key for key in lines if self.unsettled(key) > 0][:_ORDERS_A_PAGE]
 
+    # Payments that bounce -----------------------------------------------------------------------------------------
+
+    def wrong_with_return(self, payment: Facts, *, at: int, reason: str) -> set[str]:
+        """Of a payment that was recorded, as it was."""
+        known = self.returns.get((payment["organization"], payment["reference"]))
+        wrong = {"invalid-input"} if at > self.now() or at < payment["received_at"] else set()
+        return wrong | ({"payment-returned"} if known is not None and known != (at, reason) else set())
+
+    def bounce(self, payment: Facts, *, at: int, reason: str) -> Change:
+        """The bank took a payment back. What that leaves owed is taken back of orders of which something has still to
+        clear. Told before: nothing."""
+        id_, place = (payment["organization"], payment["reference"]), (payment["organization"], payment["currency"])
+        if id_ in self.returns:
+            return {}
+        self.returns[id_] = (at, reason)
+        self.last_return[place] = payment
+        amount, account = payment["amount"], self._account(place)
+        self._file(place, "payment", [(None, -amount)])
+        account.credit -= amount
+        account.returned = min(account.returned + amount, max(-account.credit, 0))
+        self._take_back(place, account)
+        return self.balances.book(
+            {
+                (f"seller:{place[0]}:receivable", place[1]): -amount,
+                ("processor:bank:cash", place[1]): amount,
+            }
+        )
+
+    def _take_back(self, place: Place, account: Account) -> None:
+        """A page of it: of the orders that the payment named first, then of the newest; the last one in part."""
+        payment = self.last_return[place]
+        named = self.invoices[payment["invoice"]]["lines"] if payment["invoice"] else payment["orders"]
+        first: dict[OrderKey, int] = {}
+        for at, entry in enumerate(self.entries[place]):
+            if entry.order is not None:
+                first.setdefault(entry.order, at)
+        open_ = [key for key in first if self.orders[key].settled > 0 and self.orders[key].has_pending]
+        open_.sort(key=lambda key: (key not in named, -first[key]))
+        for key in open_[:_ORDERS_A_PAGE]:
+            amount = min(self.orders[key].settled, account.returned)
+            if amount > 0:
+                self.orders[key].settled -= amount
+                account.credit += amount
+                account.returned -= amount
+                account.settled_to = min(account.settled_to, first[key])
+        if len(open_) <= _ORDERS_A_PAGE:
+            account.returned = 0  # what is still missing has cleared, and stays owed
+
+    def waits(self, place: Place) -> bool:
+        """Nothing of a seller's orders clears while there is something to be taken back of them."""
+        return place in self.accounts and self.accounts[place].returned > 0
+
     # Settling -----------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
         """The worker settles what it can, until nothing is left to do."""
         for place, account in self.accounts.items():
+            while account.returned > 0:
+                self._take_back(place, account)
             while self._has_work(place, account):
                 giving, credited_to = self._page(place, account.credited_to, lowered=True)
                 taking, settled_to = self._page(place, account.settled_to, lowered=False)
@@ -174,11 +237,11 @@ class Sellers:
         None where it reaches all."""
         for key in dict.fromkeys((*giving, *(key for _, key in taking))):
             if (unsettled := self.unsettled(key)) < 0:
-                account.credit -= unsettled
+                account.add(-unsettled)
                 self.orders[key].settled += unsettled
         for at, key in taking:
             amount = max(min(self.unsettled(key), account.credit), 0)
-            account.credit -= amount
+            account.add(-amount)
             self.orders[key].settled += amount
             if self.unsettled(key) > 0:
                 return at
