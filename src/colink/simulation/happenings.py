@@ -162,7 +162,7 @@ class Happenings:
         known = [creator["email"] for creator in self.business.creators if creator["email"]]
         if known and draw < 0.06:
             return str(self.random.choice(known)).upper()
-        return None if draw > 0.9 else f"buyer{self.random.randint(1, 500)}@example.com"
+        return None if draw > 0.9 else f"buyer{self.random.randint(1, 120)}@example.com"
 
     def _order(self, store: Facts, keys: Facts, at: int) -> None:
         self._sales += 1

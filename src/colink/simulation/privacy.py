@@ -62,7 +62,7 @@ class Privacy:
         random, books = self.stage.random, self.stage.books
         told = [order.told.in_order[-1]["email"] for order in books.orders.values() if order.told.snapshots]
         addresses = [address for address in told[-200:] if address]
-        address = random.choice([*addresses, f"buyer{random.randint(1, 500)}@example.com"])
+        address = random.choice([*addresses, f"buyer{random.randint(1, 120)}@example.com"])
         await self._find(address)
         customer_ref = customer_ref_of(address, pepper=self.stage.world.pepper)
         refusals = set() if books.privacy.orders_of(address) else {"not-found"}

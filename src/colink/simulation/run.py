@@ -115,7 +115,7 @@ class Run:
     async def _begin(self) -> None:
         for change in self.business.begin():
             await self.people.configure(change)
-        for _ in range(self.stage.random.randint(0, 4)):
+        for _ in range(self.stage.random.randint(1, 6)):
             await self.people.payees.switch_tax()
         await self.stage.compare()
 
