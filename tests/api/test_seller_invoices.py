@@ -87,6 +87,19 @@ async def test_what_is_open_is_billed_each_month_until_it_is_paid(seller: Seller
     assert await seller.findings() == []
 
 
+async def test_a_month_that_came_to_nothing_does_not_keep_later_ones_from_being_billed(seller: Seller) -> None:
+    shop = seller.shop
+    await seller.book(100)
+    await seller.book(-100)
+    shop.clock.time = datetime(2026, 5, 10, tzinfo=UTC)
+    assert await work(shop) == 0, "nothing is owed, and what happened comes to nothing"
+    await seller.order(1, items=[MUG])
+    shop.clock.time = datetime(2026, 7, 2, tzinfo=UTC)
+    assert await work(shop) == 2
+    assert await issued(seller) == [("2026-05", 0, OF_MUG, OF_MUG), ("2026-06", OF_MUG, 0, OF_MUG)]
+    assert await seller.findings() == []
+
+
 async def test_each_currency_has_an_invoice_of_its_own(seller: Seller) -> None:
     shop = seller.shop
     await seller.order(1, items=[MUG])

@@ -173,11 +173,15 @@ class InvoiceDesk:
         return issued
 
     async def _bill(self, seller: Billable) -> Bill | None:
-        period = seller.due_period(self._clock.now())
-        if period is None:
-            return None
-        statement = await self._queue.statement(seller, period)
-        bill = Bill(
-            organization_id=seller.organization_id, currency=seller.currency, period=period, statement=statement
-        )
-        return None if bill.is_nothing else bill
+        """The next invoice; a month that came to nothing has none, and is on that of the month after."""
+        now = self._clock.now()
+        period = seller.due_period(now)
+        while period is not None and period <= last_month(now, seller.timezone):
+            statement = await self._queue.statement(seller, period)
+            bill = Bill(
+                organization_id=seller.organization_id, currency=seller.currency, period=period, statement=statement
+            )
+            if not bill.is_nothing:
+                return bill
+            period = next_month(period)
+        return None
