@@ -100,6 +100,7 @@ class PayoutDesk:
         automatic_approval: bool,
         account_details: AccountDetails,
         actor: str = "worker",
+        at_once: int = _AT_ONCE,
     ) -> None:
         self._bus = bus
         self._queue = queue
@@ -111,7 +112,7 @@ class PayoutDesk:
         self._actor = actor
         self._asked: dict[str, datetime] = {}
         self._unsettled: dict[str, PayoutRef] = {}
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(at_once)
 
     async def run(self) -> int:
         """All that is due now, what the schedule pays included. Raises the first Unavailable or ConcurrentUpdate

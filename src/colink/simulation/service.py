@@ -165,6 +165,7 @@ class Service:
             clock=self._world.clock,
             automatic_approval=False,
             account_details=self.people.account_details,
+            at_once=1,  # which of two reaches the provider first would be the machine's chance
         )
 
     async def _due(self, now: datetime, limit: int) -> Sequence[str]:
