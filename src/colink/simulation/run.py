@@ -129,6 +129,8 @@ class Run:
                 await work()
         for _ in range(self.stage.random.choice([1, 4, 8, 12, 24])):
             await self.people.somebody_decides()
+        if self.stage.random.random() < 0.2:
+            await self._bill()
         if self.stage.random.random() < 0.5:
             await self._pay()
         if self.stage.random.random() < 0.02:
@@ -163,6 +165,7 @@ class Run:
             self.stage.clock.time += timedelta(days=15)
             for _ in range(3):
                 await self.people.sellers.pay()
+            await self._bill()
             await self._settle()
             await self.people.sellers.bounce()
             await self._clear()
@@ -170,6 +173,7 @@ class Run:
             for _ in range(6):
                 await self.people.payees.request()
                 await self.people.payees.decide()
+            await self.people.privacy.act()
             await self._pay()
             await self.stage.compare()
         await self.stage.look_at_orders(sorted(self.stage.books.orders))
@@ -290,6 +294,18 @@ class Run:
         self.stage.books.settle_sellers()
         await self.stage.job("settling", {})
         await compare_sellers(self.stage.service.pool, self.stage.books)
+
+    async def _bill(self) -> None:
+        """The worker bills them for months that are over."""
+        self.stage.break_now_and_then(0.03)
+        await self.stage.surviving(self._worker_bills)
+        self.stage.world.faults.next = None
+        self.stage.books.bill_sellers()
+        await self.stage.job("billing", {})
+        await compare_sellers(self.stage.service.pool, self.stage.books)
+
+    async def _worker_bills(self) -> None:
+        await self.stage.service.bill()
 
     async def _worker_settles(self) -> None:
         await self.stage.service.settle()

@@ -5,25 +5,27 @@ they pay: with and without orders or an invoice named, a part, too much, told tw
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from colink.adapters.postgres.pool import AsyncPool
-from colink.application.seller_invoices import Bill, IssueSellerInvoice
+from colink.application.ports import Recorded
+from colink.application.seller_invoices import IssueSellerInvoice
 from colink.application.seller_payments import RecordSellerPayment, ReturnSellerPayment
+from colink.domain.errors import ColinkError
 from colink.domain.ids import natural_parts, order_id
-from colink.domain.local_time import local_month, period_bounds
 from colink.domain.money import Money
 from colink.domain.seller_accounts import seller_account_id, seller_invoice_id, seller_payment_id
 from colink.domain.seller_billing import SellerPaymentDetails
 from colink.projections.documents import document_by_id
 from colink.projections.seller_billing import receivable_currencies, return_page
-from colink.projections.seller_invoices import receivable_statement
+from colink.projections.seller_invoices import bill_for
 from colink.simulation.business import FINANCE, Business
 from colink.simulation.checks import Differs
 from colink.simulation.model.books import Books
+from colink.simulation.model.calendar import month_at, month_before
 from colink.simulation.stage import Stage
 
 Facts = dict[str, Any]
@@ -31,6 +33,7 @@ Place = tuple[str, str]
 
 _DAY = 86_400
 _ACCOUNTS = "select id, body from colink.documents where kind = 'seller_account' and current"
+_INVOICES = "select id, body from colink.documents where kind = 'seller_invoice' and current"
 _SETTLED = """
     select distinct on (stream_id) stream_id, payload from colink.events
      where topic in ('order.settled', 'order.settlement_taken_back') order by stream_id, version desc
@@ -169,37 +172,39 @@ class Sellers:
             self.stage.step(what, self.stage.books.bounce(payment, at=at, reason=reason), recorded.position)
 
     async def bill(self) -> None:
-        """Finance bills a seller for a month that is over, the last or one before it, for the first time or again."""
-        random, now = self.stage.random, self.stage.clock.time
+        """Finance bills a seller for a month, the last or another one, for the first time or again."""
+        random, sellers = self.stage.random, self.stage.books.sellers
         places = [*self._places, (random.choice(self.business.organizations)["id"], "MYR")]
-        organization, currency = place = random.choice(places)
-        month, _ = period_bounds(local_month(now, "UTC"), "UTC")
-        for _ in range(random.choice([1, 1, 1, 1, 2])):
-            month = (month - timedelta(days=1)).replace(day=1)
-        period = local_month(month, "UTC")
-        _, ends_at = period_bounds(period, "UTC")
-        sellers, before = self.stage.books.sellers, int(ends_at.timestamp())
-        async with self.stage.service.pool.connection() as connection:
-            rows = await (
-                await connection.execute(f"{_ACCOUNTS} and id = %s", (seller_account_id(*place),))
-            ).fetchall()
-            statement = await receivable_statement(
-                connection,
-                organization_id=organization,
-                currency=currency,
-                from_position=msgspec.json.decode(rows[0][1])["invoiced_to"] if rows else 0,
-                before=ends_at,
-            )
-        command = IssueSellerInvoice(
-            caller=FINANCE,
-            idempotency=self.stage.idempotency(),
-            bill=Bill(organization_id=organization, currency=currency, period=period, statement=statement),
-        )
-        what = f"invoice of {organization} in {currency} for {period}"
-        wrong = sellers.wrong_with_invoice(place, period, before=before)
-        if recorded := await self.stage.attempt(command, what, refusals=wrong):
-            _look_at_invoice(recorded.answer, sellers.invoice(place, period, before=before), what)
+        place = random.choice(places)
+        zone = self._zone(place[0])
+        period = month_at(int(self.stage.clock.time.timestamp()), zone)
+        for _ in range(random.choice([0, 1, 1, 1, 1, 2])):
+            period = month_before(period)
+        what, wrong = f"invoice of {place} for {period}", sellers.wrong_with_invoice(place, period, zone=zone)
+        key = self.stage.idempotency()
+
+        async def ask() -> Recorded | Exception:
+            try:
+                async with self.stage.service.pool.connection() as connection:
+                    bill = await bill_for(
+                        connection,
+                        organization_id=place[0],
+                        currency=place[1],
+                        period=period,
+                        now=self.stage.clock.time,
+                    )
+                return await self.stage.service.commerce.submit(
+                    IssueSellerInvoice(caller=FINANCE, idempotency=key, bill=bill)
+                )
+            except ColinkError as refusal:
+                return refusal
+
+        if recorded := await self.stage.attempt_of(ask, what, refusals=wrong):
+            _look_at_invoice(recorded.answer, sellers.invoice(place, period, zone=zone), what)
             self.stage.step(what, {}, recorded.position)
+
+    def _zone(self, organization: str) -> str:
+        return str(self.stage.books.known.organizations[organization]["timezone"])
 
 
 def _look_at_invoice(answer: Mapping[str, Any], expected: Facts, what: str) -> None:
@@ -216,14 +221,20 @@ def _look_at_invoice(answer: Mapping[str, Any], expected: Facts, what: str) -> N
 
 
 async def compare_sellers(pool: AsyncPool, books: Books) -> None:
-    """The credit of each account, and what is settled of each order. Raises Differs."""
+    """The credit of each account, what is settled of each order, what each invoice says is due. Raises Differs."""
     async with pool.connection() as connection:
         accounts = await (await connection.execute(_ACCOUNTS)).fetchall()
+        invoices = await (await connection.execute(_INVOICES)).fetchall()
         orders = await (await connection.execute(_SETTLED)).fetchall()
     credit = {id_: msgspec.json.decode(body)["credit"] for id_, body in accounts}
     predicted = {seller_account_id(*place): account.credit for place, account in books.sellers.accounts.items()}
     if credit != predicted:
         msg = f"sellers' credit is {credit}, expected {predicted}"
+        raise Differs(msg)
+    due = {id_: msgspec.json.decode(body)["due"] for id_, body in invoices}
+    billed = {seller_invoice_id(*key): invoice["due"] for key, invoice in books.sellers.invoices.items()}
+    if due != billed:
+        msg = f"invoices say {due} is due, expected {billed}"
         raise Differs(msg)
     settled = {id_: msgspec.json.decode(payload)["settled"] for id_, payload in orders}
     expected = {order_id(*key): order.settled for key, order in books.orders.items()}

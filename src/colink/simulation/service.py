@@ -34,6 +34,7 @@ from colink.application.jobs import clearing_job
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.payout_rails import PayoutRail
 from colink.application.ports import Clock, Command, IdFactory, Recorded
+from colink.application.seller_invoices import InvoiceDesk
 from colink.application.seller_settlement import SettlementDesk
 from colink.application.tier_job import tier_job
 from colink.application.true_up_job import ChangedPeriod, Covered, true_up_job
@@ -49,6 +50,7 @@ from colink.projections.leaderboard import Leaderboard
 from colink.projections.orders import due_orders
 from colink.projections.payout_queue import PayoutTables
 from colink.projections.seller_billing import SettlementTables
+from colink.projections.seller_invoices import InvoiceTables
 from colink.projections.tier_queue import TierTables
 from colink.projections.true_ups import NAME as TRUE_UPS
 from colink.projections.true_ups import TrueUps, TrueUpTables
@@ -119,6 +121,7 @@ class Service:
         self._decide_tiers = tier_job(self.commerce, TierTables(pool), world.clock)
         self._true_up = true_up_job(self.commerce, _InTurn(TrueUpTables(pool)), world.clock)
         self.desk = self._desk()
+        self._invoices = InvoiceDesk(self.commerce, InvoiceTables(pool), world.clock)
         self._settlement = SettlementDesk(self.commerce, SettlementTables(pool))
 
     @classmethod
@@ -224,6 +227,10 @@ class Service:
         """The worker's payout jobs: submit what is approved, ask about what is at the provider, and about what was
         paid."""
         return await self.desk.submit_approved() + await self.desk.follow_up() + await self.desk.recheck_paid()
+
+    async def bill(self) -> int:
+        """The worker's invoices for months that are over."""
+        return await self._invoices.run()
 
     async def settle(self) -> int:
         """The worker's settling of sellers' orders, until nothing is left to do."""

@@ -275,6 +275,10 @@ class Books:
         self.sellers.settle()
         self._look_again_when_due()
 
+    def bill_sellers(self) -> None:
+        """The worker issues invoices."""
+        self.sellers.bill(lambda organization: str(self.known.organizations[organization]["timezone"]))
+
     def _look_again_when_due(self) -> None:
         """Of orders that clear when they are settled."""
         for order in self.orders.values():

@@ -37,10 +37,14 @@ def end_of(period: str, zone: str) -> int:
     """The first second at which the wall shows another day or month."""
     if len(period) > len("2026-03"):
         return start_of(day_at(start_of(period, zone) + _LONGER_THAN_A_DAY, zone), zone)
-    year, month = int(period[:4]), int(period[5:])
-    return start_of(f"{year + month // 12}-{month % 12 + 1:02}", zone)
+    return start_of(month_after(period), zone)
 
 
 def month_before(month: str) -> str:
     year, number = int(month[:4]), int(month[5:])
     return f"{year - 1}-12" if number == 1 else f"{year}-{number - 1:02}"
+
+
+def month_after(month: str) -> str:
+    year, number = int(month[:4]), int(month[5:])
+    return f"{year + number // 12}-{number % 12 + 1:02}"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from colink.simulation.model.balances import Balances, Change
+from colink.simulation.model.calendar import end_of, month_after, month_at, month_before
 
 Facts = dict[str, Any]
 OrderKey = tuple[str, str]
@@ -59,6 +60,7 @@ class Sellers:
         self.now = now
         self.accounts: dict[Place, Account] = {}
         self.entries: dict[Place, list[Entry]] = {}
+        self.posted_in: set[Place] = set()
         self.payments: dict[tuple[str, str], Facts] = {}
         self.returns: dict[tuple[str, str], tuple[int, str]] = {}
         self.last_return: dict[Place, Facts] = {}
@@ -74,14 +76,19 @@ class Sellers:
         """Something beside orders, such as a write-off, was posted: what of it stands on receivables is credit."""
         for (account, currency), amount in changed.items():
             owner, _, rest = account.partition(":")
-            if owner == "seller" and amount:
-                place = rest.removesuffix(":receivable"), currency
+            if owner != "seller":
+                continue
+            place = rest.removesuffix(":receivable"), currency
+            self.posted_in.add(place)
+            if amount:
                 self._file(place, "other", [(None, amount)])
                 self._account(place).add(amount)
 
     def _file(self, place: Place, kind: str, told: Iterable[tuple[OrderKey | None, int]]) -> None:
-        entries = self.entries.setdefault(place, [])
-        entries += [Entry(self.now(), kind, key, amount) for key, amount in told]
+        entries = [Entry(self.now(), kind, key, amount) for key, amount in told]
+        self.entries.setdefault(place, []).extend(entries)
+        if entries:
+            self.posted_in.add(place)
 
     def _account(self, place: Place) -> Account:
         return self.accounts.setdefault(place, Account())
@@ -104,11 +111,7 @@ class Sellers:
             wrong.add("invalid-input")
         if known is None and any(self._is_foreign(payment, key) for key in payment["orders"]):
             wrong.add("invalid-input")
-        billed_in = {
-            currency
-            for (organization, currency), entries in self.entries.items()
-            if organization == payment["organization"] and any(entry.amount for entry in entries)
-        }
+        billed_in = {currency for organization, currency in self.posted_in if organization == payment["organization"]}
         if known is None and billed_in and payment["currency"] not in billed_in:
             wrong.add("invalid-input")
         if known is not None and known != payment:
@@ -268,16 +271,52 @@ class Sellers:
             "to": start + len(told),
         }
 
-    def wrong_with_invoice(self, place: Place, period: str, *, before: int) -> set[str]:
-        statement = self.statement(place, before=before)
-        if (*place, period) in self.invoices or statement["lines"] or statement["opening"] or statement["due"]:
+    def wrong_with_invoice(self, place: Place, period: str, *, zone: str) -> set[str]:
+        if (*place, period) in self.invoices:
             return set()
-        return {"nothing-to-invoice"}
+        end, wrong = end_of(period, zone), set[str]()
+        if end > self.now() or period < self._last_billed(place):
+            wrong.add("invalid-input")
+        if not self._says_something(self.statement(place, before=end)):
+            wrong.add("nothing-to-invoice")
+        return wrong
 
-    def invoice(self, place: Place, period: str, *, before: int) -> Facts:
+    def _last_billed(self, place: Place) -> str:
+        return max((period for *billed, period in self.invoices if tuple(billed) == place), default="")
+
+    def _says_something(self, statement: Facts) -> bool:
+        return bool(statement["lines"] or statement["opening"] or statement["due"])
+
+    def bill(self, zone_of: Callable[[str], str]) -> int:
+        """The worker's invoices of months that are over where the seller is; how many. Months are billed one after
+        another, from that of the first posting that no invoice has; one that comes to nothing is on the next."""
+        issued = 0
+        for place, entries in self.entries.items():
+            zone = zone_of(place[0])
+            while (period := self._due_period(place, entries, zone)) is not None:
+                self.invoice(place, period, zone=zone)
+                issued += 1
+        return issued
+
+    def _due_period(self, place: Place, entries: Sequence[Entry], zone: str) -> str | None:
+        last, billed = month_before(month_at(self.now(), zone)), self._last_billed(place)
+        start = self.accounts.get(place, Account()).invoiced_to
+        posted = month_at(entries[start].at, zone) if start < len(entries) else None
+        if (posted is None or posted > last) and not self.balances.of(f"seller:{place[0]}:receivable", place[1]):
+            return None  # nothing was posted, and nothing is open by now
+        period = min(posted or last, last)
+        if billed:
+            period = max(period, month_after(billed))
+        while period <= last:
+            if self._says_something(self.statement(place, before=end_of(period, zone))):
+                return period
+            period = month_after(period)
+        return None
+
+    def invoice(self, place: Place, period: str, *, zone: str) -> Facts:
         """The statement of a month that is over; issued before: the same again."""
         key = (*place, period)
         if key not in self.invoices:
-            self.invoices[key] = self.statement(place, before=before)
+            self.invoices[key] = self.statement(place, before=end_of(period, zone))
             self._account(place).invoiced_to = self.invoices[key]["to"]
         return self.invoices[key]
