@@ -10,8 +10,11 @@ from typing import Any
 
 from colink.application.close_period import ClosePeriod
 from colink.application.settlements import RecordSettlement
+from colink.application.true_ups import ReleaseTrueUp
 from colink.domain.facts import FeeKind
+from colink.domain.ids import natural_id
 from colink.domain.settlements import SettledFee
+from colink.domain.true_ups import TRUE_UP_ID
 from colink.simulation.business import FINANCE, Business
 from colink.simulation.stage import Stage
 
@@ -57,6 +60,25 @@ class Finance:
         at = int(clock.time.timestamp())
         change = self.stage.books.settle(store["id"], store["currency"], gross=gross, fee=fee, stated=stated, at=at)
         self.stage.step(f"settlement {self._settlements}", change, recorded.position)
+
+    async def release_true_up(self) -> None:
+        """Finance lets go of what waits for a seller's money, or tries where nothing does."""
+        random, true_ups = self.stage.random, self.stage.books.counting.true_ups
+        waiting = [key for key, known in true_ups.counted.items() if known.creator.held]
+        keys = waiting if waiting and random.random() < 0.8 else list(true_ups.counted)
+        if not keys:
+            return
+        _, *parts = key = random.choice(keys)
+        command = ReleaseTrueUp(
+            caller=FINANCE,
+            idempotency=self.stage.idempotency(),
+            true_up_id=natural_id(TRUE_UP_ID, *parts),
+            reason="it is agreed",
+        )
+        refusals = () if key in waiting else ("conflict",)
+        if recorded := await self.stage.attempt(command, f"releasing {key}", refusals=refusals):
+            true_ups.release(key)
+            self.stage.step(f"{key} released", {}, recorded.position)
 
     async def close_month(self) -> None:
         """Finance closes the month before, or tries one that is closed or not over: it moves times, no balance."""

@@ -152,7 +152,7 @@ class Happenings:
     def _code(self, store: Facts) -> str | None:
         own = [coupon["code"] for coupon in self.business.coupons if coupon["store"] == store["id"]]
         draw = self.random.random()
-        if own and draw < 0.2:
+        if own and draw < 0.35:
             code = str(self.random.choice(own))
             return self.random.choice([code, code.upper(), code.lower()])
         return "NOBODYS" if draw > 0.95 else None

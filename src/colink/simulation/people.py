@@ -41,6 +41,7 @@ class People:
             self.payees.request: 230,
             self.payees.decide: 210,
             self.finance.settle: 70,
+            self.finance.release_true_up: 15,
             self.bookings.act: 130,
             self._new_account: 25,
             self.finance.close_month: 30,
@@ -103,10 +104,12 @@ class People:
 
     async def _decide_order(self) -> None:
         """Finance looks into an order: holds and releases it, or credits somebody else."""
-        keys = sorted(key for key, order in self.stage.books.orders.items() if order.told.snapshots)
+        random = self.stage.random
+        told = [key for key, order in self.stage.books.orders.items() if order.told.snapshots]
+        keys = sorted(told, key=lambda key: key[1])
         if not keys:
             return
-        key = self.stage.random.choice(keys[-60:])
+        key = random.choice(keys if random.random() < 0.25 else keys[-60:])
         order = self.stage.books.orders[key]
         shared: Facts = {
             "caller": FINANCE,
@@ -116,22 +119,24 @@ class People:
             "reason": "a doubt",
         }
         command: Command
-        held, creator = sorted(order.reviews, key=str), order.credit["creator"]
-        if held:
-            payee = held[0][0]
-            what, command = "release", ReleaseOrder(**shared, payee_id=payee)
+        held, creator, payee, line = sorted(order.reviews, key=str), order.credit["creator"], None, None
+        if held and random.random() < 0.8:
+            payee, line = random.choice(held)
+            what, command = "release", ReleaseOrder(**shared, payee_id=payee, line_id=line)
         elif order.credit["own_link"] and order.own_link_of != creator:
-            what, payee, command = "release own link", None, ReleaseOrder(**shared, kind=HoldKind.OWN_LINK)
+            what, command = "release own link", ReleaseOrder(**shared, kind=HoldKind.OWN_LINK)
         elif order.told.dispute_at(FAR)[0] != "holds" and self.stage.books.owed_to_buyer(order) > 0:
-            what, payee, command = "release owed", None, ReleaseOrder(**shared, kind=HoldKind.OWED_TO_BUYER)
-        elif self.stage.random.random() < 0.5 and order.money is not None:
-            payee = self.stage.random.choice([None, order.store["organization"]])
-            what, command = "hold", HoldOrder(**shared, payee_id=payee)
+            what, command = "release owed", ReleaseOrder(**shared, kind=HoldKind.OWED_TO_BUYER)
+        elif random.random() < 0.5 and order.money is not None:
+            earning = sorted({who for (_, who), amount in order.money["owed"].items() if amount})
+            payee = random.choice([None, order.store["organization"], *earning])
+            line = random.choice([None, None, *order.lines_told])
+            what, command = "hold", HoldOrder(**shared, payee_id=payee, line_id=line)
         else:
             await self._credit_by_hand(order, shared)
             return
         recorded = await self.stage.command(command)
-        change = self.stage.books.decide_order(order, what, now=self._now(), payee=payee)
+        change = self.stage.books.decide_order(order, what, now=self._now(), payee=payee, line=line)
         self.stage.step(f"{what} {shared['order_id']}", change, recorded.position)
 
     def _now(self) -> int:

@@ -17,8 +17,8 @@ _NO_TIERS_NO_CAPS: Facts = {"tiers": None, "cap": None, "cap_day": None, "cap_mo
 
 def drawn_rate(random: Random, organization: Facts, currency: str) -> Facts:
     """A version of a rule, as the model wants it."""
-    start = random.choice([None, None, None, None, 0, 20, 60])
-    end = random.choice([None, None, None, None, 90, 120])
+    start = random.choice([*[None] * 9, 0, 20, 60])
+    end = random.choice([*[None] * 9, 90, 120])
     times = {"from": _after_start(start), "to": _after_start(end), "currency": currency}
     if random.random() < 0.15:
         return {"rate_bps": None, "fixed": random.choice([30, 150, 999])} | _NO_TIERS_NO_CAPS | times
@@ -31,7 +31,7 @@ def _drawn_limits(random: Random, most: int) -> Facts:
     """Tiers and caps that go together. `most`: the highest rate that is left beside the platform fee."""
     draw = random.random()
     limits: Facts = dict(_NO_TIERS_NO_CAPS)
-    if draw < 0.35:
+    if draw < 0.2:
         return limits
     if draw < 0.5:
         limits["tiers"] = _drawn_tiers(random, "marginal", most)

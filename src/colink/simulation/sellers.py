@@ -221,15 +221,22 @@ def _look_at_invoice(answer: Mapping[str, Any], expected: Facts, what: str) -> N
 
 
 async def compare_sellers(pool: AsyncPool, books: Books) -> None:
-    """The credit of each account, what is settled of each order, what each invoice says is due. Raises Differs."""
+    """The credit of each account, what waits for it, what is settled of each order, what each invoice says is due.
+
+    Raises Differs.
+    """
     async with pool.connection() as connection:
         accounts = await (await connection.execute(_ACCOUNTS)).fetchall()
         invoices = await (await connection.execute(_INVOICES)).fetchall()
         orders = await (await connection.execute(_SETTLED)).fetchall()
-    credit = {id_: msgspec.json.decode(body)["credit"] for id_, body in accounts}
-    predicted = {seller_account_id(*place): account.credit for place, account in books.sellers.accounts.items()}
-    if credit != predicted:
-        msg = f"sellers' credit is {credit}, expected {predicted}"
+    told = {id_: msgspec.json.decode(body) for id_, body in accounts}
+    stand = {id_: (body["credit"], body["held"]) for id_, body in told.items()}
+    predicted = {
+        seller_account_id(*place): (account.credit, books.counting.true_ups.held(*place))
+        for place, account in books.sellers.accounts.items()
+    }
+    if stand != predicted:
+        msg = f"sellers' credit and what waits for it are {stand}, expected {predicted}"
         raise Differs(msg)
     due = {id_: msgspec.json.decode(body)["due"] for id_, body in invoices}
     billed = {seller_invoice_id(*key): invoice["due"] for key, invoice in books.sellers.invoices.items()}

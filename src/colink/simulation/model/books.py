@@ -208,14 +208,21 @@ class Books:
         return changed
 
     def decide_order(
-        self, order: Order, what: str, *, now: int, payee: str | None = None, campaign: str | None = None
+        self,
+        order: Order,
+        what: str,
+        *,
+        now: int,
+        payee: str | None = None,
+        line: str | None = None,
+        campaign: str | None = None,
     ) -> Change:
-        """Finance holds it or releases a hold, or credits it to `payee` by hand."""
+        """Finance holds it, or what one payee or line has of it, or releases a hold, or credits it to `payee`."""
         match what:
             case "hold":
-                order.reviews.add((payee, None))
+                order.reviews.add((payee, line))
             case "release":
-                order.reviews.discard((payee, None))
+                order.reviews.discard((payee, line))
             case "release own link":
                 order.own_link_of = order.credit["creator"]
             case "release owed":

@@ -45,6 +45,11 @@ class Order:
     def placed_at(self) -> int:
         return int(self.told.in_order[0]["placed_at"])
 
+    @property
+    def lines_told(self) -> list[str]:
+        """Of the newest snapshot."""
+        return [str(line["id"]) for line in self.told.in_order[-1]["lines"]]
+
     def stops(self, key: ClaimKey) -> bool:
         """Whether nothing of what is owed there may clear: somebody looks into it, the buyer asks their bank, or the
         creator bought through their own link."""
