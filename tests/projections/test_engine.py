@@ -13,7 +13,7 @@ import pytest
 from tests.projections.world import BUDI, STORE, World
 
 from colink.domain.errors import NotFound
-from colink.domain.orders import OrderPlaced
+from colink.domain.order_deliveries import OrderPlaced
 from colink.domain.tracking import TouchKind
 from colink.projections.engine import Connection, Lag, Log, LogEvent, Parts, lag, table
 

@@ -14,7 +14,7 @@ import pytest
 from tests.projections.world import STORE, World
 
 from colink.domain.errors import Conflict, NotFound, Unavailable
-from colink.domain.orders import OrderPlaced
+from colink.domain.order_deliveries import OrderPlaced
 from colink.projections.engine import (
     Connection,
     Log,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
-from colink.domain.aggregates import Aggregate, Created, Event
+from colink.domain.aggregates import Aggregate, Event
 from colink.domain.attribution import Attribution
 from colink.domain.basis import Basis, clears_by_time, may_clear, pin_terms
 from colink.domain.claims import clear_claim, next_clearing
@@ -34,7 +34,14 @@ from colink.domain.order_decisions import (
     Suspended,
     suspended_after,
 )
-from colink.domain.order_facts import OrderFactsParked, OrderFactsRecorded
+from colink.domain.order_deliveries import (
+    OrderFactsParked,
+    OrderFactsRecorded,
+    OrderPlaced,
+    OrderRefundParked,
+    OrderRefundRecorded,
+    OrderUpdated,
+)
 from colink.domain.organizations import Platform, Settlement
 from colink.domain.postings import Draft, OrderAccounts, clearing_journal, journals_between
 from colink.domain.revenue import split_order
@@ -42,81 +49,6 @@ from colink.domain.snapshots import OrderSnapshot, Refund
 from colink.domain.split import ChangeTimes, Claim, PinnedTerms, Split
 from colink.domain.terms import Terms
 from colink.domain.value import replace, value
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderPlaced(Created):
-    """The first delivery about an order was a snapshot."""
-
-    TOPIC: ClassVar[str] = "order.placed"
-    organization_id: str
-    store_id: str
-    platform: Platform
-    external_id: str
-    snapshot: OrderSnapshot
-
-    def apply(self, aggregate: Order) -> None:
-        before = aggregate.merged.refunds
-        aggregate.merged = merge_snapshot(aggregate.merged, self.snapshot)
-        aggregate.note_times(updated_at=self.snapshot.updated_at, refunds_before=before)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderRefundParked(Created):
-    """A refund came before its order; it takes effect when the order arrives. `body_digest` as in
-    OrderRefundRecorded."""
-
-    TOPIC: ClassVar[str] = "order.refund_parked"
-    class_version: ClassVar[int] = 2
-    omitted_when_none: ClassVar[tuple[str, ...]] = ("body_digest",)
-    organization_id: str
-    store_id: str
-    platform: Platform
-    external_id: str
-    refund: Refund
-    body_digest: str | None = None
-
-    @staticmethod
-    def upcast_v1_v2(state: dict[str, Any]) -> None:
-        """Which body it was read from was not recorded: None."""
-
-    def apply(self, aggregate: Order) -> None:
-        before = aggregate.merged.refunds
-        aggregate.merged = merge_refund(aggregate.merged, self.refund)
-        aggregate.note_times(updated_at=None, refunds_before=before)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderUpdated(Event):
-    """A snapshot that changed the merge; it need not be newer than what is known."""
-
-    TOPIC: ClassVar[str] = "order.updated"
-    snapshot: OrderSnapshot
-
-    def apply(self, aggregate: Order) -> None:
-        before = aggregate.merged.refunds
-        aggregate.merged = merge_snapshot(aggregate.merged, self.snapshot)
-        aggregate.note_times(updated_at=self.snapshot.updated_at, refunds_before=before)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderRefundRecorded(Event):
-    """A refund that changed the merge. `body_digest`: SHA-256 hex of the body of the delivery that told it."""
-
-    TOPIC: ClassVar[str] = "order.refund_recorded"
-    class_version: ClassVar[int] = 2
-    omitted_when_none: ClassVar[tuple[str, ...]] = ("body_digest",)
-    refund: Refund
-    body_digest: str | None = None
-
-    @staticmethod
-    def upcast_v1_v2(state: dict[str, Any]) -> None:
-        """Which body it was read from was not recorded: None."""
-
-    def apply(self, aggregate: Order) -> None:
-        before = aggregate.merged.refunds
-        aggregate.merged = merge_refund(aggregate.merged, self.refund)
-        aggregate.note_times(updated_at=None, refunds_before=before)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,15 +14,8 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
 from colink.domain.order_decisions import OrderReattributed, OrderSettled, OrderSettlementTakenBack
-from colink.domain.order_facts import OrderFactsParked
-from colink.domain.orders import (
-    OrderAttributed,
-    OrderCleared,
-    OrderPlaced,
-    OrderRefundParked,
-    OrderSplit,
-    OrderUpdated,
-)
+from colink.domain.order_deliveries import OrderFactsParked, OrderPlaced, OrderRefundParked, OrderUpdated
+from colink.domain.orders import OrderAttributed, OrderCleared, OrderSplit
 from colink.domain.split import Claim
 from colink.projections.conditions import Where
 from colink.projections.inline import OrderRow, projects

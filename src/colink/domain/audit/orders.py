@@ -25,16 +25,8 @@ from colink.domain.order_decisions import (
     OrderSettled,
     OrderSettlementTakenBack,
 )
-from colink.domain.order_facts import OrderFactsParked
-from colink.domain.orders import (
-    Order,
-    OrderAttributed,
-    OrderCleared,
-    OrderPlaced,
-    OrderRefundParked,
-    OrderSplit,
-    OrderUpdated,
-)
+from colink.domain.order_deliveries import OrderFactsParked, OrderPlaced, OrderRefundParked, OrderUpdated
+from colink.domain.orders import Order, OrderAttributed, OrderCleared, OrderSplit
 from colink.domain.postings import Draft, journals_between
 from colink.domain.split import Split
 from colink.domain.tiers import RevenueNotCounted

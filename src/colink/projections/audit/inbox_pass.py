@@ -21,15 +21,15 @@ from colink.application.ports import PrivateValue
 from colink.application.privacy.envelope import CannotBeOpened, owner_of_body
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.ids import natural_parts
-from colink.domain.order_facts import OrderFactsParked, OrderFactsRecorded
-from colink.domain.orders import (
-    OrderAttributed,
+from colink.domain.order_deliveries import (
+    OrderFactsParked,
+    OrderFactsRecorded,
     OrderPlaced,
     OrderRefundParked,
     OrderRefundRecorded,
-    OrderSplit,
     OrderUpdated,
 )
+from colink.domain.orders import OrderAttributed, OrderSplit
 from colink.projections.audit.part import Part
 from colink.projections.audit.personal_pass import Personal, keys_in, needed
 from colink.projections.audit.reading import LogRow, Window, WindowReader

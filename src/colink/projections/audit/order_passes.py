@@ -22,16 +22,15 @@ from colink.domain.order_decisions import (
     OrderSettled,
     OrderSettlementTakenBack,
 )
-from colink.domain.order_facts import OrderFactsParked, OrderFactsRecorded
-from colink.domain.orders import (
-    OrderAttributed,
-    OrderCleared,
+from colink.domain.order_deliveries import (
+    OrderFactsParked,
+    OrderFactsRecorded,
     OrderPlaced,
     OrderRefundParked,
     OrderRefundRecorded,
-    OrderSplit,
     OrderUpdated,
 )
+from colink.domain.orders import OrderAttributed, OrderCleared, OrderSplit
 from colink.projections import entries, orders  # noqa: F401 - they register the projectors used below
 from colink.projections.audit.derivation import DerivationCheck
 from colink.projections.audit.part import Part

@@ -14,7 +14,7 @@ from colink.domain.audit.report import Kind, Pass
 from colink.domain.facts import StatedFee
 from colink.domain.ids import order_id
 from colink.domain.ledger import JournalPosted
-from colink.domain.order_facts import OrderFactsParked, OrderFactsRecorded
+from colink.domain.order_deliveries import OrderFactsParked, OrderFactsRecorded
 from colink.domain.postings import Draft
 from colink.domain.settlements import SettlementRecorded, facts_of, journal_of
 from colink.projections.audit.derivation import DerivationCheck
