@@ -32,8 +32,9 @@ from colink.domain.order_holds import hold, reattribute, release
 from colink.domain.orders import OrderSplit
 from colink.domain.organizations import Settlement
 from colink.domain.tiers import Tier, TierMode, Tiers
+from colink.domain.true_up_counts import PeriodKey, PlacedSplit
 from colink.domain.true_up_journals import journals_of
-from colink.domain.true_ups import PeriodKey, PlacedSplit, TrueUp
+from colink.domain.true_ups import TrueUp
 from colink.domain.value import replace
 
 ENDS = period_bounds("2026-03", "UTC")[1]

@@ -19,18 +19,9 @@ from colink.domain.money import Money
 from colink.domain.organizations import Settlement
 from colink.domain.split import LineSplit, PinnedTerms, RulePeriod, RuleRef, Split
 from colink.domain.tiers import Tier, TierMode, Tiers
+from colink.domain.true_up_counts import Earned, PeriodKey, PlacedSplit, cleared, earned_by, held_and_due, target
 from colink.domain.true_up_journals import journals_of
-from colink.domain.true_ups import (
-    Earned,
-    PeriodKey,
-    PlacedSplit,
-    TrueUp,
-    TrueUpCleared,
-    cleared,
-    earned_by,
-    held_and_due,
-    target,
-)
+from colink.domain.true_ups import TrueUp, TrueUpCleared
 from colink.domain.value import replace
 
 ENDS = datetime(2026, 4, 1, tzinfo=UTC)

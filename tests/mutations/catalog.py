@@ -600,7 +600,7 @@ INVARIANTS: tuple[Invariant, ...] = (
             ),
             Break(
                 name="what-waits-and-what-is-not-due-are-kept-back-twice",
-                file="domain/true_ups.py",
+                file="domain/true_up_counts.py",
                 old="return claim.net - max(claim.held, _not_due(claim, at))",
                 new="return claim.net - claim.held - _not_due(claim, at)",
                 test="domain/test_true_ups.py::test_what_waits_for_the_sellers_money_keeps_nothing_that_was_paid",

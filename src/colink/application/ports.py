@@ -22,7 +22,7 @@ from colink.domain.payouts import Funds
 from colink.domain.terms import Terms
 from colink.domain.tiers import RevenueKey
 from colink.domain.tracking import SeenTouch
-from colink.domain.true_ups import PlacedSplit
+from colink.domain.true_up_counts import PlacedSplit
 
 A = TypeVar("A", bound=Aggregate)
 D = TypeVar("D")

@@ -11,7 +11,8 @@ from typing import Protocol
 from colink.application.jobs import submit_all
 from colink.application.ports import Caller, Clock, Command, CommandBus
 from colink.application.true_ups import ClearTrueUp, CountTrueUp, ReleaseCovered
-from colink.domain.true_ups import WORKER, PeriodKey
+from colink.domain.true_up_counts import PeriodKey
+from colink.domain.true_ups import WORKER
 
 _AT_ONCE = 64  # commands: each reads the orders of a period
 

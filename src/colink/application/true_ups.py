@@ -22,18 +22,9 @@ from colink.domain.errors import NotFound
 from colink.domain.local_time import period_bounds
 from colink.domain.money import Money
 from colink.domain.orders import Order
+from colink.domain.true_up_counts import TRUE_UP_ID, PeriodKey, held_and_due
 from colink.domain.true_up_journals import TrueUpEvent, journals_of
-from colink.domain.true_ups import (
-    TRUE_UP_ID,
-    WORKER,
-    PeriodKey,
-    TrueUp,
-    TrueUpCleared,
-    TrueUpCounted,
-    TrueUpRecounted,
-    TrueUpReleased,
-    held_and_due,
-)
+from colink.domain.true_ups import WORKER, TrueUp, TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
 
 
 @dataclass(frozen=True, kw_only=True)

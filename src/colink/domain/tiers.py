@@ -3,7 +3,7 @@
     whole     the rate of the tier that the revenue before the month reaches, for all of the month's orders. That
               revenue is counted once, by an event (`TierDecision`), and never again.
     marginal  each tier's rate for the part of the month's own revenue that lies inside it. Orders are posted at the
-              first rate; the rest is a true-up (`true_ups.py`).
+              first rate; the rest is a true-up (`true_up_counts.py`).
 
 This module says what a tier is worth and what was counted; who counts, and when, is the commands' business.
 """

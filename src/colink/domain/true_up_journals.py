@@ -6,7 +6,8 @@ from __future__ import annotations
 from colink.domain import ledger
 from colink.domain.ledger import Journal, JournalKind, Posting, Purpose
 from colink.domain.split import Claim
-from colink.domain.true_ups import Count, TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
+from colink.domain.true_up_counts import Count
+from colink.domain.true_ups import TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
 
 TrueUpEvent = TrueUpCounted | TrueUpRecounted | TrueUpCleared | TrueUpReleased
 

@@ -20,7 +20,8 @@ import msgspec
 from colink.application.true_up_job import ChangedPeriod, Covered
 from colink.domain.orders import OrderSplit
 from colink.domain.seller_account_events import SellerAccountDetails
-from colink.domain.true_ups import PeriodKey, TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
+from colink.domain.true_up_counts import PeriodKey
+from colink.domain.true_ups import TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
 from colink.projections.arrays import numbers, texts
 from colink.projections.documents import kind_of
 from colink.projections.logs import Connection, Log, LogEvent, Parts, Pool

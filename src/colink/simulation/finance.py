@@ -14,7 +14,7 @@ from colink.application.true_ups import ReleaseTrueUp
 from colink.domain.facts import FeeKind
 from colink.domain.ids import natural_id
 from colink.domain.settlements import SettledFee
-from colink.domain.true_ups import TRUE_UP_ID
+from colink.domain.true_up_counts import TRUE_UP_ID
 from colink.simulation.business import FINANCE, Business
 from colink.simulation.stage import Stage
 

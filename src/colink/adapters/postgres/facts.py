@@ -42,7 +42,7 @@ from colink.domain.organizations import OrganizationDetails, StoreDetails
 from colink.domain.payouts import Funds, Stretch
 from colink.domain.terms import KnownCampaign, KnownCoupon, Terms
 from colink.domain.tracking import CouponDetails, SeenTouch
-from colink.domain.true_ups import PlacedSplit
+from colink.domain.true_up_counts import PlacedSplit
 from colink.projections.documents import kind_of
 from colink.projections.payouts import decode_stretches
 from colink.projections.touches import seen_touch

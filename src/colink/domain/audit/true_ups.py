@@ -23,20 +23,9 @@ from colink.domain.orders import OrderAttributed, OrderSplit
 from colink.domain.postings import Draft
 from colink.domain.split import Split
 from colink.domain.tiers import RevenueKey, TierDecided
+from colink.domain.true_up_counts import NOTHING, Count, PeriodKey, PlacedSplit, cleared, counted_again, released
 from colink.domain.true_up_journals import TrueUpEvent, journals_of
-from colink.domain.true_ups import (
-    NOTHING,
-    Count,
-    PeriodKey,
-    PlacedSplit,
-    TrueUpCleared,
-    TrueUpCounted,
-    TrueUpRecounted,
-    TrueUpReleased,
-    cleared,
-    counted_again,
-    released,
-)
+from colink.domain.true_ups import TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
 from colink.domain.value import replace
 
 T = TypeVar("T")

@@ -31,7 +31,8 @@ from colink.domain.audit.true_ups import (
 )
 from colink.domain.orders import OrderAttributed, OrderCleared, OrderSplit
 from colink.domain.tiers import TierDecided
-from colink.domain.true_ups import PeriodKey, TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
+from colink.domain.true_up_counts import PeriodKey
+from colink.domain.true_ups import TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
 from colink.projections.audit.derivation import DerivationCheck
 from colink.projections.audit.part import Part
 from colink.projections.audit.reading import Window

@@ -19,7 +19,7 @@ from colink.domain.bookings import BOOKING_ID
 from colink.domain.ledger import JournalPosted, Posting
 from colink.domain.seller_accounts import SELLER_PAYMENT_ID
 from colink.domain.settlements import SETTLEMENT_ID
-from colink.domain.true_ups import TRUE_UP_ID
+from colink.domain.true_up_counts import TRUE_UP_ID
 from colink.projections.audit.journals import JournalRead, journal_of, matches, read_journal
 from colink.projections.audit.part import Part
 from colink.projections.audit.reading import Window
