@@ -10,6 +10,7 @@ from tests.api.sale import Sale, myr
 from tests.api.shop import Shop
 
 from colink.cli.shopify_traffic import Item
+from colink.projections.audit.trace import TraceKind, trace
 
 pytestmark = pytest.mark.anyio
 
@@ -90,6 +91,29 @@ async def test_the_fee_of_an_order_posts_the_difference(settled: Settled) -> Non
     await settled.shop.order(settled.store, order_id=4508, items=[MUG])
     [order] = (await settled.shop.get("/v1/orders", store_id=settled.store["id"], external_id="4508"))["items"]
     assert order["split"]["payment_fee"] == myr(50)
+
+
+async def test_an_auditor_follows_a_settlement_to_its_journal_and_its_orders_and_back(settled: Settled) -> None:
+    fees = [{"order_external_id": "4507", "amount": 300}, {"order_external_id": "none/such", "amount": 50}]
+    made = await settled.shop.post("/v1/settlements", settled.body(fees=fees), key=settled.finance)
+    await settled.shop.post("/v1/settlements", settled.body(reference="po_1.b"), key=settled.finance)
+    async with settled.shop.colink.pool.connection() as connection:
+        found = await trace(connection, made["id"])
+        journal = await trace(connection, found.entries[0].journal_id)
+        other = await trace(connection, f"stl_{settled.store['id']}.po_1%2Eb")
+    assert found.kind is TraceKind.RECORD
+    assert [event.topic for event in found.events] == ["settlement.recorded", "journal.posted"]
+    assert sorted((entry.purpose, entry.amount) for entry in found.entries) == [
+        ("payment_fee", -300),
+        ("settlement", -10500),
+        ("settlement", 10800),
+    ]
+    store = settled.store["id"]
+    assert found.orders == [f"ord_{store}.4507", f"ord_{store}.none%2Fsuch"]
+    assert [delivery.topic for delivery in found.deliveries] == ["orders/paid"]
+    assert (journal.kind, journal.events, journal.entries) == (TraceKind.JOURNAL, found.events, found.entries)
+    assert len(other.entries) == 3, "an id that begins like another one's"
+    assert {entry.journal_id for entry in other.entries}.isdisjoint(entry.journal_id for entry in found.entries)
 
 
 async def test_the_same_settlement_twice_is_one_and_another_under_its_name_a_conflict(settled: Settled) -> None:

@@ -1,5 +1,5 @@
-"""From anything an auditor has in hand - an order, an entry, a payout, an account, a position - back to the events
-and deliveries it came from, and forward to the payouts its money went into."""
+"""From anything an auditor has in hand - an order, an entry, a payout, an account, a position, any id of the log -
+back to the events and deliveries it came from, and forward to the payouts its money went into."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+import msgspec
 from psycopg.rows import class_row
 
 from colink.application.representations import told_payload
 from colink.domain.errors import NotFound
-from colink.domain.ids import natural_parts
-from colink.domain.ledger import payee_available, payee_of
+from colink.domain.ids import natural_id, natural_parts, order_id
+from colink.domain.ledger import JournalPosted, payee_available, payee_of
 from colink.domain.payouts import Stretch
+from colink.domain.settlements import SettlementRecorded
 from colink.projections.engine import Connection
 from colink.projections.entries import IN_ORDERS, Entry, list_credits
 from colink.projections.payouts import HOLDING, FiledPayout, list_payouts, payout_by_id
 
 LIMIT = 500  # entries and events shown of one subject; more are cut off and said to be
+_REACH = 2_000  # a journal is no more positions behind the event that caused it: both are of one append
 
 
 class TraceKind(StrEnum):
@@ -31,6 +34,8 @@ class TraceKind(StrEnum):
     DELIVERY = "delivery"
     JOURNAL = "journal"
     PAYEE = "payee"
+    RECORD = "record"
+    """Anything else that has a stream: a settlement, a booking, a true-up, a seller's payment, a rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,17 +81,37 @@ class Trace:
     cut_off: bool = False
 
 
+class _Caused(msgspec.Struct):
+    """Of `JournalPosted`."""
+
+    cause_id: str | None = None
+
+
+class _Fee(msgspec.Struct):
+    order_external_id: str
+
+
+class _Details(msgspec.Struct):
+    store_id: str
+    fees: list[_Fee]
+
+
+class _Settled(msgspec.Struct):
+    """Of `SettlementRecorded`."""
+
+    details: _Details
+
+
 async def trace(conn: Connection, subject: str) -> Trace:
     """`subject` is the id of an order, entry (`ent_{position}.{ordinal}`), payout, delivery, journal, creator or
-    organisation, an account name or the position of an event. Raises NotFound when there is no such thing."""
+    organisation, or of anything else that has a stream, an account name or the position of an event. Raises NotFound
+    when there is no such thing."""
     if subject.isdecimal():
         found = await _trace_event(conn, subject)
     elif subject.startswith("ent_"):
         found = await _trace_entry(conn, subject)
     elif ":" in subject:
         found = await _trace_account(conn, subject)
-    elif await payout_by_id(conn, subject) is not None:
-        found = await _trace_payout(conn, subject)
     elif subject.startswith("dlv_"):
         found = await _trace_delivery(conn, subject)
     elif subject.startswith("jrn_"):
@@ -94,23 +119,71 @@ async def trace(conn: Connection, subject: str) -> Trace:
     elif subject.startswith(("cre_", "org_")):
         found = await _trace_payee(conn, subject)
     else:
-        found = await _trace_order(conn, subject)
+        found = await _trace_stream(conn, subject)
     if not found.events:
         msg = (
-            f"nothing in the log is called {subject!r}: give the id of an order, an entry or a payout, an account,"
-            " or the position of an event"
+            f"nothing in the log is called {subject!r}: give the id of an order, an entry, a payout or of anything"
+            " recorded, an account, or the position of an event"
         )
         raise NotFound(msg)
     return found
 
 
-async def _trace_order(conn: Connection, order_id: str) -> Trace:
-    found = Trace(subject=order_id, kind=TraceKind.ORDER, orders=[order_id])
-    found.entries = await _entries(conn, found, IN_ORDERS, order_ids=[order_id])
-    found.events = await _events(conn, found, streams=[order_id], positions=[e.position for e in found.entries])
-    found.deliveries = await _deliveries(conn, [order_id])
+async def _trace_stream(conn: Connection, stream_id: str) -> Trace:
+    if await payout_by_id(conn, stream_id) is not None:
+        return await _trace_payout(conn, stream_id)
+    if stream_id.startswith("ord_"):
+        return await _trace_order(conn, stream_id)
+    return await _trace_record(conn, stream_id)
+
+
+async def _trace_order(conn: Connection, id_: str) -> Trace:
+    found = Trace(subject=id_, kind=TraceKind.ORDER, orders=[id_])
+    found.entries = await _entries(conn, found, IN_ORDERS, order_ids=[id_])
+    found.events = await _events(conn, found, streams=[id_], positions=[e.position for e in found.entries])
+    found.deliveries = await _deliveries(conn, [id_])
     found.payouts = await _payouts_holding(conn, found.entries)
     return found
+
+
+async def _trace_record(conn: Connection, stream_id: str) -> Trace:
+    """The stream, the journals it caused, and the orders its settlement names."""
+    found = Trace(subject=stream_id, kind=TraceKind.RECORD)
+    positions = await _journals_of(conn, stream_id)
+    found.entries = await _entries(conn, found, "position = ANY(%(positions)s)", positions=positions)
+    found.events = await _events(conn, found, streams=[stream_id], positions=positions)
+    found.orders = list(dict.fromkeys(order for event in found.events for order in _orders_settled(event)))
+    found.deliveries = await _deliveries(conn, found.orders)
+    found.payouts = await _payouts_holding(conn, found.entries)
+    return found
+
+
+async def _journals_of(conn: Connection, stream_id: str) -> list[int]:
+    """A journal is appended with the event that caused it, and named after its stream."""
+    cursor = await conn.execute(
+        "SELECT j.position FROM colink.events e JOIN colink.events j"
+        " ON j.position > e.position AND j.position <= e.position + %(reach)s AND j.topic = %(topic)s"
+        " AND (starts_with(j.stream_id, %(plain)s) OR starts_with(j.stream_id, %(encoded)s))"
+        " WHERE e.stream_id = %(stream)s GROUP BY j.position ORDER BY j.position",
+        {
+            "stream": stream_id,
+            "topic": JournalPosted.TOPIC,
+            "plain": f"jrn_{stream_id}.",
+            "encoded": natural_id("jrn", stream_id, ""),
+            "reach": _REACH,
+        },
+    )
+    return [position for (position,) in await cursor.fetchall()]
+
+
+def _orders_settled(event: TracedEvent) -> list[str]:
+    if event.topic != SettlementRecorded.TOPIC:
+        return []
+    try:
+        told = msgspec.json.decode(event.payload, type=_Settled).details
+    except msgspec.DecodeError:
+        return []  # a damaged log has to be looked at too
+    return [order_id(told.store_id, fee.order_external_id) for fee in told.fees]
 
 
 async def _trace_entry(conn: Connection, entry_id: str) -> Trace:
@@ -217,17 +290,25 @@ async def _trace_payee(conn: Connection, payee_id: str) -> Trace:
 
 
 async def _trace_event(conn: Connection, position: str) -> Trace:
-    """The event's stream; of a journal what it belongs to."""
+    """The event's stream; of a journal what it belongs to: a payout, an order or the record that caused it."""
     found = Trace(subject=position, kind=TraceKind.EVENT)
     [*events] = await _events(conn, found, streams=[], positions=[int(position)])
     if not events:
         return found
     entries = await _entries(conn, found, "position = %(position)s", position=int(position))
-    stream = next((id_ for entry in entries for id_ in (entry.payout_id, entry.order_id) if id_), events[0].stream_id)
-    of_stream = await (
-        _trace_payout(conn, stream) if await payout_by_id(conn, stream) else _trace_order(conn, stream)
-    )
+    stream = next((id_ for entry in entries for id_ in (entry.payout_id, entry.order_id) if id_), None)
+    of_stream = await _trace_stream(conn, stream or _cause(events[0]) or events[0].stream_id)
     return replace(of_stream, subject=position, kind=TraceKind.EVENT)
+
+
+def _cause(event: TracedEvent) -> str | None:
+    """Of a journal that belongs to no order and no payout."""
+    if event.topic != JournalPosted.TOPIC:
+        return None
+    try:
+        return msgspec.json.decode(event.payload, type=_Caused).cause_id
+    except msgspec.DecodeError:
+        return None
 
 
 async def _events(
