@@ -301,3 +301,28 @@ async def test_openapi_describes_every_route(shared_shop: Shop) -> None:
         "/readyz",
         "/metrics",
     } <= document["paths"].keys()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/commission-rules", {"scope": "default", "rate_bps": 500, "cap_per_dya": {}}, "cap_per_dya"),
+        ("/v1/commission-rules", {"scope": "default", "rate_bps": 500, "tiers": {"modus": 1}}, "tiers.modus"),
+        ("/v1/commission-rules/preview", {"lines": [{"qty": 2}]}, "lines.0.qty"),
+        ("/v1/payouts", {"payee_id": "cre_1", "currency": "MYR", "ammount": 5}, "ammount"),
+        ("/v1/settlements", {"gross": {"amount": 5, "currency": "MYR", "scale": 2}}, "gross.scale"),
+        ("/v1/journals", {"postings": [{"side": "debit"}]}, "postings.0.side"),
+        ("/v1/seller-payments", {"order_id": "ord_1"}, "order_id"),
+    ],
+)
+async def test_a_misspelt_field_about_money_is_not_a_field_left_out(
+    shared_shop: Shop, path: str, body: dict[str, Any], field: str
+) -> None:
+    key = ADMIN_KEY if path.startswith("/v1/commission-rules") else await shared_shop.key("finance")
+    problem = await shared_shop.refused("POST", path, body, status=422, key=key)
+    assert {"field": field, "detail": "is not a field of this request"} in problem["errors"]
+
+
+async def test_what_is_set_up_may_bring_fields_of_elsewhere(shared_shop: Shop) -> None:
+    made = await shared_shop.post("/v1/creators", {"handle": "copied", "display_name": "Copied", "followers": 5})
+    assert "followers" not in made

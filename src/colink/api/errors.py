@@ -77,6 +77,8 @@ def _field(loc: Sequence[str | int]) -> str:
 def _detail(error: Any) -> str:
     if error["type"] == "missing":
         return "is missing"
+    if error["type"] == "extra_forbidden":
+        return "is not a field of this request"
     if tuple(error["loc"]) == ("body",):
         return "send a JSON object, with the header Content-Type: application/json"
     return str(error["msg"])

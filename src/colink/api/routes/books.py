@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from colink.api.answers import json_answer
 from colink.api.auth import Permission
-from colink.api.bodies import Body, Text
+from colink.api.bodies import ExactBody, Text
 from colink.api.session import Session, may
 from colink.application.close_period import ClosePeriod
 from colink.domain.accounts import CHART
@@ -22,7 +22,7 @@ Reading = Annotated[Session, Depends(may(Permission.READ_LEDGER))]
 Booking = Annotated[Session, Depends(may(Permission.BOOK_JOURNALS))]
 
 
-class ClosingBody(Body):
+class ClosingBody(ExactBody):
     """Why; it is kept with the closing."""
 
     reason: Text

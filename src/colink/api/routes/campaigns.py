@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from colink.api.answers import json_answer
 from colink.api.auth import Permission
-from colink.api.bodies import Body, Flag, Id, Int, Moment, MoneyBody, Text
+from colink.api.bodies import Body, ExactBody, Flag, Id, Int, Moment, MoneyBody, Text
 from colink.api.configured import Kind, answer_list, answer_one, find
 from colink.api.pages import Page, page
 from colink.api.session import Session, may
@@ -49,12 +49,12 @@ class CampaignBody(Body):
     notice_days: Int = 30
 
 
-class TierBody(Body):
+class TierBody(ExactBody):
     from_revenue: MoneyBody
     rate_bps: Int
 
 
-class TiersBody(Body):
+class TiersBody(ExactBody):
     """Rates from a revenue of the creator on; below the first the rule's `rate_bps` holds. `whole`: the tier that the
     revenue before the calendar month reaches (of the month before, or of all time) holds for all orders of the month.
     `marginal`: each part of the month's revenue at the rate of its tier, settled when the month ends."""
@@ -68,7 +68,7 @@ class TiersBody(Body):
         return Tiers(mode=self.mode, steps=tuple(steps), span=self.span)
 
 
-class RuleVersionBody(Body):
+class RuleVersionBody(ExactBody):
     """`rate_bps` of a line, or `fixed` money per unit. Valid from (included) to (excluded); without dates always.
     Caps limit what a creator earns by the rule on one order, and on the orders of one day or month. A rule that names
     money serves orders in its currency only."""

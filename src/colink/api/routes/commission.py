@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from colink.api.answers import json_answer
 from colink.api.auth import Permission
-from colink.api.bodies import Body, Currency, Id, Int, Moment, MoneyBody, Text
+from colink.api.bodies import Currency, ExactBody, Id, Int, Moment, MoneyBody, Text
 from colink.api.configured import Kind, find
 from colink.api.session import Session, may
 from colink.application.ports import Caller
@@ -29,7 +29,7 @@ STORE = Kind(details_class=StoreDetails, name="store")
 MOST_LINES = 500
 
 
-class PreviewLineBody(Body):
+class PreviewLineBody(ExactBody):
     """As in an order that a shop tells: external ids are the platform's. `base`: price x quantity less discounts, tax
     included in the price."""
 
@@ -40,7 +40,7 @@ class PreviewLineBody(Body):
     base: MoneyBody
 
 
-class PreviewBody(Body):
+class PreviewBody(ExactBody):
     """Either `order_id`, an order that is recorded, or an order that is not: its store, currency, lines and who would
     be credited: by `link_id`, `coupon_code`, or outright `creator_id` with a `campaign_id` or without."""
 
@@ -76,7 +76,7 @@ async def preview_commission(body: PreviewBody, session: Previewing) -> Response
     return json_answer(recorded.answer)
 
 
-class TrueUpReleaseBody(Body):
+class TrueUpReleaseBody(ExactBody):
     reason: Text
 
 

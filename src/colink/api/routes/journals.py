@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from colink.api.answers import json_answer
 from colink.api.auth import Permission
-from colink.api.bodies import Body, Currency, Id, Int, Moment, MoneyBody, Text
+from colink.api.bodies import Body, Currency, ExactBody, Id, Int, Moment, MoneyBody, Text
 from colink.api.pages import Page, page, text_after
 from colink.api.routes.books import check_sees_everything
 from colink.api.session import Session, may
@@ -34,7 +34,7 @@ Reading = Annotated[Session, Depends(may(Permission.READ_LEDGER))]
 Booking = Annotated[Session, Depends(may(Permission.BOOK_JOURNALS))]
 
 
-class PostingBody(Body):
+class PostingBody(ExactBody):
     """Signed minor units, credit above zero."""
 
     account: Id
@@ -42,7 +42,7 @@ class PostingBody(Body):
     currency: Currency
 
 
-class ProposalBody(Body):
+class ProposalBody(ExactBody):
     """Why, and when it takes effect: now, where nothing is said; never in a closed period."""
 
     reason: Text

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from colink.api.auth import Permission
-from colink.api.bodies import Body, Id, Text
+from colink.api.bodies import ExactBody, Id, Text
 from colink.api.session import Session, may
 from colink.application.decide_orders import HoldOrder, ReattributeOrder, ReleaseOrder
 from colink.domain.errors import NotFound
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/orders", tags=["orders"])
 Deciding = Annotated[Session, Depends(may(Permission.DECIDE_ORDERS))]
 
 
-class OrderHoldBody(Body):
+class OrderHoldBody(ExactBody):
     """Why, and what of the order: without a payee of all payees, without a line of all lines and the pass-through."""
 
     reason: Text
@@ -35,7 +35,7 @@ class OrderReleaseBody(OrderHoldBody):
     kind: HoldKind = HoldKind.REVIEW
 
 
-class ReattributionBody(Body):
+class ReattributionBody(ExactBody):
     """Who is credited from now on (null: nobody), and why. The campaign says which of the pinned rules serve."""
 
     creator_id: Id | None

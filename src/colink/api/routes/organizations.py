@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from colink.api.answers import json_answer
 from colink.api.auth import Permission
-from colink.api.bodies import Body, Currency, Flag, FreeJson, Id, Int, MoneyBody, Text
+from colink.api.bodies import Body, Currency, ExactBody, Flag, FreeJson, Id, Int, MoneyBody, Text
 from colink.api.configured import Kind, answer_list, answer_one, find, read_list
 from colink.api.pages import Page, page
 from colink.api.session import Session, may
@@ -40,7 +40,7 @@ class OrganizationBody(Body):
     advance: Flag = False
 
 
-class FeeScheduleBody(Body):
+class FeeScheduleBody(ExactBody):
     """What the payment provider keeps: a rate of the total collected and a fixed part, which is money, or minor units
     of each order's own currency."""
 
@@ -114,7 +114,7 @@ def _with_address(session: Session, store: Mapping[str, Any]) -> Mapping[str, An
     return {**store, "webhook_url": address}
 
 
-class WithholdingBody(Body):
+class WithholdingBody(ExactBody):
     """`rate_bps` 0 switches it off. Payouts below `threshold` are not taxed."""
 
     currency: Currency

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from colink.api.answers import json_answer
 from colink.api.auth import ALLOWED, Permission
-from colink.api.bodies import Body, Currency, FreeJson, Id, MoneyBody, Text
+from colink.api.bodies import Body, Currency, ExactBody, FreeJson, Id, MoneyBody, Text
 from colink.api.pages import Page, numbers_after, page, text_after, texts_after
 from colink.api.routes.ledger import entry_view
 from colink.api.session import Session, may, watch
@@ -45,7 +45,7 @@ KeepingAccounts = Annotated[Session, Depends(may(Permission.KEEP_PAYOUT_ACCOUNTS
 Paging = Annotated[Page, Depends(page)]
 
 
-class PayoutAccountBody(Body):
+class PayoutAccountBody(ExactBody):
     """Where a payee is paid in one currency; the next one takes its place. Sandbox details: `outcome`, `delay_ms`,
     and, to be like a bank's, `account_holder` and `account_number`. Details are stored sealed."""
 
@@ -56,7 +56,7 @@ class PayoutAccountBody(Body):
     minimum: MoneyBody | None = None
 
 
-class PayoutBody(Body):
+class PayoutBody(ExactBody):
     """Without an amount: all that is available."""
 
     payee_id: Id
@@ -68,7 +68,7 @@ class ReasonBody(Body):
     reason: Text | None = None
 
 
-class HoldBody(Body):
+class HoldBody(ExactBody):
     """Why, for whoever finds the payout held."""
 
     reason: Text

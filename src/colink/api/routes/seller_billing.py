@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from colink.api.answers import json_answer
 from colink.api.auth import Permission
-from colink.api.bodies import Body, Currency, Id, Moment, MoneyBody, Text
+from colink.api.bodies import Currency, ExactBody, Id, Moment, MoneyBody, Text
 from colink.api.pages import Page, page, text_after
 from colink.api.session import Session, may
 from colink.application.seller_accounts import shown_account
@@ -31,7 +31,7 @@ Billing = Annotated[Session, Depends(may(Permission.BILL_SELLERS))]
 Paging = Annotated[Page, Depends(page)]
 
 
-class SellerPaymentBody(Body):
+class SellerPaymentBody(ExactBody):
     """Money that arrived from a seller. `reference`: the bank's, by which it is recorded once. It settles the orders
     that it names, or those of its invoice, and with the rest the oldest."""
 
@@ -43,14 +43,14 @@ class SellerPaymentBody(Body):
     order_ids: Annotated[list[Id], Field(max_length=MOST_ORDERS)] = []  # noqa: RUF012 - pydantic copies it
 
 
-class SellerPaymentReturnBody(Body):
+class SellerPaymentReturnBody(ExactBody):
     """`reason`: what the bank says. `returned_at`: when it took the money back."""
 
     reason: Annotated[Text, Field(max_length=1_000)]
     returned_at: Moment
 
 
-class SellerInvoiceBody(Body):
+class SellerInvoiceBody(ExactBody):
     """`period`: a calendar month that is over (`2026-03`), in the organisation's time zone; by default the last."""
 
     organization_id: Id

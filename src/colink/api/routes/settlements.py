@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from colink.api.auth import Permission
-from colink.api.bodies import Body, Currency, Id, Int, Moment, MoneyBody, Text
+from colink.api.bodies import Currency, ExactBody, Id, Int, Moment, MoneyBody, Text
 from colink.api.configured import Kind, answer_list, answer_one, find
 from colink.api.pages import Page, page
 from colink.api.routes.organizations import STORE
@@ -25,7 +25,7 @@ SETTLEMENT = Kind(details_class=SettlementDetails, name="settlement")
 Reading = Annotated[Session, Depends(may(Permission.READ_SETTLEMENTS))]
 
 
-class SettledFeeBody(Body):
+class SettledFeeBody(ExactBody):
     """A fee of one order; below zero: given back. `dispute_id`: the platform's id of the dispute that it is for;
     without it, it is for those opened by then."""
 
@@ -35,7 +35,7 @@ class SettledFeeBody(Body):
     dispute_id: Id | None = None
 
 
-class SettlementBody(Body):
+class SettlementBody(ExactBody):
     """`gross`: what leaves the store's clearing account, `fee`: what the provider kept of it. All amounts are in
     `currency`; plain integers are taken too, as its minor units."""
 
