@@ -22,6 +22,7 @@ from tests.domain.test_refunds import refund, snapshot
 from tests.scenarios.stories import renamed
 
 from colink.application.record_order import News, StandaloneRefund
+from colink.domain.campaigns import CampaignDetails
 from colink.domain.commission import RuleDetails
 from colink.domain.facts import DisputeKind, DisputeStatus
 from colink.domain.ledger import JournalPosted, check_postings_balance, payee_available, payee_pending
@@ -31,8 +32,9 @@ from colink.domain.order_decisions import HoldKind
 from colink.domain.order_holds import hold, reattribute, release
 from colink.domain.orders import OrderSplit
 from colink.domain.organizations import Settlement
+from colink.domain.terms import KnownCampaign
 from colink.domain.tiers import Tier, TierMode, Tiers
-from colink.domain.true_up_counts import PeriodKey, PlacedSplit
+from colink.domain.true_up_counts import PeriodKey, PlacedSplit, holding_days
 from colink.domain.true_up_journals import journals_of
 from colink.domain.true_ups import TrueUp
 from colink.domain.value import replace
@@ -305,6 +307,22 @@ def test_a_held_order_that_is_credited_to_another_is_held_for_him_too_unless_onl
         assert held_lines(order) == (("a",) if payee_id is None else ())
         month.count(key=his)
         assert month.owed("crt_2") == counts
+
+
+def test_an_order_that_came_to_nothing_is_held_as_the_campaign_it_is_credited_to_says() -> None:
+    month = Month()
+    order = month.sell(a=160_00)
+    details = CampaignDetails(id="cmp_1", organization_id=ORGANIZATION, name="Slow", slug="slow", hold_days=40)
+    order.terms = replace(order.terms, campaigns={"cmp_1": KnownCampaign(position=1, details=details)})
+    order.receive(StandaloneRefund(order_external_id="1", refund=refund(1, {"a": "160.00"}, paid="160.00")))
+    reattribute(order.known, creator_id=CREATOR, campaign_id="cmp_1", at=AT, **BY)
+    assert order.known.resplit(order.terms, at=AT) == [], "no money moves"
+    assert order.known.terms is not None
+    assert order.known.terms.hold_days == 40
+    assert holding_days(KEY, month.placed()) == 40
+    events = len(order.known.pending_events)
+    order.known.resplit(order.terms, at=AT)
+    assert len(order.known.pending_events) == events, "once"
 
 
 def test_a_seller_who_collects_is_billed_for_what_is_released_and_it_waits_for_its_money() -> None:

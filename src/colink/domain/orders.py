@@ -63,7 +63,8 @@ class OrderAttributed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderSplit(Event):
-    """The order's money changed, or when it is due: the whole new split. The split before is what was posted."""
+    """The order's money changed, or when it is due, or the terms: the whole new split. The split before is what was
+    posted."""
 
     TOPIC: ClassVar[str] = "order.split"
     class_version: ClassVar[int] = 5
@@ -271,11 +272,16 @@ class Order(Aggregate):
             return []
         times = self.change_times()
         split = split_order(self.merged, basis, before=self.split, times=times)
-        if split is None or (self.split is not None and self.split.says_the_same_as(split)):
+        if split is None or self._stands(basis.pinned, split):
             return []
         drafts = journals_between(self.split, split, accounts=self.accounts(basis.pinned), times=times)
         self.trigger_event(OrderSplit, terms=basis.pinned, split=split, timestamp=at)
         return drafts
+
+    def _stands(self, pinned: PinnedTerms, split: Split) -> bool:
+        """Whether this was recorded last. The terms may change alone, where an order that comes to nothing is
+        credited to another campaign: a period that it counts in is held as long as that says."""
+        return self.split is not None and self.terms == pinned and self.split.says_the_same_as(split)
 
     def next_split(self, terms: Terms) -> Split | None:
         """The split that the deliveries so far amount to; None while nothing is paid or decided. Pure: an auditor
