@@ -21,7 +21,7 @@ from colink.projections.api_keys import KnownKey
 class Permission(StrEnum):
     """What routes ask for."""
 
-    REGISTER_ORGANIZATIONS = "register organizations"
+    REGISTER_ORGANIZATIONS = "register organizations and set their terms"
     KEEP_KEYS = "create, list and revoke keys"
     CONFIGURE = "configure stores, products, creators, campaigns, rules and coupons"
     CREATE_LINKS = "create links"

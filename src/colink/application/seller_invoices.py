@@ -84,7 +84,10 @@ class IssueSellerInvoice(Request):
         if known is not None:
             return Decision(answer=shown_invoice(known.details), organization_id=bill.organization_id)
         if bill.is_nothing:
-            msg = f"{bill.organization_id} owes nothing in {bill.currency}, and nothing was charged"
+            msg = (
+                f"until the end of {bill.period} {bill.organization_id} owes nothing in {bill.currency}, and nothing"
+                " was charged since the last invoice"
+            )
             raise NothingToInvoice(msg)
         account = SellerAccounts(facts).account(bill.organization_id, bill.currency)
         if account.details.invoiced_to != statement.from_position:
