@@ -54,15 +54,18 @@ def show_statement(console: Console, played: Played) -> None:
     entries = played.statement_entries
     by_kind: dict[str, int] = defaultdict(int)
     per_order: dict[str, int] = defaultdict(int)
+    taken_back: dict[str, int] = defaultdict(int)
     statuses: dict[str, str] = {}
     for entry in entries:
         by_kind[entry["kind"]] += entry["amount"]
         if entry["order_id"] is not None:
             per_order[entry["order_id"]] += entry["amount"]
+            taken_back[entry["order_id"]] += entry["amount"] if entry["kind"] == "refund" else 0
             statuses[entry["order_id"]] = entry["status"]
     table = plain_table()
     for name in ("order", "placed (UTC)", "credited by"):
         table.add_column(name)
+    table.add_column("taken back", justify="right")
     table.add_column(f"commission, {CURRENCY}", justify="right")
     table.add_column("status")
     newest_last = sorted(played.statement_orders, key=lambda order: str(order["number"]))
@@ -71,12 +74,14 @@ def show_statement(console: Console, played: Played) -> None:
             order["number"],
             _moment(order["placed_at"]),
             order["attribution"]["outcome"],
+            amount_text(taken_back[order["id"]]) if taken_back[order["id"]] else "",
             amount_text(per_order[order["id"]]),
             statuses.get(order["id"], "no money"),
         )
     rest = newest_last[_MOST_ORDERS:]
     if rest:
-        table.add_row("", f"and {len(rest)} more", "", amount_text(sum(per_order[order["id"]] for order in rest)), "")
+        back, earned = (sum(sums[order["id"]] for order in rest) for sums in (taken_back, per_order))
+        table.add_row("", f"and {len(rest)} more", "", amount_text(back) if back else "", amount_text(earned), "")
     console.print(table)
     console.print()
     totals = Table.grid(padding=(0, 2))
