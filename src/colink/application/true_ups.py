@@ -2,9 +2,10 @@
 
 The worker counts a period when it has ended, and again when its orders changed. An order that is to clear before the
 worker came counts its period in its own append: what an order's commission is measured against stands before it
-clears. And before anything of a true-up clears, it is counted again where its orders changed and the worker has not
-noticed yet: what is paid on an order that was held a moment ago would have to be taken back. Two that count at once
-write the same stream, so one of them counts again and finds nothing to do.
+clears. An order whose seller had to pay first is in the period since he did, so it has it counted again. And before
+anything of a true-up clears, it is counted again where its orders changed and the worker has not noticed yet: what is
+paid on an order that was held a moment ago would have to be taken back. Two that count at once write the same stream,
+so one of them counts again and finds nothing to do.
 
 What a true-up charges a seller who collects the money himself, or takes off, is on his account in the same append.
 """
@@ -18,6 +19,7 @@ from colink.application.configure.checks import check_text
 from colink.application.ports import Decision, Facts, MoreNeeded, Needs, PeriodQuery, Request, SeenPeriod
 from colink.application.seller_accounts import SellerAccounts, needs_of_accounts
 from colink.domain.aggregates import Event
+from colink.domain.basis import clears_by_time
 from colink.domain.errors import NotFound
 from colink.domain.local_time import period_bounds
 from colink.domain.money import Money
@@ -187,17 +189,24 @@ def _seen(facts: Facts, key: PeriodKey) -> SeenPeriod:
 
 def _bring_up_to_date(facts: Facts, true_up: TrueUp) -> None:
     """Count again where the orders come to something else by now. Raises MoreNeeded."""
+    if not _stands(facts, true_up):
+        seen, terms = _seen(facts, true_up.key), facts.terms()
+        timezone = terms.organization.timezone
+        true_up.recount(seen.orders, rule=terms.rule, position=seen.position, timezone=timezone, at=facts.now)
+
+
+def _stands(facts: Facts, true_up: TrueUp) -> bool:
+    """Whether the orders still come to what was counted. Raises MoreNeeded."""
     seen, terms = _seen(facts, true_up.key), facts.terms()
-    orders, timezone = seen.orders, terms.organization.timezone
-    if not true_up.stands(orders, rule=terms.rule, timezone=timezone):
-        true_up.recount(orders, rule=terms.rule, position=seen.position, timezone=timezone, at=facts.now)
+    return true_up.stands(seen.orders, rule=terms.rule, timezone=terms.organization.timezone)
 
 
 def count_before_clearing(facts: Facts, order: Order, accounts: SellerAccounts) -> list[Event]:
-    """The first counts of those periods of an order that have ended, where the worker has not been there yet; what
-    they charge is on `accounts`. Raises MoreNeeded."""
-    split = order.split
-    if split is None or split.creator_id is None:
+    """The counts of those periods of an order that have ended, where the worker has not been there yet: the first
+    ones, and those from before its seller, who has to pay first, had paid. What they charge is on `accounts`. Raises
+    MoreNeeded."""
+    split, terms = order.split, order.terms
+    if split is None or split.creator_id is None or terms is None:
         return []
     events: list[Event] = []
     for period in split.periods:
@@ -212,10 +221,11 @@ def count_before_clearing(facts: Facts, order: Order, accounts: SellerAccounts) 
         )
         if key.id not in facts.needs.reads:
             raise MoreNeeded(Needs(reads=(key.id,), terms_of=order.organization_id))
-        if facts.aggregate(TrueUp, key.id) is None:
+        known = facts.aggregate(TrueUp, key.id)
+        if known is None or not (clears_by_time(terms) or _stands(facts, known)):
             if key.id not in facts.needs.streams:
                 raise MoreNeeded(Needs(streams=(key.id,)))
-            events += count_period(facts, key, None, accounts)
+            events += count_period(facts, key, known, accounts)
     return events
 
 

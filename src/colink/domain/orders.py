@@ -67,7 +67,7 @@ class OrderSplit(Event):
     posted."""
 
     TOPIC: ClassVar[str] = "order.split"
-    class_version: ClassVar[int] = 5
+    class_version: ClassVar[int] = 6
     omitted_when_empty: ClassVar[tuple[str, ...]] = ("split", "held_lines")
     terms: PinnedTerms
     split: Split
@@ -90,6 +90,11 @@ class OrderSplit(Event):
     def upcast_v4_v5(state: dict[str, Any]) -> None:
         """Cuts came through to orders that were placed before them and split after them."""
         state["terms"]["keeps_rates"] = False
+
+    @staticmethod
+    def upcast_v5_v6(state: dict[str, Any]) -> None:
+        """Whether it waited for its seller's money was not asked: it counted by the day and month before he paid."""
+        state["split"]["waits_for_seller"] = None
 
     def apply(self, aggregate: Order) -> None:
         before, times = aggregate.split, None if clears_by_time(self.terms) else aggregate.change_times()
@@ -407,6 +412,7 @@ class Order(Aggregate):
             clears_at=next_clearing(self.split.claims, clears=clears),
             timestamp=at,
         )
+        self._note_waiting(waits=not clears, at=at)
 
     @property
     def returnable(self) -> int:
@@ -433,6 +439,13 @@ class Order(Aggregate):
             clears_at=next_clearing(self.split.claims, clears=clears),
             timestamp=at,
         )
+        self._note_waiting(waits=not clears, at=at)
+
+    def _note_waiting(self, *, waits: bool, at: datetime) -> None:
+        """Say in the split whether it counts by the day and month from now on: no money of its own moves."""
+        split, terms = self.split, self.terms
+        if split is not None and terms is not None and split.periods and bool(split.waits_for_seller) is not waits:
+            self.trigger_event(OrderSplit, terms=terms, split=replace(split, waits_for_seller=waits), timestamp=at)
 
     def note_decision(self, decisions: Decisions, *, at: datetime) -> None:
         """People decided something, at that time (called by the events)."""

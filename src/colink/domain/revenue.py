@@ -48,7 +48,12 @@ def split_order(order: MergedOrder, basis: Basis, *, before: Split | None, times
     claims = claims_now(owed, split, before=before, basis=basis, times=times, held_whole=held_whole)
     clears = may_clear(basis.pinned, split, settled=basis.decisions.settled)
     clears_at = next_clearing(claims, clears=clears)
-    split = split.with_claims(claims, clears_at=clears_at, held_lines=held_whole.lines_of(split))
+    split = split.with_claims(
+        claims,
+        clears_at=clears_at,
+        waits_for_seller=bool(split.periods) and not clears,
+        held_lines=held_whole.lines_of(split),
+    )
     return replace(split, revenues=amounts.revenues) if amounts.revenues else split
 
 

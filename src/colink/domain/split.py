@@ -130,7 +130,9 @@ class Split:
     `discrepancies`: what a platform reported that fits no line; recorded, moves no money. `clears_at`: the next time
     a clearing would move something, None if never. `dispute_fee`: what the provider charges the seller for disputes;
     it is no part of the lines and claims, but taken from what is available. `revenues`: whose tiers it rests on.
-    `periods`: of the rules that count by the day or month. `held_lines`: ids of the lines of which the creator's part
+    `periods`: of the rules that count by the day or month. `waits_for_seller`: such an order clears when its seller
+    has paid what he owes for it, and he has not; None where a program split it that counted it all the same.
+    `held_lines`: ids of the lines of which the creator's part
     is held; None where a program split it that did not say so yet.
     """
 
@@ -145,6 +147,7 @@ class Split:
     dispute_fee: int = 0
     revenues: tuple[CountedRevenue, ...] = ()
     periods: tuple[RulePeriod, ...] = ()
+    waits_for_seller: bool | None = False
     held_lines: tuple[str, ...] | None = ()
 
     @property
@@ -159,7 +162,9 @@ class Split:
     def says_the_same_as(self, later: Split) -> bool:
         """Whether nothing changed. What an older program did not say is no change while it would be nothing."""
         if self.held_lines is None and not later.held_lines:
-            return replace(self, held_lines=later.held_lines) == later
+            return replace(self, held_lines=later.held_lines).says_the_same_as(later)
+        if self.waits_for_seller is None and not later.waits_for_seller:
+            return replace(self, waits_for_seller=later.waits_for_seller) == later
         return self == later
 
     @property
@@ -183,7 +188,12 @@ class Split:
         return sum([line.net_platform_fee + line.net_commission for line in self.lines])
 
     def with_claims(
-        self, claims: tuple[Claim, ...], *, clears_at: datetime | None, held_lines: tuple[str, ...]
+        self,
+        claims: tuple[Claim, ...],
+        *,
+        clears_at: datetime | None,
+        waits_for_seller: bool,
+        held_lines: tuple[str, ...],
     ) -> Split:
         """The same amounts, with what each payee is owed of them."""
         return Split(
@@ -198,5 +208,6 @@ class Split:
             dispute_fee=self.dispute_fee,
             revenues=self.revenues,
             periods=self.periods,
+            waits_for_seller=waits_for_seller,
             held_lines=held_lines,
         )

@@ -6,7 +6,9 @@ Semantics section 4, decision 22. Pure.
     target less what the orders posted             the true-up: `counted_again`, `cleared`, `released`
 
 A count is a function of the set of the period's orders and of the count before it. What is held of the creator's part
-of an order is not in the set: nothing is paid, and no cap used up, on money in doubt.
+of an order is not in the set: nothing is paid, and no cap used up, on money in doubt. An order that waits for its
+seller's money counts where it adds: that is billed, and waits with it. It takes nothing away before he has paid: what
+a cap takes off is the seller's credit, and he would settle other orders with money that nobody ever had.
 Not responsible for the stream of events of a true-up (`true_ups.py`).
 """
 
@@ -164,7 +166,11 @@ def counted_again(
 ) -> tuple[tuple[Earned, ...], int, Count]:
     """What the orders of a period earned, how many days it is held, and the true-up that it makes of `before`.
     `apart`: as in `_clears_at`."""
-    earned, hold_days = earned_by(key, orders, timezone=timezone), holding_days(key, orders)
+    earned = earned_by(key, orders, timezone=timezone)
+    if target(earned, lambda version: rule(key.rule_id, version)) < sum([each.commission for each in earned]):
+        orders = [order for order in orders if not order.split.waits_for_seller]
+        earned = earned_by(key, orders, timezone=timezone)
+    hold_days = holding_days(key, orders)
     count = counted_anew(
         before,
         earned,

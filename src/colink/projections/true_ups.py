@@ -55,6 +55,7 @@ class _Split(msgspec.Struct, gc=False):
     creator_id: str | None
     lines: list[_Line]
     periods: list[_Period]
+    waits_for_seller: bool | None = None
     held_lines: list[str] | None = None
 
 
@@ -221,7 +222,8 @@ def _periods_of(event: LogEvent) -> dict[str, tuple[PeriodKey, str]]:
 
 
 def _addition(split: _Split, rule_id: str) -> str:
-    """What is held adds nothing: a hold and its release are changes like any other."""
+    """What is held adds nothing, what waits for its seller's money takes nothing away: a hold, a payment and their
+    ends are changes like any other."""
     held = set(split.held_lines or ())
     lines = [
         line for line in split.lines if line.rule is not None and line.rule.id == rule_id and line.line_id not in held
@@ -229,7 +231,7 @@ def _addition(split: _Split, rule_id: str) -> str:
     versions = sorted({line.rule.version for line in lines if line.rule is not None})
     base = sum([line.base - line.reversed_base for line in lines])
     commission = sum([line.commission - line.reversed_commission for line in lines])
-    return f"{versions} {base} {commission}"
+    return f"{versions} {base} {commission}" + (" waits" if split.waits_for_seller else "")
 
 
 async def _load_orders(conn: Connection, name: str, ids: Iterable[str]) -> dict[str, _Additions]:

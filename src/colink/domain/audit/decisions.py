@@ -43,7 +43,7 @@ def check_decision(
         return
     if isinstance(event, OrderReleased) and event.owed is None:  # an older program did not say it
         derived = [replace(each, owed=None) if isinstance(each, OrderReleased) else each for each in derived]
-    if derived != [event]:
+    if derived[:1] != [event]:  # a split may follow, which is looked at by itself
         result.find(
             Kind.DERIVED_DIFFERENTLY,
             position,

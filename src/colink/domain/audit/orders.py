@@ -167,8 +167,8 @@ class OrderReplay:
                 derived=missing.key.id,
             )
             return
-        if derived is not None and event.split.held_lines is None and not _says_what_is_held(order.split):
-            derived = replace(derived, held_lines=None)  # recorded by a program that did not say it yet
+        if derived is not None:
+            derived = _as_said_then(derived, event.split, before=order.split)
         compare_splits(
             self._results,
             position,
@@ -198,8 +198,13 @@ class OrderReplay:
         self._expect(position, event, [clearing.draft])
 
 
-def _says_what_is_held(split: Split | None) -> bool:
-    return split is not None and split.held_lines is not None
+def _as_said_then(derived: Split, recorded: Split, *, before: Split | None) -> Split:
+    """Without what the program that recorded it did not say yet. Who said it once goes on."""
+    if recorded.held_lines is None and (before is None or before.held_lines is None):
+        derived = replace(derived, held_lines=None)
+    if recorded.waits_for_seller is None and (before is None or before.waits_for_seller is None):
+        derived = replace(derived, waits_for_seller=None)
+    return derived
 
 
 def _differing(recorded: object, derived: object) -> dict[str, object]:

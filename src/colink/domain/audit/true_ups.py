@@ -80,8 +80,9 @@ class Sales:
         )
 
 
-Share = Mapping[int, tuple[int, int]]
-"""What an order adds to a period: base and commission net of refunds, by version of the rule."""
+Share = Mapping[int, tuple[int, int, bool]]
+"""What an order adds to a period: base and commission net of refunds, and whether it waits for its seller's money, by
+version of the rule."""
 
 
 def periods_of(organization_id: str, split: Split) -> list[tuple[PeriodKey, datetime]]:
@@ -105,12 +106,15 @@ def shares_of(organization_id: str, split: Split) -> dict[str, Share]:
     """What an order adds to each of its periods, by the id of the true-up; nothing of what is held."""
     shares: dict[str, Share] = {}
     for key, _ in periods_of(organization_id, split):
-        share: dict[int, tuple[int, int]] = {}
+        share: dict[int, tuple[int, int, bool]] = {}
         for line in split.counting_lines:
             if line.rule is not None and line.rule.id == key.rule_id:
-                base, commission = share.get(line.rule.version, (0, 0))
-                added = (base + line.base - line.reversed_base, commission + line.net_commission)
-                share[line.rule.version] = added
+                base, commission, _ = share.get(line.rule.version, (0, 0, False))
+                share[line.rule.version] = (
+                    base + line.base - line.reversed_base,
+                    commission + line.net_commission,
+                    bool(split.waits_for_seller),
+                )
         shares[key.id] = share
     return shares
 
