@@ -20,8 +20,12 @@ from colink.application import seller_accounts, true_ups
 from colink.application.seller_settlement import SettlementDesk
 from colink.application.true_up_job import true_up_job
 from colink.cli.shopify_traffic import Item, order_body
+from colink.domain import orders
 from colink.domain.audit.report import Finding, Report
+from colink.domain.revenue import split_order
 from colink.domain.seller_accounts import SellerAccount
+from colink.domain.split import Split
+from colink.domain.value import replace
 from colink.projections.audit import verify
 from colink.projections.audit.verify import Effort
 from colink.projections.seller_billing import SettlementTables
@@ -204,10 +208,16 @@ async def clear(seller: Seller, *orders: str) -> None:
 
 
 def as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let accounts of sellers know of payments only, as they once did."""
+    """Let accounts of sellers know of payments only, and orders not whether they wait for one, as it once was."""
+    monkeypatch.setattr(orders, "split_order", _split_as_before)
     monkeypatch.setattr(seller_accounts.SellerAccounts, "_read", _read_as_before)
     monkeypatch.setattr(seller_accounts.SellerAccounts, "book", lambda *_: None)
     monkeypatch.setattr(true_ups, "_book", lambda *_, **__: None)
+
+
+def _split_as_before(*known: Any, **more: Any) -> Split | None:
+    split = split_order(*known, **more)
+    return replace(split, waits_for_seller=None) if split is not None else None
 
 
 def _read_as_before(accounts: seller_accounts.SellerAccounts, organization_id: str, currency: str) -> SellerAccount:

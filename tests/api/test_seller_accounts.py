@@ -5,10 +5,12 @@ and on a real database; `Seller.findings` looks at the invariant itself before t
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.api.sale import MUG
+from tests.api.sale import MUG, myr
 from tests.api.seller import (
     HOLD,
     MARCH_ENDS,
@@ -38,24 +40,70 @@ async def seller(shop: Shop) -> Seller:
     return await make_seller(shop)
 
 
-async def test_what_a_cap_takes_off_settles_orders_like_a_payment(shop: Shop) -> None:
-    """The seller pays all that he is billed, and his creator is paid: nobody books anything by hand."""
+async def test_what_a_cap_takes_off_paid_orders_is_credit_for_others(shop: Shop) -> None:
+    """Nobody books anything by hand."""
     seller = await capped(shop)
     order = await seller.order(1, items=sarong("400.00"), shipping="0.00")
     shop.clock.time = MARCH_ENDS + HOLD
     await true_up(seller)
-    assert await seller.owed() == 20_00 + 25_00
-    assert await seller.credit() == 15_00
-    assert await seller.settle() == 1
-    assert await seller.settled([order]) == [15_00]
-    await clear(seller, order)
-    assert await seller.earned() == {"pending": 40_00, "available": -15_00}
-    await seller.pay(20_00 + 25_00, "MBB-1")
+    assert await seller.owed() == 20_00 + 40_00, "nothing is taken off what he has not paid"
+    assert await seller.settle() == 0
+    await seller.pay(20_00 + 40_00, "MBB-1")
     await seller.settle()
     assert await seller.settled([order]) == [60_00]
+    await true_up(seller)
+    assert await seller.credit() == 15_00
     await clear(seller, order)
     assert await seller.earned() == {"available": 25_00}
+    other = await seller.order(2, items=sarong("100.00"), shipping="0.00")
+    await seller.settle()
+    assert await seller.settled([order, other]) == [60_00, 15_00]
     assert (await seller.owed(), await seller.credit()) == (0, 0)
+    assert await seller.findings() == []
+
+
+async def test_what_is_paid_clears_no_earlier_than_the_cap_bites(shop: Shop) -> None:
+    """The worker had counted the month before the seller paid, and not since: who clears counts first."""
+    seller = await capped(shop)
+    order = await seller.order(1, items=sarong("400.00"), shipping="0.00")
+    shop.clock.time = MARCH_ENDS + HOLD
+    await true_up(seller)
+    await seller.pay(20_00 + 40_00, "MBB-1")
+    await seller.settle()
+    await clear(seller, order)
+    assert await seller.earned() == {"available": 25_00}
+    assert await seller.credit() == 15_00
+    assert await seller.findings() == []
+
+
+async def test_a_cap_gives_no_credit_to_a_seller_who_never_pays(shop: Shop) -> None:
+    """He would have it pay for the orders of a friend, and money would leave that never came."""
+    seller = await capped(shop, cap_per_month=myr(1_00))
+    friend = await shop.creator(handle="friend")
+    await shop.rule(seller.organization, creator_id=friend["id"], rate_bps=1000)
+    campaign = await shop.campaign(seller.organization, slug="friend")
+    theirs = replace(seller, creator=friend, link=await shop.link(friend, campaign_id=campaign["id"]))
+    sold = await theirs.order(1, items=sarong("6000.00"), shipping="0.00")
+    await seller.order(2, items=sarong("10000.00"), shipping="0.00")
+    shop.clock.time = MARCH_ENDS + HOLD
+    await true_up(seller)
+    assert await seller.settle() == 0
+    await clear(seller, sold)
+    assert (await theirs.earned(), await seller.earned()) == ({"pending": 600_00}, {"pending": 1_000_00})
+    assert await seller.findings() == []
+
+
+async def test_a_cap_of_what_is_not_paid_takes_nothing_of_what_another_seller_paid(shop: Shop) -> None:
+    seller = await capped(shop)
+    await seller.order(1, items=sarong("1000.00"), shipping="0.00")
+    paid = await shop.store(seller.organization, domain="paid.example")
+    click_id = await shop.follow(seller.link)
+    shop.clock.time += timedelta(minutes=1)
+    order = await shop.order(paid, order_id=2, items=sarong("100.00"), click_id=click_id, shipping="0.00")
+    shop.clock.time = MARCH_ENDS + HOLD
+    await true_up(seller)
+    await clear(seller, str(order["order_id"]))
+    assert await seller.earned() == {"available": 10_00, "pending": 100_00}
     assert await seller.findings() == []
 
 
@@ -63,15 +111,16 @@ async def test_a_refund_that_releases_a_cap_takes_the_credit_back(shop: Shop) ->
     seller = await capped(shop)
     first, second = [await seller.order(number, items=sarong("200.00"), shipping="0.00") for number in (1, 2)]
     shop.clock.time = MARCH_ENDS + HOLD
-    await true_up(seller)
-    await seller.pay(45_00, "MBB-1")
+    await seller.pay(60_00, "MBB-1")
     await seller.settle()
+    await true_up(seller)
     assert await seller.settled([first, second]) == [30_00, 30_00]
+    assert await seller.credit() == 15_00
     await shop.refund(seller.store, order_id=1, items=[RefundedItem(item=sarong("200.00")[0])])
     await true_up(seller)
     # 30.00 back for the order, 15.00 charged again: the cap takes nothing any more.
     await seller.settle()
-    assert (await seller.owed(), await seller.credit()) == (-15_00, 15_00)
+    assert (await seller.owed(), await seller.credit()) == (-30_00, 30_00)
     assert await seller.settled([first, second]) == [0, 30_00]
     assert await seller.findings() == []
 
@@ -160,20 +209,22 @@ async def test_all_that_moves_an_account_at_once(shop: Shop) -> None:
     shop.clock.time = MARCH_ENDS + HOLD
     await shop.colink.engine.catch_up("true_ups")
     await asyncio.gather(
-        *(seller.pay(10_00, f"MBB-{number}", order_ids=orders[:2]) for number in range(3)),
+        *(seller.pay(20_00, f"MBB-{number}", order_ids=orders[:2]) for number in range(3)),
         *(seller.write_off(3_00) for _ in range(3)),
         *(seller.book(amount) for amount in (-2_00, 1_00, -4_00)),
         *(true_up(seller) for _ in range(3)),
         *(clear(seller, order) for order in orders),
         *(seller.settle() for _ in range(3)),
     )
-    await asyncio.gather(true_up(seller), *(seller.settle() for _ in range(3)))
+    for _ in range(4):
+        await asyncio.gather(true_up(seller), *(seller.settle() for _ in range(3)))
     await clear(seller, *orders)
-    # 6 orders of 5.00 and 10.00, capped at 25.00; paid 30.00, written off 9.00, charged 5.00.
-    assert await seller.owed() == 30_00 + 25_00 - 30_00 - 9_00 + 5_00
-    assert await seller.settled(orders) == [15_00, 15_00, 15_00, 15_00, 9_00, 0]
+    # 6 orders of 5.00 and 10.00, capped at 25.00; paid 60.00, written off 9.00, charged 5.00. That is 4 orders and
+    # 4.00; they are capped, which gives 15.00: an order more, which gives 10.00.
+    assert await seller.owed() == 30_00 + 60_00 - 25_00 - 60_00 - 9_00 + 5_00
+    assert await seller.settled(orders) == [15_00, 15_00, 15_00, 15_00, 15_00, 14_00]
     assert await seller.credit() == 0
-    assert await seller.earned() == {"available": 40_00 - 35_00, "pending": 20_00}
+    assert await seller.earned() == {"available": 25_00, "pending": 10_00}
     assert await seller.findings() == []
 
 

@@ -77,16 +77,21 @@ async def fair(shop: Shop) -> Fair:
 
 
 async def open_fair(
-    shop: Shop, *, store: dict[str, Any] | None = None, creator: dict[str, Any] | None = None, **rule: Any
+    shop: Shop,
+    *,
+    organization: dict[str, Any] | None = None,
+    store: dict[str, Any] | None = None,
+    creator: dict[str, Any] | None = None,
+    **rule: Any,
 ) -> Fair:
-    organization = await shop.organization(timezone="Asia/Kuala_Lumpur")
-    connected = await shop.store(organization, **(store or {}))
+    opened = await shop.organization(timezone="Asia/Kuala_Lumpur", **(organization or {}))
+    connected = await shop.store(opened, **(store or {}))
     promoted_by = await shop.creator(**(creator or {}))
-    made = await shop.rule(organization, **({"rate_bps": 500} | rule))
-    campaign = await shop.campaign(organization)
+    made = await shop.rule(opened, **({"rate_bps": 500} | rule))
+    campaign = await shop.campaign(opened)
     return Fair(
         shop=shop,
-        organization=organization,
+        organization=opened,
         store=connected,
         creator=promoted_by,
         rule=made,

@@ -13,10 +13,12 @@ from tests.api.test_tiers import MARCH, Fair, myr, open_fair, steps
 
 from colink.application.clear_order import ClearOrder
 from colink.application.ports import Caller
+from colink.application.seller_settlement import SettlementDesk
 from colink.application.true_up_job import true_up_job
 from colink.application.true_ups import CountTrueUp
 from colink.cli.shopify_traffic import Item, RefundedItem
 from colink.projections.audit import verify
+from colink.projections.seller_billing import SettlementTables
 from colink.projections.true_ups import TrueUpTables
 
 pytestmark = pytest.mark.anyio
@@ -174,7 +176,26 @@ async def test_where_the_seller_collects_it_is_billed(shop: Shop) -> None:
     await work(fair)
     account = f"seller:{fair.organization['id']}:receivable"
     (billed,) = (await shop.get("/v1/balances", account=account))["items"]
-    assert billed["amount"] == -(20_00 + 25_00)  # 5 % platform fee, and commission up to the cap
+    assert billed["amount"] == -(20_00 + 40_00)  # 5 % platform fee, and commission: a cap takes off what is paid
+    paid = {"organization_id": fair.organization["id"], "amount": myr(60_00), "reference": "MBB-1"}
+    finance = await shop.key("finance")
+    await shop.post("/v1/seller-payments", paid | {"received_at": MARCH_ENDS.isoformat()}, key=finance)
+    await SettlementDesk(shop.colink.commerce, SettlementTables(shop.colink.pool)).run()
+    await work(fair)
+    (billed,) = (await shop.get("/v1/balances", account=account))["items"]
+    assert billed["amount"] == 15_00
+    assert sum(await owed(fair, fair.creator)) == 25_00
+
+
+async def test_where_the_seller_collects_and_creators_are_paid_in_advance_a_cap_takes_off_at_once(shop: Shop) -> None:
+    store = {"settlement": "seller_collected"}
+    fair = await open_fair(shop, store=store, organization={"advance": True}, cap_per_month=myr(25_00), rate_bps=1000)
+    await fair.sell(1, "400.00", at=MARCH)
+    shop.clock.time = MARCH_ENDS
+    await work(fair)
+    account = f"seller:{fair.organization['id']}:receivable"
+    (billed,) = (await shop.get("/v1/balances", account=account))["items"]
+    assert billed["amount"] == -(20_00 + 25_00)
     assert sum(await owed(fair, fair.creator)) == 25_00
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -28,7 +27,7 @@ from colink.domain.facts import DisputeKind, DisputeStatus
 from colink.domain.ledger import JournalPosted, check_postings_balance, payee_available, payee_pending
 from colink.domain.local_time import period_bounds
 from colink.domain.money import Money
-from colink.domain.order_decisions import HoldKind
+from colink.domain.order_decisions import HoldKind, OrderSettled
 from colink.domain.order_holds import hold, reattribute, release
 from colink.domain.orders import OrderSplit
 from colink.domain.organizations import Settlement
@@ -346,6 +345,46 @@ def test_a_seller_who_collects_is_billed_for_what_is_released_and_it_waits_for_i
     assert month.owed() == (0, 36_00)
 
 
+def test_a_cap_takes_off_what_the_seller_paid_and_tiers_add_to_what_he_has_to_pay() -> None:
+    store = {"settlement": Settlement.SELLER_COLLECTED}
+    capped = rule("rul_1", rate_bps=1000, cap_per_month=myr(15_00))
+    for advance, ruled, counts in (
+        (False, capped, (0, -1_00)),
+        (True, capped, (-17_00, -17_00)),
+        (False, marginal((100_00, 2000)), (22_00, 22_00)),
+    ):
+        month = Month(rule=ruled, store=store | {"advance": advance})
+        orders = [month.sell(a=160_00), month.sell(a=160_00)]
+        month.count()
+        assert month.true_up is not None
+        assert month.true_up.standing.amount == counts[0]
+        orders[0].known.settle(orders[0].known.unsettled - 1, account_id="sac_1", number=1, at=AT)
+        month.count(at=ENDS)
+        assert month.true_up.standing.amount == counts[0], "a part is not enough"
+        orders[0].known.settle(1, account_id="sac_1", number=2, at=AT)
+        month.count(at=ENDS)
+        assert month.true_up.standing.amount == counts[1]
+        orders[0].known.take_back(2, account_id="sac_1", number=3, at=AT)
+        month.count(at=ENDS)
+        assert month.true_up.standing.amount == counts[0]
+        journals = orders[0].known.resplit(orders[0].terms, at=AT)
+        assert journals == []
+
+
+def test_a_split_of_before_it_said_whether_it_waits_counts_as_it_did_and_is_no_change_by_itself() -> None:
+    month = Month(
+        rule=rule("rul_1", rate_bps=1000, cap_per_month=myr(15_00)), store={"settlement": Settlement.SELLER_COLLECTED}
+    )
+    known = month.sell(a=160_00).known
+    assert known.split is not None
+    known.new_events()
+    known.split = replace(known.split, waits_for_seller=None)
+    month.count()
+    assert month.owed() == (0, -1_00)
+    known.settle(known.unsettled, account_id="sac_1", number=1, at=AT)
+    assert [type(event) for event in known.new_events()] == [OrderSettled], "it counted all the same"
+
+
 def test_a_split_of_before_it_said_what_is_held_counts_as_it_did_and_is_no_change_by_itself() -> None:
     month = Month()
     order = month.sell(a=160_00)
@@ -399,8 +438,16 @@ class Lived:
 
     def happen(self) -> None:
         self.random.choice(
-            [self.hold, self.hold, self.release, self.refund, self.tell_dispute, self.release_own_link]
+            [self.hold, self.hold, self.release, self.refund, self.tell_dispute, self.release_own_link, self.pay]
         )()
+
+    def pay(self) -> None:
+        """The seller pays what he owes for it or a part, or is given back what he paid too much."""
+        owed = self.order.known.unsettled
+        amount = owed if owed < 0 or self.random.random() < 0.6 else self.random.randint(1, max(owed, 1))
+        for each in (self.order, self.plain):
+            if owed:
+                each.known.settle(amount, account_id="sac_1", number=1, at=AT)
 
     def hold(self) -> None:
         payee_id = self.random.choice([None, None, ORGANIZATION, CREATOR])
@@ -520,6 +567,17 @@ def check(month: Month, once: TrueUp) -> None:
         assert sum(month.owed(payee_id)) == sum(claim.net for claim in known)
         assert month.owed(payee_id)[0] >= 0, "what is owed back is owed at once"
     assert sum(month.balances.values()) == 0
-    assert Decimal(standing.amount) == standing.target - sum(
-        line.net_commission for each in month.placed() for line in each.split.counting_lines
-    )
+    commission = {
+        paid: sum(
+            line.net_commission
+            for each in month.orders
+            if each.known.split is not None
+            and (not paid or each.known.unsettled <= 0 or each.terms.organization.advance)
+            for line in each.known.split.counting_lines
+        )
+        for paid in (False, True)
+    }
+    if standing.amount < 0:
+        assert standing.amount == standing.target - commission[True], "it takes off what is paid, and nothing else"
+    else:
+        assert standing.amount in (standing.target - commission[False], standing.target - commission[True])

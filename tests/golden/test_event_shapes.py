@@ -141,13 +141,19 @@ def test_an_order_of_which_nothing_is_held_is_stored_as_it_always_was() -> None:
     event = EventMapper().to_domain_event(stored(cls, before))
     assert isinstance(event, OrderSplit)
     assert event.split.held_lines is None, "nobody had said what is held"
-    nothing_held = replace(event, split=replace(event.split, held_lines=()))
+    assert event.split.waits_for_seller is None, "nor whether it waits"
+    nothing_held = replace(event, split=replace(event.split, held_lines=(), waits_for_seller=False))
     written = EventMapper().to_stored_event(nothing_held).state
     terms = before["terms"] | {"keeps_rates": False}
-    assert written == msgspec.json.encode({**before, "terms": terms, "class_version": 5})
+    assert written == msgspec.json.encode({**before, "terms": terms, "class_version": 6})
     assert EventMapper().to_domain_event(stored(cls, msgspec.json.decode(written))) == nothing_held
-    held = replace(event, split=replace(event.split, held_lines=("7",)))
-    assert EventMapper().to_domain_event(EventMapper().to_stored_event(held)) == held
+    for changes in (
+        {"held_lines": ("7",)},
+        {"waits_for_seller": True},
+        {"held_lines": None, "waits_for_seller": None},
+    ):
+        other = replace(event, split=replace(nothing_held.split, **changes))
+        assert EventMapper().to_domain_event(EventMapper().to_stored_event(other)) == other
 
 
 def test_a_journal_without_a_cause_or_reason_of_its_own_is_stored_as_it_always_was() -> None:

@@ -28,9 +28,8 @@ class Event(CanMutateAggregate[str]):
     class_version: ClassVar[int] = 1
     omitted_when_none: ClassVar[tuple[str, ...]] = ()
     """The last fields of the class, where they have None as default and are not stored when all of them are None."""
-    omitted_when_empty: ClassVar[tuple[str, ...]] = ()
-    """The path to a list that comes last of all in a payload, where an empty one is its default and is not stored:
-    the last field of the class, the last one in it, and so on."""
+    omitted_ending: ClassVar[str] = ""
+    """How a payload ends, closing braces included, whose last fields have their defaults; they are not stored then."""
 
     originator_id: str
     originator_version: int

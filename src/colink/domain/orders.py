@@ -68,7 +68,7 @@ class OrderSplit(Event):
 
     TOPIC: ClassVar[str] = "order.split"
     class_version: ClassVar[int] = 6
-    omitted_when_empty: ClassVar[tuple[str, ...]] = ("split", "held_lines")
+    omitted_ending: ClassVar[str] = ',"waits_for_seller":false,"held_lines":[]}}'
     terms: PinnedTerms
     split: Split
 
@@ -444,7 +444,9 @@ class Order(Aggregate):
     def _note_waiting(self, *, waits: bool, at: datetime) -> None:
         """Say in the split whether it counts by the day and month from now on: no money of its own moves."""
         split, terms = self.split, self.terms
-        if split is not None and terms is not None and split.periods and bool(split.waits_for_seller) is not waits:
+        if split is None or terms is None or not split.periods:
+            return
+        if split.waits_for_seller is (not waits):  # None: it was never said, and is no change by itself
             self.trigger_event(OrderSplit, terms=terms, split=replace(split, waits_for_seller=waits), timestamp=at)
 
     def note_decision(self, decisions: Decisions, *, at: datetime) -> None:

@@ -58,7 +58,7 @@ class EventMapper(Mapper[str]):
         # The fields that are columns come first, and inside a JSON text this mark cannot stand: there its quotes are
         # escaped.
         payload = "{" + text[text.index(_FIRST_OF_PAYLOAD) :]
-        absent, closing = _absent(cls.omitted_when_none, cls.omitted_when_empty)
+        absent, closing = _absent(cls.omitted_when_none, cls.omitted_ending)
         if absent and payload.endswith(absent):
             payload = payload[: -len(absent)] + closing
         if version > 1:
@@ -103,11 +103,11 @@ class EventMapper(Mapper[str]):
 
 
 @cache
-def _absent(names: tuple[str, ...], path: tuple[str, ...]) -> tuple[str, str]:
+def _absent(names: tuple[str, ...], ending: str) -> tuple[str, str]:
     """How a payload ends where what is rarely there is not, and how it is stored to end then: the last fields, of
-    these names, all None; or the list at the end of this path empty."""
-    if path:
-        return f',"{path[-1]}":[]' + "}" * len(path), "}" * len(path)
+    these names, all None; or this."""
+    if ending:
+        return ending, ending[len(ending.rstrip("}")) :]
     absent = "".join(f',"{name}":null' for name in names)
     return (absent + "}", "}") if absent else ("", "")
 
