@@ -16,7 +16,7 @@ from colink.application.ports import Caller
 from colink.application.seller_settlement import SettlementDesk
 from colink.application.true_up_job import true_up_job
 from colink.application.true_ups import CountTrueUp
-from colink.cli.shopify_traffic import Item, RefundedItem
+from colink.cli.shopify_traffic import Item, RefundedItem, order_body
 from colink.projections.audit import verify
 from colink.projections.seller_billing import SettlementTables
 from colink.projections.true_ups import TrueUpTables
@@ -232,3 +232,88 @@ async def test_what_waits_for_the_sellers_money_clears_when_finance_releases_it(
     assert await owed(fair, fair.creator) == (10_00, 5_00)  # the order's own part waits for the seller's payment
     async with shop.colink.pool.connection() as connection:
         assert (await verify(connection, shop.colink.decode)).findings == []
+
+
+async def test_a_period_of_what_is_paid_late_waits_for_its_holding_period(shop: Shop) -> None:
+    """An order of March that is paid in May: nothing of what its month comes to is due before it is itself."""
+    fair = await open_fair(shop, tiers={"mode": "marginal", "steps": steps((100_00, 1000))})
+    told = {"number": 1, "currency": "MYR", "placed_at": MARCH, "click_id": await fair.click(MARCH)}
+    told["items"] = [Item(line_id=1, title="Sarong", price="1100.00", product_id=71, variant_id=81)]
+    unpaid = order_body(order_id=1, status="pending", total_outstanding="1100.00", **told)
+    await shop.deliver(fair.store, "orders/create", unpaid)
+    shop.clock.time = paid_at = datetime(2026, 5, 20, 4, tzinfo=UTC)
+    await shop.deliver(fair.store, "orders/paid", order_body(order_id=1, updated_at=paid_at, **told))
+    for days, owes in ((0, (105_00, 0)), (13, (105_00, 0)), (14, (0, 105_00))):
+        shop.clock.time = paid_at + timedelta(days=days)
+        await work(fair)
+        await clear(fair, 1)
+        assert await owed(fair, fair.creator) == owes, days
+    async with shop.colink.pool.connection() as connection:
+        assert (await verify(connection, shop.colink.decode)).findings == []
+
+
+async def test_a_period_of_a_line_that_is_added_late_waits_for_its_holding_period(shop: Shop) -> None:
+    fair = await open_fair(shop, rate_bps=100)
+    product = await shop.product(fair.store, external_id="72", title="Mug", skus=[])
+    tiers = {"mode": "marginal", "steps": steps((100_00, 1000))}
+    await shop.rule(fair.organization, scope="product", target_id=product["id"], rate_bps=500, tiers=tiers)
+    told = {"order_id": 1, "number": 1, "currency": "MYR", "placed_at": MARCH, "click_id": await fair.click(MARCH)}
+    sarong = Item(line_id=1, title="Sarong", price="10.00", product_id=71, variant_id=81)
+    mug = Item(line_id=2, title="Mug", price="1100.00", product_id=72, variant_id=82)
+    shop.clock.time = MARCH
+    await shop.deliver(fair.store, "orders/paid", order_body(items=[sarong], updated_at=MARCH, **told))
+    shop.clock.time = added_at = MARCH_ENDS + timedelta(days=60)
+    await clear(fair, 1)
+    await shop.deliver(fair.store, "orders/updated", order_body(items=[sarong, mug], updated_at=added_at, **told))
+    for days, owes in ((0, (105_00, 10)), (14, (0, 105_10))):
+        shop.clock.time = added_at + timedelta(days=days)
+        await work(fair)
+        await clear(fair, 1)
+        assert await owed(fair, fair.creator) == owes, days
+
+
+async def test_an_order_is_credited_to_nobody_else_once_money_of_its_month_has_cleared(shop: Shop) -> None:
+    """By a rule of 0 % up to 100.00 nothing of the order itself ever clears."""
+    tiers = {"mode": "marginal", "steps": steps((100_00, 1000))}
+    fair = await open_fair(shop, rate_bps=0, tiers=tiers)
+    other, finance = await shop.creator(), await shop.key("finance")
+    await shop.coupon(other, fair.store, code="LATE10")
+    click_id = await fair.click(MARCH)
+    await fair.sell(1, "1100.00", at=MARCH, click_id=click_id)
+    told = {
+        "order_id": 1,
+        "number": 1,
+        "currency": "MYR",
+        "placed_at": MARCH,
+        "shipping": "0.00",
+        "click_id": click_id,
+    }
+    item = Item(line_id=1, title="Sarong", price="1101.00", product_id=71, variant_id=81, discount="1.00")
+    credit = f"/v1/orders/{(await fair.order(1))['id']}/reattribute"
+    shop.clock.time = MARCH_ENDS + HOLD - SECOND
+    await work(fair)
+    assert (await owed(fair, fair.creator), await owed(fair, other)) == ((100_00, 0), (0, 0))
+    shop.clock.time = MARCH_ENDS + HOLD
+    await work(fair)
+    assert (await owed(fair, fair.creator), await owed(fair, other)) == ((0, 100_00), (0, 0))
+    body = order_body(items=[item], updated_at=shop.clock.now(), code="LATE10", **told)
+    await shop.deliver(fair.store, "orders/updated", body)
+    refused = await shop.refused("POST", credit, {"creator_id": other["id"], "reason": "x"}, key=finance, status=409)
+    assert refused["type"].endswith("order-has-cleared")
+    await work(fair)
+    assert (await owed(fair, fair.creator), await owed(fair, other)) == ((0, 100_00), (0, 0))
+    async with shop.colink.pool.connection() as connection:
+        assert (await verify(connection, shop.colink.decode)).findings == []
+
+
+async def test_an_order_is_credited_to_another_until_then(shop: Shop) -> None:
+    tiers = {"mode": "marginal", "steps": steps((100_00, 1000))}
+    fair = await open_fair(shop, rate_bps=0, tiers=tiers)
+    other, finance = await shop.creator(), await shop.key("finance")
+    await fair.sell(1, "1100.00", at=MARCH)
+    shop.clock.time = MARCH_ENDS + HOLD - SECOND
+    await work(fair)
+    credit = f"/v1/orders/{(await fair.order(1))['id']}/reattribute"
+    await shop.post(credit, {"creator_id": other["id"], "reason": "x"}, key=finance, status=200)
+    await work(fair)
+    assert (await owed(fair, fair.creator), await owed(fair, other)) == ((0, 0), (100_00, 0))

@@ -19,7 +19,16 @@ from colink.domain.money import Money
 from colink.domain.organizations import Settlement
 from colink.domain.split import LineSplit, PinnedTerms, RulePeriod, RuleRef, Split
 from colink.domain.tiers import Tier, TierMode, Tiers
-from colink.domain.true_up_counts import Earned, PeriodKey, PlacedSplit, cleared, earned_by, held_and_due, target
+from colink.domain.true_up_counts import (
+    Ageing,
+    Earned,
+    PeriodKey,
+    PlacedSplit,
+    cleared,
+    earned_by,
+    held_and_due,
+    target,
+)
 from colink.domain.true_up_journals import journals_of
 from colink.domain.true_ups import TrueUp, TrueUpCleared
 from colink.domain.value import replace
@@ -247,7 +256,7 @@ def test_what_was_cleared_by_the_rule_of_before_stays_right() -> None:
     standing = waiting_twice().true_up
     assert standing is not None
     first, kept = ENDS + timedelta(days=14), standing.standing
-    for apart, available in ((False, 700), (True, 200)):
+    for ageing, available in ((Ageing.WITH_ORDERS, 700), (Ageing.APART, 200)):
         result, replay = PassResult(audit_pass=Pass.COMMISSION), TrueUpReplay()
         event = TrueUpCleared(
             originator_id=KEY.id,
@@ -258,7 +267,7 @@ def test_what_was_cleared_by_the_rule_of_before_stays_right() -> None:
             currency="MYR",
             due_at=first,
             before=kept,
-            count=cleared(kept, at=first, apart=apart),
+            count=cleared(kept, at=first, ageing=ageing),
         )
         assert event.count.claims[0].available == available
         replay.follow(replace(event, count=kept))

@@ -12,6 +12,7 @@ from typing import Any
 from colink.application.ports import Decision, Facts, Needs, Request
 from colink.application.record_order import order_events
 from colink.application.tiers import by_tiers
+from colink.application.true_ups import has_cleared_together
 from colink.domain.creators import CreatorDetails
 from colink.domain.errors import InvalidInput, NotFound
 from colink.domain.order_decisions import HoldKind
@@ -160,5 +161,6 @@ class ReattributeOrder(OrderDecision):
             reason=self.reason,
             by=self.caller.actor,
             at=facts.now,
+            true_up_cleared=has_cleared_together(facts, order),
         )
         return self.decided(order, facts)

@@ -13,6 +13,7 @@ from typing import Any
 
 from colink.application.ports import Decision, Delivery, Facts, Needs, Request, TermsUnchanged
 from colink.application.tiers import by_tiers
+from colink.application.true_ups import has_cleared_together
 from colink.domain.aggregates import Event
 from colink.domain.attribution import decide_attribution, no_touch_from, touches_seen
 from colink.domain.facts import OrderFacts
@@ -78,7 +79,7 @@ class RecordOrder(Request):
         order = self._receive(facts)
         today = facts.terms()
         decides_by_today = order.attribution is None or order.terms is None
-        if order.needs_attribution():
+        if order.needs_attribution() and not has_cleared_together(facts, order):
             self._attribute(order, facts, today)
         # The terms of the first split serve the order for ever (semantics section 4).
         terms = today.known_at(order.terms.position) if order.terms else today

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from colink.application.configure.checks import check_text
 from colink.application.ports import Decision, Facts, MoreNeeded, Needs, PeriodQuery, Request, SeenPeriod
@@ -205,28 +206,49 @@ def count_before_clearing(facts: Facts, order: Order, accounts: SellerAccounts) 
     """The counts of those periods of an order that have ended, where the worker has not been there yet: the first
     ones, and those from before its seller, who has to pay first, had paid. What they charge is on `accounts`. Raises
     MoreNeeded."""
-    split, terms = order.split, order.terms
-    if split is None or split.creator_id is None or terms is None:
-        return []
     events: list[Event] = []
-    for period in split.periods:
-        if period.ends_at > facts.now:
+    for key, ends_at in _periods(order):
+        if ends_at > facts.now:
             continue
-        key = PeriodKey(
-            organization_id=order.organization_id,
-            rule_id=period.rule_id,
-            creator_id=split.creator_id,
-            currency=split.currency,
-            period=period.period,
-        )
         if key.id not in facts.needs.reads:
             raise MoreNeeded(Needs(reads=(key.id,), terms_of=order.organization_id))
         known = facts.aggregate(TrueUp, key.id)
-        if known is None or not (clears_by_time(terms) or _stands(facts, known)):
+        by_time = order.terms is None or clears_by_time(order.terms)
+        if known is None or not (by_time or _stands(facts, known)):
             if key.id not in facts.needs.streams:
                 raise MoreNeeded(Needs(streams=(key.id,)))
             events += count_period(facts, key, known, accounts)
     return events
+
+
+def has_cleared_together(facts: Facts, order: Order) -> bool:
+    """Whether its creator has the money of a day or month that it counts in: then it is credited to nobody else, as
+    if something of its own had cleared. Raises MoreNeeded."""
+    ids = tuple(key.id for key, _ in _periods(order))
+    if not set(ids) <= set(facts.needs.streams):
+        raise MoreNeeded(Needs(streams=ids))  # what clears meanwhile waits
+    known = filter(None, (facts.aggregate(TrueUp, id_) for id_ in ids))
+    return any(true_up.has_cleared for true_up in known)
+
+
+def _periods(order: Order) -> list[tuple[PeriodKey, datetime]]:
+    """The periods that an order counts in, and when each ends."""
+    split = order.split
+    if split is None or split.creator_id is None:
+        return []
+    return [
+        (
+            PeriodKey(
+                organization_id=order.organization_id,
+                rule_id=period.rule_id,
+                creator_id=split.creator_id,
+                currency=split.currency,
+                period=period.period,
+            ),
+            period.ends_at,
+        )
+        for period in split.periods
+    ]
 
 
 def _with_journals(true_up: TrueUp, accounts: SellerAccounts, *, position: int) -> list[Event]:

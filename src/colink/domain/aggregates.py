@@ -29,7 +29,7 @@ class Event(CanMutateAggregate[str]):
     omitted_when_none: ClassVar[tuple[str, ...]] = ()
     """The last fields of the class, where they have None as default and are not stored when all of them are None."""
     omitted_ending: ClassVar[str] = ""
-    """How a payload ends, closing braces included, whose last fields have their defaults; they are not stored then."""
+    """How a payload ends, with its braces, whose last fields have their defaults; they are not stored then."""
 
     originator_id: str
     originator_version: int

@@ -92,16 +92,24 @@ def _held_by_inquiry(order: Order) -> bool:
 
 
 def reattribute(
-    order: Order, *, creator_id: str | None, campaign_id: str | None, reason: str, by: str, at: datetime
+    order: Order,
+    *,
+    creator_id: str | None,
+    campaign_id: str | None,
+    reason: str,
+    by: str,
+    at: datetime,
+    true_up_cleared: bool = False,
 ) -> None:
-    """Credit it to a creator, or to nobody, by hand. Set so already: nothing happens. Raises OrderHasCleared."""
+    """Credit it to a creator, or to nobody, by hand. Set so already: nothing happens. `true_up_cleared`: whether its
+    creator has the money of a day or month that it counts in. Raises OrderHasCleared."""
     now = order.attribution
     if now is None:
         msg = "an order is attributed before it is attributed anew"
         raise ValueError(msg)
     if order.set_by_hand is not None and (now.creator_id, now.campaign_id) == (creator_id, campaign_id):
         return
-    if order.has_cleared:
+    if order.has_cleared or true_up_cleared:
         msg = f"something of {order.id} has cleared: what its creator earned may be paid out already"
         raise OrderHasCleared(msg)
     order.trigger_event(

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from enum import IntEnum
 
 from colink.domain.claims import clear_claim, next_clearing
 from colink.domain.commission import RuleDetails
@@ -105,6 +106,22 @@ def holding_days(key: PeriodKey, orders: Iterable[PlacedSplit]) -> int:
     return max([order.terms.hold_days for order in orders if order.lines_in(key)], default=0)
 
 
+def latest_due(key: PeriodKey, orders: Iterable[PlacedSplit]) -> datetime | None:
+    """When the last of what the period's lines give to anybody is due: of what is paid late, a holding period after
+    that. None where nothing is."""
+    return max(
+        [
+            tranche.due_at
+            for order in orders
+            if (lines := {line.line_id for line in order.lines_in(key)})
+            for claim in order.split.claims
+            if claim.line_id in lines
+            for tranche in claim.maturing
+        ],
+        default=None,
+    )
+
+
 def target(earned: Sequence[Earned], version_of: Callable[[int], RuleDetails]) -> int:
     """What the creator earns by the rule on the orders of a period.
 
@@ -132,6 +149,16 @@ def target(earned: Sequence[Earned], version_of: Callable[[int], RuleDetails]) -
 
 def _capped(before: int, added: int, cap: int | None) -> int:
     return before + added if cap is None else max(before, min(before + added, cap))
+
+
+class Ageing(IntEnum):
+    """By which rule the money of a true-up clears. What was recorded by an earlier one stays right."""
+
+    APART = 1
+    """The sum of what is held and what is not due was kept back, though it may be the same money."""
+    BY_PERIOD = 2
+    """Due a holding period after it took effect, though the money of its orders might be due later."""
+    WITH_ORDERS = 3
 
 
 @value
@@ -162,23 +189,26 @@ def counted_again(
     rule: RuleVersion,
     timezone: str,
     effective_at: datetime,
-    apart: bool = False,
+    ageing: Ageing = Ageing.WITH_ORDERS,
 ) -> tuple[tuple[Earned, ...], int, Count]:
-    """What the orders of a period earned, how many days it is held, and the true-up that it makes of `before`.
-    `apart`: as in `_clears_at`."""
+    """What the orders of a period earned, how many days it is held, and the true-up that it makes of `before`. What
+    that adds is due when it has been held from when it takes effect on, and no earlier than its orders' own money."""
     earned = earned_by(key, orders, timezone=timezone)
     if target(earned, lambda version: rule(key.rule_id, version)) < sum([each.commission for each in earned]):
         orders = [order for order in orders if not order.split.waits_for_seller]
         earned = earned_by(key, orders, timezone=timezone)
     hold_days = holding_days(key, orders)
+    due_at = effective_at + timedelta(days=hold_days)
+    if ageing >= Ageing.WITH_ORDERS:
+        due_at = max(due_at, latest_due(key, orders) or due_at)
     count = counted_anew(
         before,
         earned,
         key=key,
         rule=rule,
         advanced=_is_advanced(key, orders),
-        due_at=effective_at + timedelta(days=hold_days),
-        apart=apart,
+        due_at=due_at,
+        ageing=ageing,
     )
     return earned, hold_days, count
 
@@ -191,7 +221,7 @@ def counted_anew(
     rule: RuleVersion,
     advanced: bool,
     due_at: datetime,
-    apart: bool = False,
+    ageing: Ageing = Ageing.WITH_ORDERS,
 ) -> Count:
     """The true-up of what was earned. What it gives more than before is due at `due_at`. Where the seller collects
     the money and creators are not paid in advance (`advanced`), the seller's part of it is held."""
@@ -209,27 +239,29 @@ def counted_anew(
         for payee_id, net in ((key.creator_id, amount), (key.organization_id, -ours))
         if net or payee_id in known
     )
-    clears_at = _clears_at(claims, apart=apart)
+    clears_at = _clears_at(claims, ageing=ageing)
     return Count(target=wanted, amount=amount, receivable=receivable, claims=claims, clears_at=clears_at)
 
 
-def cleared(count: Count, *, at: datetime, apart: bool = False) -> Count:
+def cleared(count: Count, *, at: datetime, ageing: Ageing = Ageing.WITH_ORDERS) -> Count:
     claims = tuple(
-        clear_claim(claim, at=at) if apart else replace(claim, cleared=max(claim.cleared, _may_clear(claim, at)))
+        clear_claim(claim, at=at)
+        if ageing is Ageing.APART
+        else replace(claim, cleared=max(claim.cleared, _may_clear(claim, at)))
         for claim in count.claims
     )
-    return replace(count, claims=claims, clears_at=_clears_at(claims, apart=apart))
+    return replace(count, claims=claims, clears_at=_clears_at(claims, ageing=ageing))
 
 
-def released(count: Count, amount: int, *, at: datetime, apart: bool = False) -> Count:
-    """With so much less of it held. What was due before clears no earlier than it was released (`apart`: it did)."""
+def released(count: Count, amount: int, *, at: datetime, ageing: Ageing = Ageing.WITH_ORDERS) -> Count:
+    """With so much less of it held. What was due before clears no earlier than it was released (once it did)."""
     claims, left = [], amount
     for claim in count.claims:
         free = min(claim.held, left)
         left -= free
         claims.append(replace(claim, held=claim.held - free))
-    clears_at = _clears_at(claims, apart=apart)
-    if clears_at is not None and not apart:
+    clears_at = _clears_at(claims, ageing=ageing)
+    if clears_at is not None and ageing is not Ageing.APART:
         clears_at = max(clears_at, at)
     return replace(count, claims=tuple(claims), clears_at=clears_at)
 
@@ -249,10 +281,9 @@ def _may_clear(claim: Claim, at: datetime) -> int:
     return claim.net - max(claim.held, _not_due(claim, at))
 
 
-def _clears_at(claims: Sequence[Claim], *, apart: bool) -> datetime | None:
-    """When something clears next. `apart`: by the rule of before, which kept back the sum of what is held and what is
-    not due, though it may be the same money."""
-    if apart:
+def _clears_at(claims: Sequence[Claim], *, ageing: Ageing) -> datetime | None:
+    """When something clears next."""
+    if ageing is Ageing.APART:
         return next_clearing(claims, clears=True)
     due = [
         tranche.due_at

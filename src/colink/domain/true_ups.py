@@ -206,6 +206,11 @@ class TrueUp(Aggregate):
         # When it clears follows from the rest, and from when it was released.
         return replace(count, clears_at=self.standing.clears_at) == self.standing
 
+    @property
+    def has_cleared(self) -> bool:
+        """Whether something of what the creator earns by it ever became available."""
+        return any(claim.cleared > 0 for claim in self.standing.claims if claim.payee_id == self.creator_id)
+
     def is_due(self, *, at: datetime) -> bool:
         return self.standing.clears_at is not None and self.standing.clears_at <= at
 

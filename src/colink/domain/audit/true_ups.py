@@ -23,7 +23,16 @@ from colink.domain.orders import OrderAttributed, OrderSplit
 from colink.domain.postings import Draft
 from colink.domain.split import Split
 from colink.domain.tiers import RevenueKey, TierDecided
-from colink.domain.true_up_counts import NOTHING, Count, PeriodKey, PlacedSplit, cleared, counted_again, released
+from colink.domain.true_up_counts import (
+    NOTHING,
+    Ageing,
+    Count,
+    PeriodKey,
+    PlacedSplit,
+    cleared,
+    counted_again,
+    released,
+)
 from colink.domain.true_up_journals import TrueUpEvent, journals_of
 from colink.domain.true_ups import TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
 from colink.domain.value import replace
@@ -148,9 +157,15 @@ def check_count(
         orders = sales.placed(key.organization_id, key.creator_id, since=since, until=ends_at)
         effective_at = ends_at if isinstance(event, TrueUpCounted) else max(event.timestamp, ends_at)
         # The rules are those that the splits name; a version never changes, so today's terms hold all of them.
-        earned, hold_days, count = _by_either_rule(
-            lambda apart: counted_again(
-                event.before, key, orders, rule=terms.rule, timezone=timezone, effective_at=effective_at, apart=apart
+        earned, hold_days, count = _by_rule_of_then(
+            lambda ageing: counted_again(
+                event.before,
+                key,
+                orders,
+                rule=terms.rule,
+                timezone=timezone,
+                effective_at=effective_at,
+                ageing=ageing,
             ),
             (event.earned, event.hold_days, event.count),
         )
@@ -162,10 +177,10 @@ def check_count(
         _find(result, position, event, derived)
 
 
-def _by_either_rule(derive: Callable[[bool], T], recorded: T) -> T:
-    """What is derived, by the rule of today or by that of before (`apart`): what was recorded by that stays right."""
-    today, before = map(derive, (False, True))
-    return before if before == recorded else today
+def _by_rule_of_then(derive: Callable[[Ageing], T], recorded: T) -> T:
+    """What is derived by the rule of today, or by an earlier one where that is what was recorded."""
+    derived = [derive(ageing) for ageing in reversed(Ageing)]
+    return next((each for each in derived if each == recorded), derived[0])
 
 
 def _find(result: PassResult, position: int, event: Event, derived: Event) -> None:
@@ -206,7 +221,7 @@ class TrueUpReplay:
         derived: Event = dataclasses.replace(event, before=self._standing)
         if isinstance(event, TrueUpCleared):
             due_at = self._standing.clears_at or event.due_at
-            count = _by_either_rule(lambda apart: cleared(self._standing, at=due_at, apart=apart), event.count)
+            count = _by_rule_of_then(lambda ageing: cleared(self._standing, at=due_at, ageing=ageing), event.count)
             derived = dataclasses.replace(event, before=self._standing, due_at=due_at, count=count)
             if self._standing.clears_at is None or due_at > event.timestamp:
                 result.find(Kind.DERIVED_DIFFERENTLY, position, event.originator_id, "cleared with nothing due")
@@ -214,8 +229,8 @@ class TrueUpReplay:
             amount = self._standing.held - event.count.held
             if amount <= 0:
                 result.find(Kind.DERIVED_DIFFERENTLY, position, event.originator_id, "nothing was released")
-            count = _by_either_rule(
-                lambda apart: released(self._standing, amount, at=event.timestamp, apart=apart), event.count
+            count = _by_rule_of_then(
+                lambda ageing: released(self._standing, amount, at=event.timestamp, ageing=ageing), event.count
             )
             derived = dataclasses.replace(event, before=self._standing, count=count)
         if event != derived:
