@@ -49,7 +49,7 @@ async def positions(shop: Shop, topic: str) -> list[int]:
 
 @pytest.fixture
 def nobody_counts_before_clearing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clear_order, "count_before_clearing", lambda *_: [])
+    monkeypatch.setattr(clear_order, "count_ended", lambda *_: [])
 
 
 @pytest.mark.usefixtures("nobody_counts_before_clearing")

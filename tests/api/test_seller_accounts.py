@@ -125,6 +125,25 @@ async def test_a_refund_that_releases_a_cap_takes_the_credit_back(shop: Shop) ->
     assert await seller.findings() == []
 
 
+async def test_what_a_cap_took_off_a_refunded_order_settles_no_other_before_it_is_owed_again(shop: Shop) -> None:
+    """He paid 60.00, the cap gave 15.00 of it back, and all of the order is refunded: that is 60.00 and not 75.00."""
+    seller = await capped(shop)
+    first = await seller.order(1, items=sarong("400.00"), shipping="0.00")
+    shop.clock.time = MARCH_ENDS + HOLD
+    await seller.pay(60_00, "MBB-1")
+    await seller.settle()
+    await true_up(seller)
+    assert await seller.credit() == 15_00
+    await shop.refund(seller.store, order_id=1, items=[RefundedItem(item=sarong("400.00")[0])])
+    second = await seller.order(2, items=sarong("500.00"), shipping="0.00")
+    await seller.settle()  # the worker has not counted again
+    assert await seller.settled([first, second]) == [0, 60_00]
+    assert await seller.credit() == 0
+    await true_up(seller)
+    assert (await seller.credit(), await seller.owed()) == (0, 15_00)
+    assert await seller.findings() == []
+
+
 async def test_a_payment_for_a_true_up_settles_no_later_order(shop: Shop) -> None:
     seller = await tiered(shop)
     first = await seller.order(1, items=sarong("200.00"), shipping="0.00")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from colink.application.ports import Decision, Facts, MoreNeeded, Needs, Request
 from colink.application.record_order import order_events
 from colink.application.seller_accounts import SellerAccounts
-from colink.application.true_ups import count_before_clearing
+from colink.application.true_ups import count_ended
 from colink.domain.aggregates import Event
 from colink.domain.basis import clears_by_time
 from colink.domain.errors import NotFound
@@ -33,7 +33,7 @@ class ClearOrder(Request):
         if _waits_for_returns(facts, order):
             return Decision(answer={"order_id": order.id, "cleared": 0}, organization_id=order.organization_id)
         accounts = SellerAccounts(facts)
-        events: list[Event] = [*count_before_clearing(facts, order, accounts), *accounts.new_events()]
+        events: list[Event] = [*count_ended(facts, [order], accounts), *accounts.new_events()]
         cleared = 0
         while (draft := order.clear(at=facts.now)) is not None:
             events += order_events(order, [draft], at=facts.now)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from colink.application.jobs import submit_all
 from colink.application.ports import Caller, Command, CommandBus, Decision, Facts, Needs, Request
 from colink.application.seller_accounts import AdoptCharges, SellerAccounts, needs_of_accounts
+from colink.application.true_ups import count_ended
 from colink.domain.aggregates import Event
 from colink.domain.orders import Order
 from colink.domain.seller_account_events import SellerAccountDetails
@@ -49,12 +50,15 @@ class SettleOrders(Request):
 
     def decide(self, facts: Facts) -> Decision:
         page = self.page
-        account = SellerAccounts(facts).account(page.account.organization_id, page.account.currency)
+        accounts = SellerAccounts(facts)
+        account = accounts.account(page.account.organization_id, page.account.currency)
         answer: dict[str, Any] = {"account_id": account.id}
         if account.details != page.account:
             events = account.new_events()  # it may just have been brought up to date
             return Decision(answer=answer, events=events, organization_id=account.details.organization_id)
         orders = {order_id: _order(facts, order_id) for order_id in self._orders}
+        # What a cap took off an order that is refunded is owed again: it must not settle others before that is known.
+        events = count_ended(facts, [orders[id_] for id_ in page.giving if orders[id_].unsettled < 0], accounts)
         account.allocate(
             giving=[orders[order_id] for order_id in page.giving],
             taking=[(position, orders[order_id]) for position, order_id in page.taking],
@@ -62,7 +66,7 @@ class SettleOrders(Request):
             settled_to=page.settled_to,
             at=facts.now,
         )
-        events = account.new_events()
+        events += accounts.new_events()
         for order in orders.values():
             events += order.new_events()
         return Decision(answer=answer, events=events, organization_id=account.details.organization_id)

@@ -2,7 +2,8 @@
 
 The worker counts a period when it has ended, and again when its orders changed. An order that is to clear before the
 worker came counts its period in its own append: what an order's commission is measured against stands before it
-clears. An order whose seller had to pay first is in the period since he did, so it has it counted again. And before
+clears. An order whose seller had to pay first is in the period since he did, so it has it counted again; so has one
+that was refunded, before what he paid for it settles others. And before
 anything of a true-up clears, it is counted again where its orders changed and the worker has not noticed yet: what is
 paid on an order that was held a moment ago would have to be taken back. Two that count at once write the same stream,
 so one of them counts again and finds nothing to do.
@@ -202,14 +203,13 @@ def _stands(facts: Facts, true_up: TrueUp) -> bool:
     return true_up.stands(seen.orders, rule=terms.rule, timezone=terms.organization.timezone)
 
 
-def count_before_clearing(facts: Facts, order: Order, accounts: SellerAccounts) -> list[Event]:
-    """The counts of those periods of an order that have ended, where the worker has not been there yet: the first
-    ones, and those from before its seller, who has to pay first, had paid. What they charge is on `accounts`. Raises
-    MoreNeeded."""
+def count_ended(facts: Facts, orders: Sequence[Order], accounts: SellerAccounts) -> list[Event]:
+    """The counts of those periods of orders that have ended, where the worker has not been there yet: the first ones,
+    and new ones where a seller has to pay first, and what was counted is not what his orders come to by now. What
+    they charge is on `accounts`. Raises MoreNeeded."""
     events: list[Event] = []
-    for key, ends_at in _periods(order):
-        if ends_at > facts.now:
-            continue
+    ended = {key: order for order in orders for key, ends_at in _periods(order) if ends_at <= facts.now}
+    for key, order in ended.items():
         if key.id not in facts.needs.reads:
             raise MoreNeeded(Needs(reads=(key.id,), terms_of=order.organization_id))
         known = facts.aggregate(TrueUp, key.id)
