@@ -33,7 +33,7 @@ ENDS = end_of("2026-03", "UTC")
 
 def part(commission: int, *, base: int = 0, version: int = 1, day: str = "2026-03-10") -> dict[str, Any]:
     shared = {"version": version, "day": day, "base": base, "commission": commission}
-    return shared | {"by_us": True, "advance": False, "hold": 14 * DAY}
+    return shared | {"by_us": True, "advance": False, "waits": False, "hold": 14 * DAY}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,25 @@ def test_a_cap_takes_at_once_and_gives_back_a_holding_period_later() -> None:
     assert owed("org") == (0, 30)
     true_ups.count([KEY], {KEY: [part(60, base=600)]}, versions, now=ENDS + 20 * DAY)
     assert (owed("cre"), owed("org")) == ((0, -10), (0, 10))
+
+
+def test_what_a_seller_has_not_paid_is_capped_when_he_has_and_is_billed_at_once() -> None:
+    balances = Balances()
+    true_ups = TrueUps(balances, Sellers(balances, {}, lambda: 0))
+    true_ups.notice(KEY, zone="UTC")
+    his = {"by_us": False, "base": 400}
+    paid, open_ = part(40) | his, part(40) | his | {"waits": True}
+
+    def count(orders: list[dict[str, Any]], rule: dict[str, Any]) -> tuple[int, int]:
+        true_ups.count([KEY], {KEY: orders}, {"rul": {1: RULE | rule}}, now=ENDS)
+        owed = balances.of("payee:cre:pending", "MYR") + balances.available("cre", "MYR")
+        return owed, balances.of("seller:org:receivable", "MYR")
+
+    assert count([paid, open_], {"cap_month": 50}) == (0, 0)
+    assert count([paid, paid], {"cap_month": 50}) == (-30, 30)
+    assert count([paid, open_], {"cap_month": 30}) == (-10, 10)
+    assert count([open_, open_], {"cap_month": 50}) == (0, 0)
+    assert count([paid, open_], {"tiers": MARGINAL}) == (10 + 40 + 250 - 80, -220)
 
 
 def test_a_version_is_counted_by_the_day_or_the_month() -> None:

@@ -46,6 +46,11 @@ class Knowledge:
             days = self.organizations[store["organization"]]["hold_days"]
         return int(days) * 86_400
 
+    def clears_by_time(self, store: Facts) -> bool:
+        """Whether what its orders owe waits for no seller's money: also where he collects himself, if his
+        organisation advances."""
+        return bool(store["platform_collected"] or self.organizations[store["organization"]]["advance"])
+
     def take_touch(self, touch: Facts) -> None:
         touch["place"] = len(self.touches)
         self.touches.append(touch)

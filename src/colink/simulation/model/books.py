@@ -289,7 +289,7 @@ class Books:
     def _look_again_when_due(self) -> None:
         """Of orders that clear when they are settled."""
         for order in self.orders.values():
-            if not self._clears_by_time(order):
+            if not self.known.clears_by_time(order.store):
                 order.next_due = self._next_due(order)
 
     def pay_of_seller(self, payment: Facts) -> Change:
@@ -302,16 +302,10 @@ class Books:
         self._look_again_when_due()
         return change
 
-    def _clears_by_time(self, order: Order) -> bool:
-        """Also where the seller collects himself, if his organisation advances."""
-        return bool(
-            order.store["platform_collected"] or self.known.organizations[order.store["organization"]]["advance"]
-        )
-
     def _clears(self, order: Order, key: ClaimKey, now: int) -> int:
         """K by that time, clearings never lowering it."""
         place = order.store["organization"], order.currency
-        if not self._clears_by_time(order) and (order.settled < order.receivable or self.sellers.waits(place)):
+        if not self.known.clears_by_time(order.store) and (order.is_unpaid or self.sellers.waits(place)):
             return order.cleared.get(key, 0)
         money = order.money
         owed = money["owed"].get(key, 0) if money else 0

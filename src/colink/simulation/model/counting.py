@@ -132,9 +132,18 @@ class Counting:
         return changed
 
     def count_before_clearing(self, orders: Iterable[Order], now: int) -> Change:
-        """Orders are about to clear: their periods that have ended and were never counted."""
-        ended = set(self.true_ups.ended(now)) - self.true_ups.counted.keys()
-        return self._count([key for order in orders for key in self._periods(order) if key in ended], now)
+        """Orders are about to clear: their periods that have ended and were never counted, and again those of an
+        order whose seller had to pay first: it counts since he did."""
+        ended, counted = set(self.true_ups.ended(now)), self.true_ups.counted.keys()
+        return self._count(
+            [
+                key
+                for order in orders
+                for key in self._periods(order)
+                if key in ended and (key not in counted or not self.known.clears_by_time(order.store))
+            ],
+            now,
+        )
 
     def _count(self, keys: Iterable[PeriodKey], now: int) -> Change:
         keys = list(dict.fromkeys(keys))
@@ -151,6 +160,7 @@ class Counting:
             if creator is None or money is None:
                 continue
             zone, hold = self._zone(order.store["organization"]), self.known.hold_seconds(order.store, order.credit)
+            by_time = self.known.clears_by_time(order.store)
             for line_id, rule in money["rules"].items():
                 period = self._period(order, rule) if rule else None
                 if rule is None or period is None or not self._counts(order, line_id):
@@ -164,6 +174,7 @@ class Counting:
                         "commission": commission,
                         "by_us": order.store["platform_collected"],
                         "advance": self.known.organizations[order.store["organization"]]["advance"],
+                        "waits": not by_time and order.is_unpaid,
                         "hold": hold,
                     }
                 )

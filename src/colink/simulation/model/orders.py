@@ -42,6 +42,11 @@ class Order:
         return -sum(self.billed.values())
 
     @property
+    def is_unpaid(self) -> bool:
+        """Whether its seller has not paid all that he owes for it."""
+        return self.settled < self.receivable
+
+    @property
     def placed_at(self) -> int:
         return int(self.told.in_order[0]["placed_at"])
 

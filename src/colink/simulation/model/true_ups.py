@@ -132,17 +132,17 @@ class TrueUps:
         *,
         now: int,
     ) -> Change:
-        """Count periods that have ended. `parts`: {version, day, base, commission, by_us, advance, hold} of each line
-        that counts, `hold` in seconds; `versions` of each rule. A first count takes effect at the period's end, a
-        later one now."""
+        """Count periods that have ended. `parts`: {version, day, base, commission, by_us, advance, waits, hold} of
+        each line that counts, `hold` in seconds, `waits` for what its seller has not paid; `versions` of each rule.
+        A first count takes effect at the period's end, a later one now."""
         changed: Change = {}
         for key in keys:
-            own = parts.get(key, ())
+            own = _counting(parts.get(key, ()), versions[key[1]])
             first = key not in self.counted
             known = self.counted.setdefault(key, TrueUp())
             effective = self.ends[key] if first else now
             due_at = effective + max((part["hold"] for part in own), default=0)
-            amount = comes_to(own, versions[key[1]]) - sum(part["commission"] for part in own)
+            amount = _more_than_posted(own, versions[key[1]])
             weights = [sum(part["base"] for part in own if part["by_us"] is by_us) for by_us in (True, False)]
             sign = -1 if amount < 0 else 1
             of_us, of_seller = (sign * part for part in shared_out(abs(amount), weights))
@@ -202,6 +202,19 @@ class TrueUps:
         known.posted = target
         self.sellers.book(changed)
         return self.balances.book(changed)
+
+
+def _counting(parts: Sequence[Facts], versions: Mapping[int, Facts]) -> Sequence[Facts]:
+    """What is taken off is credit of the seller: not of what he has not paid yet. What is added he is billed."""
+    if _more_than_posted(parts, versions) >= 0:
+        return parts
+    return [part for part in parts if not part["waits"]]
+
+
+def _more_than_posted(parts: Sequence[Facts], versions: Mapping[int, Facts]) -> int:
+    """What a creator earns by the rule in a period, less what its orders posted."""
+    posted: int = sum(part["commission"] for part in parts)
+    return comes_to(parts, versions) - posted
 
 
 def _let_go(known: TrueUp) -> int:
