@@ -1,4 +1,4 @@
-"""Ten bugs, planted one at a time, for the simulator to find: `python -m tests.simulation.planted NAME --seeds 50`.
+"""Bugs, planted one at a time, for the simulator to find: `python -m tests.simulation.planted NAME --seeds 50`.
 
 A bug is a patch of the code of this process for as long as it is planted. Each breaks one sentence of the semantics
 and leaves double entry, the log and most days in order, as bugs in this trade do.
@@ -24,7 +24,9 @@ from colink.adapters.postgres.people import PostgresPeople
 from colink.application import payouts, tiers
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.record_order import RecordOrder
-from colink.domain import attribution, claims, ledger, money, payout_journals, postings, revenue
+from colink.domain import attribution, claims, ledger, money, payout_journals, postings, revenue, true_up_counts
+from colink.domain import true_ups as true_up_aggregate
+from colink.domain.audit import true_ups as true_up_audit
 from colink.domain.local_time import period_bounds
 from colink.domain.payouts import PayoutSubmitted
 from colink.domain.seller_accounts import SellerAccount
@@ -163,6 +165,22 @@ def bounced_payment_leaves_orders_settled() -> AbstractContextManager[object]:
 
 
 @contextmanager
+def cap_credit_before_the_seller_paid() -> Iterator[None]:
+    """A cap takes off what a seller has not paid yet; its credit settles other orders."""
+    counted_again = true_up_counts.counted_again
+
+    def all_count(before: Any, key: Any, orders: Sequence[Any], **how: Any) -> Any:
+        counting = [replace(each, split=replace(each.split, waits_for_seller=False)) for each in orders]
+        return counted_again(before, key, counting, **how)
+
+    with (
+        patch.object(true_up_aggregate, "counted_again", all_count),
+        patch.object(true_up_audit, "counted_again", all_count),
+    ):
+        yield
+
+
+@contextmanager
 def erasure_forgets_an_order() -> Iterator[None]:
     """Of a buyer's orders one keeps its keys."""
     owners_of = PostgresPeople.owners_of
@@ -186,6 +204,7 @@ BUGS: Mapping[str, Callable[[], AbstractContextManager[object]]] = MappingProxyT
         "tiers-by-the-running-month": tiers_by_the_running_month,
         "tax-withheld-on-each-attempt": tax_withheld_on_each_attempt,
         "bounced-payment-leaves-orders-settled": bounced_payment_leaves_orders_settled,
+        "cap-credit-before-the-seller-paid": cap_credit_before_the_seller_paid,
         "erasure-forgets-an-order": erasure_forgets_an_order,
     }
 )

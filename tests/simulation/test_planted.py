@@ -20,6 +20,7 @@ FOUND_BY = {
     "tiers-by-the-running-month": 2,
     "tax-withheld-on-each-attempt": 2,
     "bounced-payment-leaves-orders-settled": 1,
+    "cap-credit-before-the-seller-paid": 3,
     "erasure-forgets-an-order": 2,
 }
 
