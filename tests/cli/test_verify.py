@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import psycopg
-from tests.cli.conftest import Shop
+from tests.cli.conftest import COLINK, Shop
 
 SHORTER_BY = 4
+AUDITORS_GUIDE = Path(__file__).parents[2] / "docs" / "auditor.md"
 
 
 def cut_short(shop: Shop) -> int:
@@ -57,6 +60,47 @@ def test_a_checkpoint_kept_elsewhere(shop: Shop, tmp_path: Path) -> None:
     assert colink.json(*chain)["clean"], "nothing is left that knows better"
     told = colink.run(*chain, "--checkpoint", str(note), code=1).stdout
     assert f"position {end + 1} seal: the checkpoint in {note} has {end + SHORTER_BY} events" in told
+
+
+def test_a_checkpoint_is_kept_and_verified_with_as_the_auditor_is_told(shop: Shop) -> None:
+    colink = shop.colink
+    colink.run("worker", "--once")
+    told = [line.partition("#")[0].strip() for line in AUDITORS_GUIDE.read_text("utf-8").splitlines()]
+    keep, verify = "colink audit checkpoint > kept.txt", "colink audit verify --checkpoint kept.txt"
+    assert (told.count(keep), told.count(verify)) == (1, 1)
+
+    def in_shell(command: str, *, code: int = 0) -> subprocess.CompletedProcess[str]:
+        environment = colink.environment | {"PATH": f"{COLINK.parent}{os.pathsep}{colink.environment['PATH']}"}
+        done = subprocess.run(
+            ["bash", "-c", command],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=colink.data_dir,
+            timeout=120,
+        )
+        assert done.returncode == code, (command, done.stdout, done.stderr)
+        return done
+
+    kept = colink.data_dir / "kept.txt"
+    said = in_shell(keep).stderr
+    note = kept.read_text("utf-8")
+    assert note == colink.json("audit", "checkpoint")["checkpoint"]
+    assert colink.json("audit", "checkpoint")["public_keys"][0] in said
+    assert "nothing found" in in_shell(verify).stdout
+
+    other = "A" if note[-20] != "A" else "B"
+    kept.write_text(f"{note[:-20]}{other}{note[-19:]}", "utf-8")
+    found = in_shell(verify, code=1).stdout
+    assert "the checkpoint in kept.txt is none of this log: the signature of the checkpoint is wrong" in found
+    for none in ("", "nothing is signed yet\n", note.replace("\n\n", "\n"), "\0"):
+        kept.write_text(none, "utf-8")
+        refusal = in_shell(verify, code=2)
+        assert "kept.txt holds no checkpoint as `colink audit checkpoint` prints it" in refusal.stderr
+        assert refusal.stdout == ""
+    refused = colink.json("audit", "verify", "--public-key", "kept.txt", code=2)
+    assert (refused["field"], refused["type"]) == ("--public-key", "urn:colink:problem:invalid-input")
 
 
 def test_a_lost_row_about_a_report_stops_nothing(shop: Shop) -> None:

@@ -24,7 +24,7 @@ from colink.cli.trace_tree import trace_document, trace_tree
 from colink.cli.wiring import Wiring
 from colink.domain.audit.report import Pass, Report, Status
 from colink.domain.errors import InvalidInput
-from colink.domain.sealing.checkpoint import VerifierKey
+from colink.domain.sealing.checkpoint import MalformedNote, VerifierKey, parse_checkpoint, parse_note
 from colink.projections.audit import Trace, trace, verify
 from colink.projections.audit.verify import Progress as Watched
 from colink.projections.engine import Log, head
@@ -80,12 +80,12 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         Writers need not stop. With only a part of the log, what compares today's rows with all of it is left out.
         """
         kept = checkpoints or []
-        own_keys = [VerifierKey.parse(path.read_text()) for path in public_keys or ()]
+        own_keys = [_key_in(path) for path in public_keys or ()]
         if kept and (from_ > 1 or to is not None):
             raise InvalidInput("a checkpoint is about the whole log: leave out --from and --to", field="checkpoint")
         # The seals begin with what was signed (`seals`), and the events are what was sealed (`chain`).
         passes = frozenset(only or Pass) | ({Pass.CHAIN, Pass.SEAL} if kept or own_keys else set())
-        notes = {str(path): path.read_text(errors="replace") for path in kept}
+        notes = {str(path): _note_in(path) for path in kept}
         report = asyncio.run(_verify(wiring, first=from_, last=to, only=passes, notes=notes, own_keys=own_keys))
         tell(_report_document(report), as_json=json, people=lambda console: _show_report(console, report))
         if not report.clean:
@@ -102,6 +102,24 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         """Show where something came from, back to its events and deliveries, and the payouts its money went into."""
         found = asyncio.run(_trace(wiring, subject))
         tell(trace_document(found), as_json=json, people=lambda console: console.print(trace_tree(found)))
+
+
+def _note_in(path: Path) -> str:
+    """A checkpoint that was kept. Whether it is one of this log, the verification says."""
+    text = path.read_text("utf-8", errors="replace")
+    try:
+        parse_checkpoint(parse_note(text).text)
+    except MalformedNote as error:
+        msg = f"{path} holds no checkpoint as `colink audit checkpoint` prints it: {error.detail}"
+        raise InvalidInput(msg, field="--checkpoint") from None
+    return text
+
+
+def _key_in(path: Path) -> VerifierKey:
+    try:
+        return VerifierKey.parse(path.read_text("utf-8", errors="replace"))
+    except MalformedNote as error:
+        raise InvalidInput(f"{path} holds no public key: {error.detail}", field="--public-key") from None
 
 
 async def _verify(

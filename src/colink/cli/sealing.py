@@ -171,20 +171,21 @@ def _checkpoint_document(newest: PublishedCheckpoint | None, keys: list[str], st
 
 
 def _show_checkpoint(console: Console, newest: PublishedCheckpoint | None, keys: list[str], state: SealState) -> None:
+    """The note alone on stdout, so that it can be kept as it is; what there is to say about it beside."""
     if newest is None:
-        console.print("nothing is signed yet: the worker does it (colink worker --once)")
+        notes.print("nothing is signed yet: the worker does it (colink worker --once)")
     else:
-        console.print(newest.note, end="", soft_wrap=True, markup=False)
-        console.print(f"\nsigned {newest.signed_at:%Y-%m-%d %H:%M:%S} UTC; verify with the public key")
+        console.out(newest.note, end="", highlight=False)
+        notes.print(f"\nsigned {newest.signed_at:%Y-%m-%d %H:%M:%S} UTC; verify with the public key")
         signer = _signer(newest.note, keys)
-        console.print(signer, soft_wrap=True, markup=False)
+        notes.print(signer, soft_wrap=True, markup=False)
         if signer != state.verifier_key:
-            console.print("the next one will be signed with a new key")
-            console.print(state.verifier_key, soft_wrap=True, markup=False)
+            notes.print("the next one will be signed with a new key")
+            notes.print(state.verifier_key, soft_wrap=True, markup=False)
     behind = f"{state.lag} not sealed yet, for {state.lag_seconds:,.0f} s" if state.lag else "all of them sealed"
-    console.print(f"{state.head} events in the log, {behind}")
+    notes.print(f"{state.head} events in the log, {behind}")
     if state.alarm is not None:
-        console.print(f"[bold red]sealing was refused[/] {escape(state.alarm)}", soft_wrap=True)
+        notes.print(f"[bold red]sealing was refused[/] {escape(state.alarm)}", soft_wrap=True)
 
 
 def _signer(note: str, keys: list[str]) -> str | None:
