@@ -201,10 +201,10 @@ async def check_sequence(conn: Connection, result: PassResult, log: LogRange) ->
                 derived=f"not before {recorded_before}",
             )
     counted = await conn.execute(
-        f"SELECT count(*), coalesce(max(position), 0) FROM {log.table} WHERE position BETWEEN %s AND %s",
-        (log.first, log.last),
+        f"SELECT count(*), coalesce(max(position), %s) FROM {log.table} WHERE position BETWEEN %s AND %s",
+        (log.first - 1, log.first, log.last),
     )
-    number, newest = await counted.fetchone() or (0, 0)
+    number, newest = await counted.fetchone() or (0, log.first - 1)
     if newest < log.last:
         result.find(
             Kind.GAP,
