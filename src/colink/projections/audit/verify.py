@@ -329,7 +329,7 @@ class _Run:
             await self._check(Pass.ORDER_ROWS, lambda: check_extra_orders(conn, result(Pass.ORDER_ROWS)))
         if whole:
             await self._check(Pass.JOURNALS, lambda: check_open_from(conn, result(Pass.JOURNALS), self._periods))
-        await self._check(Pass.DOCUMENTS, lambda: check_other_documents(conn, result(Pass.DOCUMENTS)))
+        await self._check(Pass.DOCUMENTS, lambda: check_other_documents(conn, result(Pass.DOCUMENTS), self._decode))
         await self._check(
             Pass.TERMS_HEADS, lambda: check_terms_heads(conn, result(Pass.TERMS_HEADS), total.terms_heads)
         )
