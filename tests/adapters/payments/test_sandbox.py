@@ -289,6 +289,25 @@ def test_a_key_used_with_another_body_is_a_conflict(provider: SandboxProcess, ra
     assert httpx.post(f"{provider.url}/v1/payouts", json=other, headers=sent).status_code == 409
 
 
+def test_whose_account_it_is_is_taken_and_kept_nowhere(tmp_path: Path) -> None:
+    whose = {"account_holder": "Zylkène Fennimore Quorl", "account_number": "MY77-4410-0099-8123"}
+    with SandboxProcess.start(data=tmp_path / "book.sqlite", credentials=CREDENTIALS) as running:
+        talk = Conversation(running.url)
+        wish = instruction(**whose)
+        accepted = talk.submit(wish)
+        assert (accepted.outcome, accepted.amount) == (ProviderOutcome.PAID, 4997)
+        assert talk.submit(replace(wish, details={})) == accepted, "not even a digest tells another account"
+        talk.close()
+        kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        assert wish.reference.encode() in kept
+        for text in whose.values():
+            assert text.encode() not in kept
+        too_long = GOOD | {"destination": {"account_number": "1" * 141}}
+        sent = AUTHORIZED | {"Idempotency-Key": "too-long"}
+        answer = httpx.post(f"{running.url}/v1/payouts", json=too_long, headers=sent)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (422, "destination.account_number")
+
+
 def test_two_payouts_of_one_reference_are_never_chosen_between(provider: SandboxProcess, rail: Conversation) -> None:
     reference = f"double-{next(_numbers)}"
     for number in (1, 2):

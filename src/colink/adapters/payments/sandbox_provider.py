@@ -2,9 +2,11 @@
 
 It answers, delays, fails, returns and calls back like a real one, so that everything that can go wrong with a payout
 can be shown and tested: idempotency keys, refusals, timeouts after accepting, errors before and after accepting,
-signed callbacks that are retried. What it shall do with a payout stands in the payout's `destination`.
+signed callbacks that are retried. What it shall do with a payout stands in the payout's `destination`: {outcome,
+delay_ms, fault}. Whose account it is (`account_holder`, `account_number`) is taken, as a bank takes it, and kept
+nowhere.
 
-    POST /v1/payouts                  {reference, amount, currency, destination: {outcome, delay_ms, fault}, metadata}
+    POST /v1/payouts                  {reference, amount, currency, destination, metadata}
     GET  /v1/payouts/{id}             one payout
     GET  /v1/payouts?reference=       a list, newest first
 
@@ -27,7 +29,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
 import msgspec
@@ -42,7 +44,7 @@ from colink.adapters.payments.sandbox_book import Book, Callback, KeyReused, Wis
 from colink.adapters.payments.sandbox_credentials import SandboxCredentials
 from colink.domain.errors import InvalidInput
 from colink.domain.money import MAX_AMOUNT, currency_exponent
-from colink.domain.payout_accounts import MAX_DELAY_MS, SandboxFault, SandboxOutcome
+from colink.domain.payout_accounts import MAX_ACCOUNT_TEXT, MAX_DELAY_MS, SandboxFault, SandboxOutcome
 
 API_KEY = "COLINK_SANDBOX_API_KEY"
 CALLBACK_SECRET = "COLINK_SANDBOX_CALLBACK_SECRET"  # noqa: S105 - the name of a variable
@@ -50,10 +52,15 @@ _SILENCE = 60.0  # seconds a payout with the fault `timeout` is left without an 
 _LONGEST_BODY = 64 * 1024
 
 
+_AccountText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ACCOUNT_TEXT)]
+
+
 class _Destination(msgspec.Struct, forbid_unknown_fields=True):
     outcome: SandboxOutcome = SandboxOutcome.PAID
     delay_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_DELAY_MS)] = 0
     fault: SandboxFault | None = None
+    account_holder: _AccountText | None = None
+    account_number: _AccountText | None = None
 
 
 class _Metadata(msgspec.Struct, forbid_unknown_fields=True):
@@ -100,7 +107,7 @@ class SandboxProvider:
         return await self._accept(request, key, body)
 
     async def _accept(self, request: Request, key: str, body: _PayoutBody) -> Response:
-        digest = hashlib.sha256(msgspec.json.encode(body)).hexdigest()
+        digest = _digest(body)
         fault, now_ms = body.destination.fault, _now_ms()
         if fault is SandboxFault.REFUSE:
             return _error(422, "destination_refused", "the destination cannot be paid", param="destination")
@@ -198,6 +205,14 @@ def _read(raw: bytes) -> _PayoutBody:
         raise InvalidInput(message, field=path.rstrip("`") or None) from None
     currency_exponent(body.currency)
     return body
+
+
+def _digest(body: _PayoutBody) -> str:
+    """What a request under the same key must be again. It is kept, so it says nothing of whose account it is."""
+    told: dict[str, Any] = msgspec.to_builtins(body)
+    for name in ("account_holder", "account_number"):
+        del told["destination"][name]
+    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()
 
 
 def _wish(body: _PayoutBody) -> Wish:
