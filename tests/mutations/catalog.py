@@ -846,6 +846,30 @@ INVARIANTS: tuple[Invariant, ...] = (
         ),
         breaks=(
             Break(
+                name="verification-believes-any-touch",
+                file="projections/audit/touch_pass.py",
+                old="            if recorded != derived:\n",
+                new="            if recorded is None and derived is not None:\n",
+                test="projections/test_audit_of_touches.py::test_a_touch_that_was_changed_everywhere",
+                seen="a click that names another creator than the sealed decision goes unnoticed",
+            ),
+            Break(
+                name="verification-takes-a-shorter-tracking-log",
+                file="projections/audit/touch_pass.py",
+                old="            if seen_to > self._known.head:\n",
+                new="            if seen_to < self._known.archived:\n",
+                test="projections/test_audit_of_touches.py::test_a_tracking_log_that_was_cut_short",
+                seen="orders that saw more of the tracking log than there is say nothing",
+            ),
+            Break(
+                name="forged-documents-are-only-counted",
+                file="projections/audit/document_pass.py",
+                old="    if counted != (result.checked,) or result.status is not Status.PASSED:\n",
+                new="    if counted != (result.checked,):\n",
+                test="projections/test_audit.py::test_a_document_that_no_event_wrote_is_named_whatever_else_is_gone",
+                seen="where another is gone a forged document goes unnamed",
+            ),
+            Break(
                 name="verification-passes-over-a-column",
                 file="projections/audit/ledger_passes.py",
                 old="            if was != should:\n",

@@ -118,16 +118,19 @@ async def test_a_log_that_ends_with_news_of_an_old_order(world: World) -> None:
     assert (await verified(world)).findings == []
 
 
-async def test_attributions_by_click_verify_without_the_tracking_log(world: World) -> None:
+async def test_attributions_by_click_are_decided_again_without_the_tracking_log(world: World) -> None:
     await world.touch(AINA, occurred_at=MONDAY - timedelta(days=7), visitor_id="vis_1")
     await world.touch(BUDI, occurred_at=MONDAY - timedelta(days=7, seconds=1), visitor_id="vis_1")
     await world.touch(BUDI, occurred_at=MONDAY + timedelta(seconds=1), visitor_id="vis_1")
     await world.order(1, 10_000, creator=None, clicks=["clk_1"])
     [(payload,)] = await world.rows("SELECT payload FROM colink.events WHERE topic = 'order.attributed'")
     assert '"outcome":"click"' in payload
-    world.tamper_with_log("DELETE FROM colink.touches")
-
-    assert {finding.audit_pass for finding in (await verified(world)).findings} == {Pass.TRACKING}
+    world.tamper_with_log(
+        "INSERT INTO colink.tracking_archives SELECT 1, 3, '2026-03-01', sha256(''), 'tracking/a', now()",
+        "DELETE FROM colink.tracking_events",
+        "DELETE FROM colink.touches",
+    )
+    assert (await verified(world)).findings == []
 
     position = await position_of(world, "order.attributed")
     moved = "UPDATE colink.events SET payload = replace(payload, '2026-02-23T09:00:00Z', '2026-02-23T08:59:58Z')"
@@ -331,6 +334,31 @@ async def test_changed_order_and_document_rows(world: World) -> None:
         (Pass.ORDER_ROWS, Kind.CHANGED, cleared),
         (Pass.DOCUMENTS, Kind.CHANGED, registered),
     }
+
+
+async def test_a_document_that_no_event_wrote_is_named_whatever_else_is_gone(world: World) -> None:
+    [(coupon, campaign)] = await world.rows(
+        "SELECT max(position) FILTER (WHERE kind = 'coupon'), max(position) FILTER (WHERE kind = 'campaign')"
+        " FROM colink.documents"
+    )
+    forged = (
+        "INSERT INTO colink.documents SELECT kind, '{}', {}, NULL, organization_id, part_of_terms, {}, body, position"
+        " FROM colink.documents WHERE position = {} LIMIT 1"
+    )
+    world.tamper(
+        forged.format("cpn_forged", 1, True, coupon),
+        forged.format("cmp_1", 0, False, campaign),
+        f"DELETE FROM colink.documents WHERE id IN ('rul_1', '{BUDI}')",  # so that there are as many as before
+    )
+    report = await verified(world)
+    documents = report.result(Pass.DOCUMENTS).findings
+    assert {(each.kind, each.position, each.subject) for each in documents} == {
+        (Kind.EXTRA, coupon, "cpn_forged"),
+        (Kind.EXTRA, campaign, "cmp_1"),
+        (Kind.MISSING, await position_of(world, "commission_rule.added"), "rul_1"),
+        (Kind.MISSING, await position_of(world, "creator.registered", nth=2), BUDI),
+    }
+    assert f"event {coupon} did not write version 1 of coupon cpn_forged" in {each.message for each in documents}
 
 
 async def test_a_pass_that_cannot_run_is_incomplete(world: World) -> None:

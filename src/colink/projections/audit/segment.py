@@ -38,6 +38,7 @@ from colink.projections.audit.reading import Source, WindowCheck, WindowReader
 from colink.projections.audit.receivable_pass import SellerCheck
 from colink.projections.audit.report_pass import Followed, ReportCheck
 from colink.projections.audit.settlement_pass import SettlementCheck
+from colink.projections.audit.touch_pass import TouchCheck, Tracked
 from colink.projections.audit.withholding_pass import TaxCheck
 
 DECISIONS = frozenset({Pass.ATTRIBUTION, Pass.COMMISSION, Pass.SPLIT, Pass.REFUNDS, Pass.CLEARING, Pass.DERIVATION})
@@ -50,8 +51,8 @@ _WINDOWS_A_COLLECTION = 16
 class Setting:
     """What all segments of a run share. `first` to `last` is verified; `sealed` is where the seals end; `book` holds
     the terms up to `last` and `periods` what was closed; `whole_log`: whether there is nothing else, so that rows as
-    they are now can be compared; `reports`: the projections that are read, and
-    `sums` that of balances."""
+    they are now can be compared; `reports`: the projections that are read, and `sums` that of balances; `tracked`:
+    which part of the tracking log is kept."""
 
     source: Source
     first: int
@@ -63,6 +64,7 @@ class Setting:
     whole_log: bool
     reports: Sequence[Followed]
     sums: FollowedSums | None
+    tracked: Tracked
     personal: Personal
     events_a_window: int
 
@@ -115,6 +117,7 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
         (frozenset({Pass.ORDER}), lambda: AuthorCheck(part)),
         (frozenset({Pass.ENTRIES}), lambda: EntryCheck(part, lines=segment.lines)),
         (DECISIONS, lambda: OrderCheck(part, setting.book, derivation)),
+        (frozenset({Pass.ATTRIBUTION}), lambda: TouchCheck(part, setting.tracked)),
         (frozenset({Pass.ORDER_ROWS}), lambda: OrderRowCheck(part)),
         (frozenset({Pass.DOCUMENTS, Pass.TERMS_HEADS}), lambda: DocumentCheck(part)),
         (frozenset({Pass.INBOX}), lambda: InboxCheck(part, setting.personal)),

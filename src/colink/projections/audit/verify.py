@@ -44,6 +44,7 @@ from colink.projections.audit.rows import each_row
 from colink.projections.audit.seals_pass import Outside, SealsCheck
 from colink.projections.audit.segment import DECISIONS, OF_SEGMENTS, Segment, Setting
 from colink.projections.audit.seller_account_pass import find_unmatched
+from colink.projections.audit.touch_pass import Tracked, tracked
 from colink.projections.audit.tracking_pass import check_tracking
 from colink.projections.audit.version_pass import VersionsCheck
 from colink.projections.engine import Connection, Decoder, Log, head
@@ -58,7 +59,7 @@ _OF_WHOLE_LOG = frozenset(
 )
 _NEED_HISTORY = frozenset({Pass.ACCOUNTS, Pass.ENTRIES, Pass.PAYOUTS})
 _JUDGED_BY_CLOSINGS = DECISIONS | {Pass.JOURNALS, Pass.ENTRIES, Pass.BALANCES, Pass.PAYOUTS, Pass.RECEIVABLES}
-_OF_TRACKING = frozenset({Pass.TRACKING, Pass.PROJECTIONS})
+_OF_TRACKING = frozenset({Pass.ATTRIBUTION, Pass.TRACKING, Pass.PROJECTIONS})
 
 
 def _no_progress(what: str, done: int, total: int) -> None:
@@ -168,6 +169,7 @@ class _Run:
         self._sealed, self._origin = 0, ""
         self._reports: list[Followed] = []
         self._sums: FollowedSums | None = None
+        self._tracked = Tracked()
         self._personal = Personal(keys=outside.person_keys, erasures={})
         self._periods = PeriodBook()
         self._book = TermsBook()
@@ -180,6 +182,7 @@ class _Run:
         await self._prepare({Pass.INBOX, Pass.PERSONAL}, self._find_erasures)
         await self._prepare(_JUDGED_BY_CLOSINGS, self._read_closings)
         await self._prepare(DECISIONS, self._read_terms)
+        await self._prepare({Pass.ATTRIBUTION}, self._find_tracked)
         setting = await self._setting()
         await self._prepare(OF_SEGMENTS, lambda: self._read_log(setting))
         await self._compare_with_all()
@@ -207,6 +210,7 @@ class _Run:
             whole_log=self._whole_log,
             reports=self._reports,
             sums=self._sums,
+            tracked=self._tracked,
             personal=self._personal,
             events_a_window=self._effort.events_a_window,
         )
@@ -224,6 +228,9 @@ class _Run:
         await VersionsCheck(self._conn, self._total.results[Pass.PROJECTIONS]).check()
         self._reports = await followed_reports(self._conn)
         self._sums = await followed_sums(self._conn)
+
+    async def _find_tracked(self) -> None:
+        self._tracked = await tracked(self._conn)
 
     async def _read_closings(self) -> None:
         """What was closed of the ledger, which every journal is judged by. There are a dozen a year."""
