@@ -70,5 +70,8 @@ def test_a_statement_is_written(shop: Shop, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "aina.json").read_text())["closing"] == told["closing"]
     assert colink.json(*period, "-o", str(tmp_path / "aina.pdf"), code=2)["field"] == "--output"
     assert not (tmp_path / "aina.pdf").exists()
+    assert colink.json(*period, "--currency", "myr") == told
+    for none in ("xqx", "", "ringgit"):
+        assert colink.json(*period, "--currency", none, code=2)["field"] == "currency"
     assert colink.json(*period, "--at-position", "1000000", code=2)["field"] == "at_position"
     colink.run("ledger", "statement", AINA, "--from", "yesterday", "--to", "2021-01-01", code=2)

@@ -228,6 +228,7 @@ async def test_html_prints_and_escapes(world: World) -> None:
         ({"start": FAR, "end": LONG_AGO}, InvalidInput, "to"),
         ({"at_position": 10_000}, InvalidInput, "at_position"),
         ({}, InvalidInput, "currency"),
+        *(({"currency": none}, InvalidInput, "currency") for none in ("usd", "", "MY", "XQX", "MYR ")),
         ({"payee_id": ORGANIZATION}, InvalidInput, "currency"),
     ],
 )

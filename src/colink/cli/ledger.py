@@ -89,7 +89,8 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         With --at-position, which every statement names, an earlier one is made again exactly.
         """
         form = _form(form, output, as_json=json)
-        period = {"payee_id": payee, "start": from_, "end": to, "currency": currency, "at_position": at_position}
+        period = {"payee_id": payee, "start": from_, "end": to, "at_position": at_position}
+        period["currency"] = currency and currency.upper()  # as amounts are read, which have theirs in any case
         written = asyncio.run(_statement(wiring, form, output, **period))
         if json and output is not None:
             tell({"file": str(output), "format": form, "bytes": written}, as_json=json, people=lambda _: None)

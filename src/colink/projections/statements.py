@@ -20,6 +20,7 @@ from colink.application.privacy.people import People
 from colink.domain.creators import CreatorDetails
 from colink.domain.errors import InvalidInput, NotFound
 from colink.domain.ledger import payee_accounts
+from colink.domain.money import currency_exponent
 from colink.domain.organizations import OrganizationDetails
 from colink.projections.balances_in_time import find_sums, list_balances
 from colink.projections.documents import document_by_id
@@ -110,17 +111,20 @@ async def make_statement(
     at_position: int | None = None,
 ) -> Statement:
     """As recorded up to `at_position`, the head where None; `people` opens the payee's name. Raises NotFound for a
-    payee that nobody knows; InvalidInput for a period or position that is none, and where there are several
+    payee that nobody knows; InvalidInput for a period, position or currency that is none, and where there are several
     currencies and none is given."""
     if start >= end:
         raise InvalidInput("the period ends before it begins: give a later time", field="to")
+    if currency is not None:
+        currency_exponent(currency)
     newest = await head(conn, Log.COMMERCE)
     position = newest if at_position is None else at_position
     if not 0 <= position <= newest:
         msg = f"the log ends at position {newest}: give a position up to that"
         raise InvalidInput(msg, field="at_position")
     name = await _name_of(conn, people, payee_id)
-    currency = currency or await _only_currency(conn, payee_id, position)
+    if currency is None:
+        currency = await _only_currency(conn, payee_id, position)
     return Statement(
         payee_id=payee_id,
         payee_name=name,
