@@ -3,6 +3,7 @@ position back to the order, its events and the deliveries that told of it."""
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -24,6 +25,7 @@ from colink.projections.audit.trace import TraceKind
 
 pytestmark = pytest.mark.anyio
 
+tracing = importlib.import_module("colink.projections.audit.trace")  # its package has a function of that name
 FIRST, SECOND = f"ord_{STORE}.1", f"ord_{STORE}.2"
 
 
@@ -159,6 +161,48 @@ async def test_from_a_delivery_a_journal_and_a_payee(world: World) -> None:
 async def test_what_is_not_there_is_not_found(world: World, subject: str) -> None:
     with pytest.raises(NotFound, match="nothing in the log"):
         await traced(world, subject)
+
+
+async def test_what_is_cut_off_is_said_of_deliveries_and_payouts_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await a_paid_creator(world)
+    await reserve(world, "pay_2", 400)
+    columns = "source, topic, headers, body, received_at, recorded_at, status, answer, order_id"
+    world.tamper_with_log(
+        f"INSERT INTO colink.inbox (delivery_id, {columns}) SELECT 'dlv-2', {columns} FROM colink.inbox"
+    )
+    for limit, told in ((100, (2, False)), (2, (2, False)), (1, (1, True))):
+        monkeypatch.setattr(tracing, "LIMIT", limit)
+        found = Trace(subject=FIRST, kind=TraceKind.ORDER)
+        async with world.pool.connection() as conn:
+            assert len(await tracing._deliveries(conn, found, [FIRST])) == told[0]
+        assert found.cut_off is told[1]
+        shown = await traced(world, f"payee:{AINA}:in_transit")
+        assert (len(shown.payouts), shown.cut_off) == told
+
+
+async def test_a_payout_is_found_behind_more_than_are_shown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await a_paid_creator(world)
+    await reserve(world, "pay_2", 400)
+    places = {"pay_1": '[{"start":0,"end":1500}]', "pay_2": '[{"start":1500,"end":1900}]'}
+    world.tamper(
+        *(f"UPDATE colink.payouts SET stretches = '{at}' WHERE payout_id = '{id_}'" for id_, at in places.items())
+    )
+    found = await traced(world, SECOND)
+    monkeypatch.setattr(tracing, "LIMIT", 1)
+    async with world.pool.connection() as conn:
+        payouts = await tracing._payouts_holding(conn, found, found.entries)
+    assert [payout.payout_id for payout in payouts] == ["pay_2"]
+    assert not found.cut_off
+
+
+async def test_payouts_are_looked_for_of_a_payees_money_alone(world: World) -> None:
+    await a_paid_creator(world)
+    for subject in (FIRST, SECOND, AINA, f"payee:{AINA}:available"):
+        assert (await traced(world, subject)).followed, subject
+    for subject in ("rul_1", "platform:revenue", "cpn_aina"):
+        assert not (await traced(world, subject)).followed, subject
 
 
 async def test_verification_sees_two_payouts_of_the_same_money(world: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from colink.domain.ledger import JournalPosted
 from colink.domain.money import Money
 from colink.projections.audit.trace import Trace, TracedDelivery, TracedEvent
 from colink.projections.entries import Entry
-from colink.projections.payouts import FiledPayout
+from colink.projections.payouts import STATUS_AFTER, FiledPayout
 
 
 def trace_tree(found: Trace) -> Tree:
@@ -39,11 +39,12 @@ def trace_tree(found: Trace) -> Tree:
         node = root.add(f"position {position}")
         for entry in rest:
             node.add(_entry_line(entry))
-    payouts = _branch(root, "payouts", len(found.payouts))
-    for payout in found.payouts:
-        payouts.add(_payout_line(payout))
-    if not found.payouts:
-        payouts.add("none of this money is in a payout")
+    if found.payouts or found.followed:
+        payouts = _branch(root, "payouts", len(found.payouts))
+        for payout in found.payouts:
+            payouts.add(_payout_line(payout, _why(payout, found.events)))
+        if not found.payouts:
+            payouts.add(f"none of {'what is shown' if found.cut_off else 'this money'} is in a payout")
     if found.cut_off:
         root.add("[yellow]there is more than is shown[/]: trace a single entry or order of it")
     return root
@@ -80,9 +81,20 @@ def _entry_line(entry: Entry) -> str:
     )
 
 
-def _payout_line(payout: FiledPayout) -> str:
+def _payout_line(payout: FiledPayout, why: str | None) -> str:
     amount = money_text(payout.amount, payout.currency)
-    return f"[bold]{payout.status}[/] {escape(f'{amount} to {payout.payee_id}, {payout.payout_id}')}"
+    because = f": {why}" if why else ""
+    return f"[bold]{payout.status}[/] {escape(f'{amount} to {payout.payee_id}, {payout.payout_id}{because}')}"
+
+
+def _why(payout: FiledPayout, events: Sequence[TracedEvent]) -> str | None:
+    """Why it is what it is - what the provider or a person said - where the events that are shown tell it."""
+    own = [event for event in events if event.stream_id == payout.payout_id]
+    if not own or STATUS_AFTER.get(own[-1].topic) != payout.status:
+        return None
+    payload = _payload(own[-1])
+    said = [payload.get(name) for name in ("failure_code", "reason")] if isinstance(payload, Mapping) else []
+    return next((str(each) for each in said if each), None)
 
 
 def _time(at: datetime) -> str:

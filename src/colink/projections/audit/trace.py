@@ -3,7 +3,7 @@ back to the events and deliveries it came from, and forward to the payouts its m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -69,7 +69,8 @@ class TracedDelivery:
 @dataclass(kw_only=True)
 class Trace:
     """Everything that belongs to `subject`: events by position, deliveries by arrival, ledger entries in log order,
-    and the payouts that hold or paid its money. `cut_off`: there is more than `LIMIT` of something."""
+    and the payouts that hold or paid its money. `followed`: whether payouts of such money were looked for: nobody is
+    paid a rule. `cut_off`: there is more than `LIMIT` of something."""
 
     subject: str
     kind: TraceKind
@@ -78,6 +79,7 @@ class Trace:
     deliveries: list[TracedDelivery] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     payouts: list[FiledPayout] = field(default_factory=list)
+    followed: bool = False
     cut_off: bool = False
 
 
@@ -141,8 +143,8 @@ async def _trace_order(conn: Connection, id_: str) -> Trace:
     found = Trace(subject=id_, kind=TraceKind.ORDER, orders=[id_])
     found.entries = await _entries(conn, found, IN_ORDERS, order_ids=[id_])
     found.events = await _events(conn, found, streams=[id_], positions=[e.position for e in found.entries])
-    found.deliveries = await _deliveries(conn, [id_])
-    found.payouts = await _payouts_holding(conn, found.entries)
+    found.deliveries = await _deliveries(conn, found, [id_])
+    found.payouts = await _payouts_holding(conn, found, found.entries)
     return found
 
 
@@ -153,8 +155,8 @@ async def _trace_record(conn: Connection, stream_id: str) -> Trace:
     found.entries = await _entries(conn, found, "position = ANY(%(positions)s)", positions=positions)
     found.events = await _events(conn, found, streams=[stream_id], positions=positions)
     found.orders = list(dict.fromkeys(order for event in found.events for order in _orders_settled(event)))
-    found.deliveries = await _deliveries(conn, found.orders)
-    found.payouts = await _payouts_holding(conn, found.entries)
+    found.deliveries = await _deliveries(conn, found, found.orders)
+    found.payouts = await _payouts_holding(conn, found, found.entries)
     return found
 
 
@@ -200,7 +202,7 @@ async def _trace_entry(conn: Connection, entry_id: str) -> Trace:
     found.orders = [entry.order_id] if entry.order_id else []
     streams = [id_ for id_ in (entry.order_id, entry.payout_id) if id_]
     found.events = await _events(conn, found, streams=streams, positions=[entry.position])
-    found.deliveries = await _deliveries(conn, found.orders)
+    found.deliveries = await _deliveries(conn, found, found.orders)
     if entry.payout_id is not None:
         payout = await payout_by_id(conn, entry.payout_id)
         found.payouts = [payout] if payout else []
@@ -215,7 +217,7 @@ async def _trace_entry(conn: Connection, entry_id: str) -> Trace:
             payee_id=entry.payee_id,
             line_id=entry.line_id,
         )
-        found.payouts = await _payouts_holding(conn, credits_)
+        found.payouts = await _payouts_holding(conn, found, credits_)
     return found
 
 
@@ -234,15 +236,15 @@ async def _trace_payout(conn: Connection, payout_id: str) -> Trace:
             currency=payout.currency,
             start=stretch.start,
             end=stretch.end,
-            limit=LIMIT,
+            limit=LIMIT + 1,
         )
-    found.cut_off = found.cut_off or len(paid) >= LIMIT
+    found.cut_off = found.cut_off or len(paid) > LIMIT
     found.entries = sorted([*paid[:LIMIT], *own], key=lambda entry: entry.cursor)
     found.orders = list(dict.fromkeys(entry.order_id for entry in found.entries if entry.order_id))
     found.events = await _events(
         conn, found, streams=[payout_id], positions=[entry.position for entry in found.entries]
     )
-    found.deliveries = await _deliveries(conn, found.orders)
+    found.deliveries = await _deliveries(conn, found, found.orders)
     return found
 
 
@@ -252,10 +254,12 @@ async def _trace_account(conn: Connection, account: str) -> Trace:
     found.entries = await _entries(conn, found, "account = %(account)s", account=account)
     found.orders = list(dict.fromkeys(entry.order_id for entry in found.entries if entry.order_id))
     found.events = await _events(conn, found, streams=[], positions=[entry.position for entry in found.entries])
-    found.deliveries = await _deliveries(conn, found.orders)
+    found.deliveries = await _deliveries(conn, found, found.orders)
     payee_id = payee_of(account)
     if payee_id is not None:
-        found.payouts = await list_payouts(conn, payee_id=payee_id, limit=LIMIT)
+        payouts = await list_payouts(conn, payee_id=payee_id, limit=LIMIT + 1)
+        found.payouts, found.followed = payouts[:LIMIT], True
+        found.cut_off = found.cut_off or len(payouts) > LIMIT
     return found
 
 
@@ -339,26 +343,46 @@ async def _entries(conn: Connection, found: Trace, condition: str, **values: obj
     return entries[:LIMIT][::-1]
 
 
-async def _deliveries(conn: Connection, orders: Sequence[str]) -> list[TracedDelivery]:
+async def _deliveries(conn: Connection, found: Trace, orders: Sequence[str]) -> list[TracedDelivery]:
     async with conn.cursor(row_factory=class_row(TracedDelivery)) as cursor:
         await cursor.execute(
             "SELECT source, delivery_id, topic, received_at, status, order_id, position FROM colink.inbox"
             " WHERE order_id = ANY(%s) ORDER BY seq LIMIT %s",
-            (list(orders), LIMIT),
+            (list(orders), LIMIT + 1),
         )
-        return await cursor.fetchall()
+        deliveries = await cursor.fetchall()
+    found.cut_off = found.cut_off or len(deliveries) > LIMIT
+    return deliveries[:LIMIT]
 
 
-async def _payouts_holding(conn: Connection, entries: Sequence[Entry]) -> list[FiledPayout]:
+async def _payouts_holding(conn: Connection, found: Trace, entries: Sequence[Entry]) -> list[FiledPayout]:
     """Live and paid payouts whose stretches reach into the cleared credits among the entries."""
     places: dict[tuple[str, str], list[Stretch]] = {}
     for entry in entries:
         if entry.credited_after is not None and entry.payee_id is not None:
             place = Stretch(start=entry.credited_after - entry.amount, end=entry.credited_after)
             places.setdefault((entry.payee_id, entry.currency), []).append(place)
-    return [
-        payout
-        for (payee_id, currency), stretches in places.items()
-        for payout in await list_payouts(conn, payee_id=payee_id, currency=currency, status=HOLDING, limit=LIMIT)
-        if any(held.start < place.end and place.start < held.end for held in payout.stretches for place in stretches)
-    ]
+    found.followed = found.followed or any(entry.payee_id is not None for entry in found.entries)
+    holding: list[FiledPayout] = []
+    for (payee_id, currency), stretches in places.items():
+        async for payout in _each_holding(conn, payee_id, currency):
+            if any(
+                held.start < place.end and place.start < held.end for held in payout.stretches for place in stretches
+            ):
+                holding.append(payout)
+    found.cut_off = found.cut_off or len(holding) > LIMIT
+    return holding[:LIMIT]
+
+
+async def _each_holding(conn: Connection, payee_id: str, currency: str) -> AsyncIterator[FiledPayout]:
+    """All of a payee's, so that money in a late one is not said to be in none; a page in memory at a time."""
+    after: int | None = None
+    while True:
+        payouts = await list_payouts(
+            conn, payee_id=payee_id, currency=currency, status=HOLDING, after=after, limit=LIMIT
+        )
+        for payout in payouts:
+            yield payout
+        if len(payouts) < LIMIT:
+            return
+        after = payouts[-1].created_position
