@@ -78,23 +78,25 @@ async def test_a_settlement_empties_the_clearing_account_by_its_journal(settled:
 
 async def test_the_fee_of_an_order_posts_the_difference(settled: Settled) -> None:
     fees = [{"order_external_id": "4507", "amount": 300}, {"order_external_id": "4508", "amount": 50}]
-    await settled.shop.post("/v1/settlements", settled.body(fees=fees, received_by="maybank"), key=settled.finance)
-    # The seller bears 3.00 in place of 3.43, and no fee is left over.
+    body = settled.body(fees=fees, fee=350, received_by="maybank")
+    await settled.shop.post("/v1/settlements", body, key=settled.finance)
+    # The seller bears 3.00 in place of 3.43, and the fee of the order to come is left over.
     assert await settled.balances() == {
         "clearing": 0,
         "seller": 10000,
         "platform:revenue": 500,
-        "processor:shopify:fees": 0,
-        "processor:maybank:cash": -10500,
+        "processor:shopify:fees": -50,
+        "processor:maybank:cash": -10450,
     }
     # The other order comes later and finds its fee waiting.
     await settled.shop.order(settled.store, order_id=4508, items=[MUG])
     [order] = (await settled.shop.get("/v1/orders", store_id=settled.store["id"], external_id="4508"))["items"]
     assert order["split"]["payment_fee"] == myr(50)
+    assert (await settled.balances())["processor:shopify:fees"] == 0
 
 
 async def test_an_auditor_follows_a_settlement_to_its_journal_and_its_orders_and_back(settled: Settled) -> None:
-    fees = [{"order_external_id": "4507", "amount": 300}, {"order_external_id": "none/such", "amount": 50}]
+    fees = [{"order_external_id": "4507", "amount": 250}, {"order_external_id": "none/such", "amount": 50}]
     made = await settled.shop.post("/v1/settlements", settled.body(fees=fees), key=settled.finance)
     await settled.shop.post("/v1/settlements", settled.body(reference="po_1.b"), key=settled.finance)
     async with settled.shop.colink.pool.connection() as connection:
@@ -189,7 +191,7 @@ async def test_a_statement_gives_back_what_statements_took_and_no_more(settled: 
         )
         assert problem["field"] == "fees.0.amount"
     assert await settled.balances() == before
-    await settled.shop.post("/v1/settlements", settled.body(fees=stated(1500)), key=settled.finance)
+    await settled.shop.post("/v1/settlements", settled.body(fees=stated(1500), fee=1500), key=settled.finance)
     too_much = settled.body(reference="po_2", fees=stated(-1501))
     await settled.shop.refused("POST", "/v1/settlements", too_much, key=settled.finance, status=422)
     back = settled.body(reference="po_2", gross=0, fee=-1500, fees=stated(-1500))
@@ -208,6 +210,37 @@ async def test_of_one_order_a_statement_may_give_back_one_fee_and_not_the_other(
     body = settled.body(reference="po_2", fees=wrong)
     problem = await settled.shop.refused("POST", "/v1/settlements", body, key=settled.finance, status=422)
     assert problem["field"] == "fees.0.amount"
+
+
+async def test_payment_fees_of_orders_are_parts_of_the_fee(settled: Settled) -> None:
+    """Less is fine: others are not named. Disputes cost beside it, and what is given back makes room."""
+
+    def fees(*amounts: int, kind: str = "payment", first: int = 4507) -> list[dict[str, Any]]:
+        return [
+            {"order_external_id": str(number), "kind": kind, "amount": amount}
+            for number, amount in enumerate(amounts, start=first)
+        ]
+
+    shop, before = settled.shop, await settled.balances()
+    for named in (fees(301), fees(300, 1), fees(300, 0, 1) + fees(-1, kind="dispute")):
+        problem = await shop.refused(
+            "POST", "/v1/settlements", settled.body(fees=named), key=settled.finance, status=422
+        )
+        assert problem["field"] == "fees"
+        assert "(minor units), more than the fee of the settlement, 300" in problem["detail"]
+    assert await settled.balances() == before
+    for reference, fee, named in (
+        ("all", 300, fees(100, 200) + fees(1500, kind="dispute")),
+        ("less", 300, fees(299)),
+        ("back", 250, fees(-50, 300)),
+        ("nothing kept", 0, fees(40)),
+        ("given back", -10, fees(-10)),
+    ):
+        body = settled.body(reference=reference, fee=fee, fees=named)
+        told = await shop.post("/v1/settlements", body, key=settled.finance)
+        assert await shop.post("/v1/settlements", body, key=settled.finance) == told
+    [order] = (await shop.get("/v1/orders", store_id=settled.store["id"], external_id="4507"))["items"]
+    assert order["split"]["payment_fee"] == myr(100 + 299 - 50 + 40 - 10)
 
 
 async def test_fees_of_an_orders_disputes_are_stated_and_given_back_one_by_one(settled: Settled) -> None:

@@ -54,7 +54,7 @@ async def settle(world: World, *fees: SettledFee, reference: str = "po_1") -> No
             reference=reference,
             currency="MYR",
             gross=10_000,
-            fee=250,
+            fee=2_500,
             settled_at=MONDAY,
             fees=fees,
         )

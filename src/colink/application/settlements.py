@@ -34,8 +34,9 @@ _HOLDER = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")  # part of an account's name
 @dataclass(frozen=True, kw_only=True)
 class RecordSettlement(Request):
     """The same reference of a store is one settlement: the same again changes nothing, another one is a Conflict.
-    Amounts are minor units; no fee of an order may come to less than nothing. `received_by`: who holds the money now;
-    the store's platform where nobody is named."""
+    Amounts are minor units; no fee of an order may come to less than nothing, nor payment fees of single orders to
+    more than a `fee` above zero. `received_by`: who holds the money now, the store's platform where nobody is named.
+    """
 
     store: StoreDetails
     reference: str
@@ -73,6 +74,7 @@ class RecordSettlement(Request):
                 if isinstance(each, SettlementRecorded)
                 for event in journal_of(each).new_events()
             ]
+            self._check_fees_are_of_the_whole()
             self._check_gives_back_no_more_than_was_taken(facts)
             for external_id, stated in facts_of(details).items():
                 events += self._tell(external_id, stated, facts)
@@ -119,6 +121,18 @@ class RecordSettlement(Request):
             settled_at=self.settled_at,
             fees=self._checked_fees(),
         )
+
+    def _check_fees_are_of_the_whole(self) -> None:
+        """Of a fee that was kept, payment fees of single orders are parts: with what is given back (below zero) they
+        come to no more. They may come to less: others are not named. A fee of disputes is none of it: it came off
+        `gross`, as the order's own posting says. What was given back as a whole says nothing of its parts."""
+        named = sum(each.amount for each in self.fees if each.kind is FeeKind.PAYMENT)
+        if 0 < self.fee < named:
+            msg = (
+                f"the payment fees of single orders come to {named} {self.currency} (minor units), more than the fee "
+                f"of the settlement, {self.fee}: name what was given back, too (below zero), or correct an amount"
+            )
+            raise InvalidInput(msg, field="fees")
 
     def _check_gives_back_no_more_than_was_taken(self, facts: Facts) -> None:
         """A fee below zero gives back what statements before it took of that order; where it names a dispute, what
