@@ -28,6 +28,10 @@ def test_books_are_written_and_checked(shop: Shop, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [book]
     reads = [(read["route"], read["path"]) for read in colink.json("audit", "reads")["items"]]
     assert reads[:3] == [("colink audit export", f"{form} 1-") for form in ("hledger", "hledger", "csv")]
+    colink.run("audit", "trace", "0", code=2)
+    colink.run("audit", "trace", "1")
+    kept = [(read["route"], read["path"], read["status"]) for read in colink.json("audit", "reads")["items"]]
+    assert kept[-3:-1] == [("colink audit trace", "0", 404), ("colink audit trace", "1", 200)]
     colink.run("audit", "export", "--format", "csv", "--from", "100000", code=2)
     colink.run("audit", "export", "--format", "parquet", "--events", "-o", str(book), code=2)
     colink.run("audit", "export", "--format", "csv", "-o", str(tmp_path / "nowhere" / "x"), code=2)

@@ -23,7 +23,7 @@ from colink.cli.output import Json, notes, tell
 from colink.cli.trace_tree import trace_document, trace_tree
 from colink.cli.wiring import Wiring
 from colink.domain.audit.report import Pass, Report, Status
-from colink.domain.errors import InvalidInput
+from colink.domain.errors import ColinkError, InvalidInput
 from colink.domain.sealing.checkpoint import MalformedNote, VerifierKey, parse_checkpoint, parse_note
 from colink.projections.audit import Trace, trace, verify
 from colink.projections.audit.verify import Progress as Watched
@@ -157,9 +157,14 @@ async def _verify(
 
 async def _trace(wiring: Wiring, subject: str) -> Trace:
     async with wiring.open_colink(wiring.load_settings()) as colink:
-        await reads.keep_trace(colink, "trace", of=subject)
-        async with colink.pool.connection() as connection:
-            return await trace(connection, subject)
+        try:
+            async with colink.pool.connection() as connection:
+                found = await trace(connection, subject)
+        except ColinkError as error:
+            await reads.keep_trace(colink, "trace", of=subject, status=error.status)
+            raise
+        await reads.keep_trace(colink, "trace", of=subject)  # nothing was told before
+        return found
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from colink.cli.wiring import Wiring
 from colink.projections.audit_reads import KeptRead, Read, list_reads, log_read
 from colink.projections.engine import Pool
 
-_DONE = 200  # as HTTP says it: what a command reads is kept before it reads it
+_DONE = 200
 
 
 class Reading(Protocol):
@@ -55,8 +55,9 @@ def add_to(audit: typer.Typer, wiring: Wiring) -> None:
         tell(document, as_json=json, people=lambda console: _show(console, shown, more=more))
 
 
-async def keep_trace(colink: Reading, command: str, *, of: str = "") -> None:
-    """Before an audit command reads `of`: who at this machine began it."""
+async def keep_trace(colink: Reading, command: str, *, of: str = "", status: int = _DONE) -> None:
+    """Before an audit command reads `of`, or tells what it read: who at this machine began it. `status` as HTTP says
+    what became of it, where that is known."""
     read = Read(
         read_at=colink.clock.now(),
         reader=actor_of(),
@@ -65,7 +66,7 @@ async def keep_trace(colink: Reading, command: str, *, of: str = "") -> None:
         route=f"colink audit {command}",
         path=of,
         query="",
-        status=_DONE,
+        status=status,
         items=None,
         correlation_id=colink.ids("cli"),
     )
