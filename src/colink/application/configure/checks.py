@@ -6,6 +6,7 @@ Raises InvalidInput naming the field for a value or reference that cannot be, No
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -50,13 +51,18 @@ def referenced(facts: Facts, type_: type[D], id_: str, *, field: str) -> D:
 
 
 def check_text(value: str, *, field: str, longest: int = 200) -> str:
-    """The text without surrounding white space: 1 to `longest` printable characters."""
+    """The text without surrounding white space: 1 to `longest` printable characters, not all of them invisible."""
     text = value.strip()
     if not text or len(text) > longest:
         msg = f"{field} must have 1 to {longest} characters"
         raise InvalidInput(msg, field=field)
     if _UNPRINTABLE.search(text):
         msg = f"{field} must not hold control characters"
+        raise InvalidInput(msg, field=field)
+    if all(
+        unicodedata.category(character)[0] == "Z" or unicodedata.category(character) == "Cf" for character in text
+    ):
+        msg = f"{field} must hold something that can be seen"
         raise InvalidInput(msg, field=field)
     return text
 
