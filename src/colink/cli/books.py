@@ -15,7 +15,7 @@ from colink.cli.amounts import money_text
 from colink.cli.callers import By, actor_of
 from colink.cli.output import Json, tell
 from colink.cli.wiring import Wiring
-from colink.projections.books import AccountSums, Closing, list_accounts, list_closings
+from colink.projections.books import AccountSums, Closing, began_behind, list_accounts, list_closings
 
 
 def add_to(ledger: typer.Typer, wiring: Wiring) -> None:
@@ -77,7 +77,9 @@ async def _accounts(wiring: Wiring, prefix: str | None) -> list[AccountSums]:
 async def _close(wiring: Wiring, month: str, *, reason: str, by: str | None) -> dict[str, object]:
     async with wiring.open_colink(wiring.load_settings()) as colink:
         caller = Caller(actor=actor_of(by), correlation_id=colink.ids("cli"))
-        recorded = await colink.commerce.submit(ClosePeriod(caller=caller, month=month, reason=reason))
+        async with colink.pool.connection() as connection:
+            began = await began_behind(connection, month)
+        recorded = await colink.commerce.submit(ClosePeriod(caller=caller, month=month, reason=reason, began=began))
         return dict(recorded.answer)
 
 
@@ -123,4 +125,4 @@ def _show_closings(console: Console, closings: list[Closing]) -> None:
         details = each.details
         table.add_row(details.month, f"{each.recorded_at:%Y-%m-%d %H:%M}", details.closed_by, details.reason)
     console.print(table)
-    console.print(f"the ledger is open from {closings[-1].details.open_from:%Y-%m-%d}")
+    console.print(f"the ledger is open from {closings[-1].details.open_from.date()}")

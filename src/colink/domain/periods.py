@@ -64,9 +64,13 @@ class Books(Aggregate):
     details: ClosedPeriods
 
 
-def close_month(books: Books | None, month: str, *, reason: str, by: str, at: datetime) -> Books:
-    """Close a month and all open ones before it. Raises InvalidInput (no month, no reason), PeriodNotOver,
-    ClosedPeriod."""
+def close_month(
+    books: Books | None, month: str, *, reason: str, by: str, at: datetime, began: datetime | None = None
+) -> Books:
+    """Close a month and all open ones before it. `began`: when the log began, None where journals took effect in the
+    month or before it, or nothing is recorded yet. The month before the first one can be closed, so that nobody dates
+    anything back into it; one before that closes nothing, and is a slip. Raises InvalidInput (no month, no reason, a
+    month before all others), PeriodNotOver, ClosedPeriod."""
     open_from = month_after(month)
     if not reason.strip():
         msg = "say why the period is closed"
@@ -77,6 +81,9 @@ def close_month(books: Books | None, month: str, *, reason: str, by: str, at: da
     if books is not None and open_from <= books.details.open_from:
         msg = f"{month} is closed already: all up to {books.details.month} is, by {books.details.closed_by}"
         raise ClosedPeriod(msg, field="month")
+    if books is None and began is not None and open_from < _month_of(began):
+        msg = f"nothing is recorded of {month} or before: the log begins at {shown(began)}. Look at the year"
+        raise InvalidInput(msg, field="month")
     details = ClosedPeriods(id=BOOKS_ID, month=month, open_from=open_from, closed_by=by, reason=reason)
     if books is None:
         return Books._create(PeriodClosed, id=BOOKS_ID, timestamp=at, details=details)
@@ -94,14 +101,20 @@ def month_after(month: str) -> datetime:
     return datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
 
 
+def _month_of(moment: datetime) -> datetime:
+    """When its month begins."""
+    return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
 def shown(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    """Whole seconds, in UTC; years with four digits, which `%Y` does not always give."""
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def check_is_open(effective_at: datetime, *, open_from: datetime | None, now: datetime) -> None:
     """For what people post. Raises ClosedPeriod, naming the first open day, and InvalidInput for a time to come."""
     if open_from is not None and effective_at < open_from:
-        msg = f"the ledger is closed before {shown(open_from)}: the first open day is {open_from:%Y-%m-%d}"
+        msg = f"the ledger is closed before {shown(open_from)}: the first open day is {open_from.date()}"
         raise ClosedPeriod(msg, field="effective_at")
     if effective_at > now:
         msg = f"{shown(effective_at)} is still to come"
