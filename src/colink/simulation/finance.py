@@ -42,6 +42,8 @@ class Finance:
         ]
         self._settlements += 1
         gross, fee = random.randint(1, 500_000), random.choice([0, 77, 900])
+        if fee:  # payment fees of orders are parts of it
+            fee = max(fee, sum(each["amount"] for each in stated if each["kind"] == "payment"))
         command = RecordSettlement(
             caller=FINANCE,
             idempotency=self.stage.idempotency(),
