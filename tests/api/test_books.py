@@ -209,35 +209,15 @@ async def test_what_people_date_into_a_closed_month_is_refused_with_the_first_op
     assert await findings(shop) == []
 
 
-async def test_a_month_before_all_others_is_a_slip(shop: Shop) -> None:
-    """But not one that a journal took effect in, nor the one before the first: so nobody dates back into it."""
-    maker, checker = await shop.key("finance"), await shop.key("finance")
-    for month in ("0202-12", "2016-02", "2026-01"):
-        path = f"/v1/ledger/periods/{month}/close"
-        problem = await shop.refused("POST", path, {"reason": "signed"}, status=422, key=maker)
-        assert problem["field"] == "month"
-        assert f"nothing is recorded of {month} or before: the log begins at 2026-03-" in problem["detail"]
-    await shop.refused("POST", "/v1/ledger/periods/2026-1/close", {"reason": "signed"}, status=422, key=maker)
-    body = {
-        "reason": "r",
-        "effective_at": "2025-12-31T00:00:00Z",
-        "postings": legs(("platform:expense", -5), ("processor:bank:cash", 5)),
-    }
-    proposed = await shop.post("/v1/journals", body, key=maker)
-    await shop.post(f"/v1/journals/{proposed['id']}/approve", key=checker, status=200)
-    await shop.refused("POST", "/v1/ledger/periods/2025-11/close", {"reason": "signed"}, status=422, key=maker)
-    closed = await shop.post("/v1/ledger/periods/2025-12/close", {"reason": "signed"}, key=maker)
-    assert closed["open_from"] == "2026-01-01T00:00:00Z"
-
-
 async def test_who_closed_a_month_and_why_is_the_platforms_own(shop: Shop) -> None:
     organization = await shop.organization()
     finance, seller = await shop.key("finance"), await shop.key("seller", organization_id=organization["id"])
     creator = await shop.key("creator", payee_id=(await shop.creator())["id"])
-    assert await shop.get("/v1/ledger/periods", key=seller) == {"open_from": None}
+    none = {"items": [], "next_cursor": None}
+    assert await shop.get("/v1/ledger/periods", key=seller) == {"open_from": None} | none
     await shop.post("/v1/ledger/periods/2026-02/close", {"reason": "the audit of 2025"}, key=finance)
     for key in (seller, creator):
-        assert await shop.get("/v1/ledger/periods", key=key) == {"open_from": "2026-03-01T00:00:00Z"}
+        assert await shop.get("/v1/ledger/periods", key=key) == {"open_from": "2026-03-01T00:00:00Z"} | none
     [closing] = (await shop.get("/v1/ledger/periods", key=finance))["items"]
     assert closing["reason"] == "the audit of 2025"
 

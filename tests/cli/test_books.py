@@ -84,11 +84,6 @@ def test_one_proposes_and_another_posts(colink: Terminal) -> None:
 def test_a_month_that_is_over_is_closed_and_takes_nothing_more(colink: Terminal) -> None:
     assert "nothing is closed" in colink.run("ledger", "periods")
     assert colink.json("ledger", "periods") == {"items": []}
-    legs = ("platform:expense=-5MYR", "processor:bank:cash=5MYR")
-    slip = problem(colink, "ledger", "close", "2020-01", "--reason", "signed")
-    assert "nothing is recorded of 2020-01 or before: the log begins at 2026-03-02" in slip
-    early = colink.json("ledger", "propose", *legs, "--reason", "early", "--effective-at", "2020-01-31T00:00:00Z")
-    colink.run("ledger", "approve", early["id"], "--by", "omar")
     closed = colink.json("ledger", "close", "2020-01", "--reason", "signed", "--by", "ina")
     assert (closed["open_from"], closed["closed_by"]) == ("2020-02-01T00:00:00Z", "cli:ina")
     told = colink.run("ledger", "close", "2020-02", "--reason", "signed too", "--by", "ina")
@@ -102,9 +97,10 @@ def test_a_month_that_is_over_is_closed_and_takes_nothing_more(colink: Terminal)
     month = f"{datetime.now(UTC):%Y-%m}"
     assert "cannot be closed before" in problem(colink, "ledger", "close", month, "--reason", "early")
     assert "write it as 2026-10" in problem(colink, "ledger", "close", "2020-13", "--reason", "none")
+    legs = ("platform:expense=-5MYR", "processor:bank:cash=5MYR")
     late = ("--reason", "late", "--effective-at", "2020-02-29T00:00:00Z")
     assert "the first open day is 2020-03-01" in problem(colink, "ledger", "propose", *legs, *late)
-    assert [each["id"] for each in colink.json("ledger", "journals")["items"]] == [early["id"]]
+    assert colink.json("ledger", "journals") == {"items": []}
 
 
 def test_what_may_not_be_booked_is_refused_and_nothing_is_kept(colink: Terminal) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from colink.application.configure.checks import check_text
 from colink.application.ports import Decision, Facts, Needs, Request
@@ -13,14 +12,12 @@ from colink.domain.periods import BOOKS_ID, Books, close_month
 
 @dataclass(frozen=True, kw_only=True)
 class ClosePeriod(Request):
-    """Close `month` ("2026-10", in UTC) and all open ones before it. Answers with what is closed now. `began`: when
-    the log began, where no journal took effect by the end of the month.
+    """Close `month` ("2026-10", in UTC) and all open ones before it. Answers with what is closed now.
 
     Raises PeriodNotOver for the current and later months, ClosedPeriod where it is closed, InvalidInput."""
 
     month: str
     reason: str
-    began: datetime | None = None
 
     def needs(self) -> Needs:
         return Needs(streams=(BOOKS_ID,))
@@ -28,11 +25,6 @@ class ClosePeriod(Request):
     def decide(self, facts: Facts) -> Decision:
         reason = check_text(self.reason, field="reason")
         books = close_month(
-            facts.aggregate(Books, BOOKS_ID),
-            self.month,
-            reason=reason,
-            by=self.caller.actor,
-            at=facts.now,
-            began=self.began,
+            facts.aggregate(Books, BOOKS_ID), self.month, reason=reason, by=self.caller.actor, at=facts.now
         )
         return Decision(answer=shown(books.details), events=books.new_events())

@@ -15,7 +15,7 @@ from colink.cli.amounts import money_text
 from colink.cli.callers import By, actor_of
 from colink.cli.output import Json, tell
 from colink.cli.wiring import Wiring
-from colink.projections.books import AccountSums, Closing, began_behind, list_accounts, list_closings
+from colink.projections.books import AccountSums, Closing, list_accounts, list_closings
 
 
 def add_to(ledger: typer.Typer, wiring: Wiring) -> None:
@@ -77,9 +77,7 @@ async def _accounts(wiring: Wiring, prefix: str | None) -> list[AccountSums]:
 async def _close(wiring: Wiring, month: str, *, reason: str, by: str | None) -> dict[str, object]:
     async with wiring.open_colink(wiring.load_settings()) as colink:
         caller = Caller(actor=actor_of(by), correlation_id=colink.ids("cli"))
-        async with colink.pool.connection() as connection:
-            began = await began_behind(connection, month)
-        recorded = await colink.commerce.submit(ClosePeriod(caller=caller, month=month, reason=reason, began=began))
+        recorded = await colink.commerce.submit(ClosePeriod(caller=caller, month=month, reason=reason))
         return dict(recorded.answer)
 
 

@@ -21,6 +21,7 @@ from colink.domain.errors import Conflict, InvalidInput
 from colink.domain.ledger import JournalPosted
 
 BOOKS_ID = "ledger"  # of the one stream
+_FIRST_MONTH = "2000-01"
 _MONTH = re.compile(r"((?!0000|9999)[0-9]{4})-(0[1-9]|1[0-2])")
 
 
@@ -64,13 +65,9 @@ class Books(Aggregate):
     details: ClosedPeriods
 
 
-def close_month(
-    books: Books | None, month: str, *, reason: str, by: str, at: datetime, began: datetime | None = None
-) -> Books:
-    """Close a month and all open ones before it. `began`: when the log began, None where journals took effect in the
-    month or before it, or nothing is recorded yet. The month before the first one can be closed, so that nobody dates
-    anything back into it; one before that closes nothing, and is a slip. Raises InvalidInput (no month, no reason, a
-    month before all others), PeriodNotOver, ClosedPeriod."""
+def close_month(books: Books | None, month: str, *, reason: str, by: str, at: datetime) -> Books:
+    """Close a month and all open ones before it. Raises InvalidInput (no month, no reason, a slip of the year),
+    PeriodNotOver, ClosedPeriod."""
     open_from = month_after(month)
     if not reason.strip():
         msg = "say why the period is closed"
@@ -81,8 +78,8 @@ def close_month(
     if books is not None and open_from <= books.details.open_from:
         msg = f"{month} is closed already: all up to {books.details.month} is, by {books.details.closed_by}"
         raise ClosedPeriod(msg, field="month")
-    if books is None and began is not None and open_from < _month_of(began):
-        msg = f"nothing is recorded of {month} or before: the log begins at {shown(began)}. Look at the year"
+    if month < _FIRST_MONTH:
+        msg = f"{month} is before any trade that is recorded here: look at the year"
         raise InvalidInput(msg, field="month")
     details = ClosedPeriods(id=BOOKS_ID, month=month, open_from=open_from, closed_by=by, reason=reason)
     if books is None:
@@ -99,11 +96,6 @@ def month_after(month: str) -> datetime:
         raise InvalidInput(msg, field="month")
     year, number = int(match[1]), int(match[2])
     return datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
-
-
-def _month_of(moment: datetime) -> datetime:
-    """When its month begins."""
-    return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def shown(moment: datetime) -> str:

@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
 from colink.domain.accounts import AccountKind, account_kind
-from colink.domain.periods import ClosedPeriods, month_after
+from colink.domain.periods import ClosedPeriods
 from colink.projections.conditions import Where
 from colink.projections.documents import CLOSED_PERIODS
 
@@ -63,18 +63,6 @@ class Closing:
     details: ClosedPeriods
     position: int
     recorded_at: datetime
-
-
-async def began_behind(connection: AsyncConnection[TupleRow], month: str) -> datetime | None:
-    """When the log's first event was recorded, where no journal took effect before the end of `month` ("2026-10");
-    else None. Raises InvalidInput for no month."""
-    cursor = await connection.execute(
-        "select recorded_at from colink.events where position = 1"
-        " and not exists (select from colink.entries where effective_at < %s)",
-        (month_after(month),),
-    )
-    row = await cursor.fetchone()
-    return row[0] if row else None
 
 
 async def list_closings(connection: AsyncConnection[TupleRow]) -> list[Closing]:
