@@ -155,12 +155,12 @@ class People:
         try:
             recorded = await self.stage.command(ReattributeOrder(**shared, creator_id=creator, campaign_id=campaign))
         except OrderHasCleared as refusal:
-            if not order.has_cleared:
+            if not self.stage.books.has_cleared(order):
                 msg = f"{what} was refused: {refusal.detail}"
                 raise Differs(msg) from refusal
             self.stage.step(what, {}, None)
             return
-        if order.has_cleared and not same:
+        if self.stage.books.has_cleared(order) and not same:
             msg = f"{what} was done, although something of it has cleared"
             raise Differs(msg)
         change = self.stage.books.decide_order(order, "credit", now=self._now(), payee=creator, campaign=campaign)

@@ -287,12 +287,12 @@ class Run:
         )
 
     async def _settle(self) -> None:
-        """The worker settles orders of sellers who collect the money themselves: no balance moves."""
+        """The worker settles orders of sellers who collect the money themselves."""
         self.stage.break_now_and_then(0.03)
         await self.stage.surviving(self._worker_settles)
         self.stage.world.faults.next = None
-        self.stage.books.settle_sellers()
-        await self.stage.job("settling", {})
+        change = self.stage.books.settle_sellers(int(self.stage.clock.time.timestamp()))
+        await self.stage.job("settling", change)
         await compare_sellers(self.stage.service.pool, self.stage.books)
 
     async def _bill(self) -> None:

@@ -60,6 +60,7 @@ class Books:
             order = self._order(store, snapshot["id"])
             order.told.take_snapshot(snapshot)
             order.currency = snapshot["currency"]
+        self._credit(order)
         return self._settle(order)
 
     def take_account(self, account: Facts) -> None:
@@ -71,14 +72,24 @@ class Books:
     def _order(self, store: Facts, external_id: str) -> Order:
         return self.orders.setdefault((store["id"], external_id), Order(store, external_id))
 
+    def _credit(self, order: Order) -> None:
+        """A delivery may bring another key, until something has cleared."""
+        if not order.told.snapshots:
+            return
+        if order.extent is None:
+            order.extent = self.known.extent
+        if not order.by_hand and not self.has_cleared(order):
+            order.credit = credited(self.known, order.store, order.told.in_order, order.extent)
+
+    def has_cleared(self, order: Order) -> bool:
+        """Whether it stays with its creator: something of it has cleared, or of what he earns by the day or month
+        that it counts in."""
+        return order.has_cleared or self.counting.has_cleared_together(order)
+
     def _settle(self, order: Order) -> Change:
         """What the order should have posted, less what it has."""
         if not order.told.snapshots:
             return {}
-        if order.extent is None:
-            order.extent = self.known.extent
-        if not order.has_cleared and not order.by_hand:
-            order.credit = credited(self.known, order.store, order.told.in_order, order.extent)
         moments = order.told.moments()
         if not moments or order.told.in_order[-1]["test"]:
             return {}
@@ -277,10 +288,17 @@ class Books:
         place = order.store["organization"], order.currency
         self.sellers.billed((order.store["id"], order.number), place, [amount for amount in amounts if amount])
 
-    def settle_sellers(self) -> None:
-        """The worker settles orders from what sellers paid."""
-        self.sellers.settle()
+    def settle_sellers(self, now: int) -> Change:
+        """The worker settles orders from what sellers paid. What a cap took off an order that is refunded is owed
+        again before what was paid for it settles others."""
+        changed: Change = {}
+
+        def count(keys: Sequence[tuple[str, str]]) -> None:
+            add(changed, self.counting.count_ended([self.orders[key] for key in keys], now))
+
+        self.sellers.settle(count)
         self._look_again_when_due()
+        return changed
 
     def bill_sellers(self) -> None:
         """The worker issues invoices."""
@@ -323,7 +341,7 @@ class Books:
     def clear(self, now: int) -> Change:
         """The worker clears everything that is due; a period that ended is counted before an order of it clears."""
         due = [order for order in self.orders.values() if order.next_due is not None and order.next_due <= now]
-        changed = self.counting.count_before_clearing(due, now)
+        changed = self.counting.count_ended(due, now)
         for order in due:
             for key in order.due:
                 raised = self._clears(order, key, now)

@@ -55,6 +55,11 @@ class Counting:
         for key in self._periods(order):
             self.true_ups.notice(key, zone=self._zone(order.store["organization"]))
 
+    def has_cleared_together(self, order: Order) -> bool:
+        """Whether its creator has money of a true-up of one of its periods."""
+        counted = [self.true_ups.counted[key] for key in self._periods(order) if key in self.true_ups.counted]
+        return any(known.creator.cleared > 0 for known in counted)
+
     @staticmethod
     def _counts(order: Order, line_id: str) -> bool:
         """Only while the creator's part of the line is not held."""
@@ -131,9 +136,9 @@ class Counting:
         add(changed, self.true_ups.clear_what_is_covered(now))
         return changed
 
-    def count_before_clearing(self, orders: Iterable[Order], now: int) -> Change:
-        """Orders are about to clear: their periods that have ended and were never counted, and again those of an
-        order whose seller had to pay first: it counts since he did."""
+    def count_ended(self, orders: Iterable[Order], now: int) -> Change:
+        """Orders are about to clear, or to give back what was paid too much for them: their periods that have ended
+        and were never counted, and again those of an order whose seller has to pay first."""
         ended, counted = set(self.true_ups.ended(now)), self.true_ups.counted.keys()
         return self._count(
             [
@@ -176,6 +181,7 @@ class Counting:
                         "advance": self.known.organizations[order.store["organization"]]["advance"],
                         "waits": not by_time and order.is_unpaid,
                         "hold": hold,
+                        "due": order.latest_due(line_id),
                     }
                 )
         return parts

@@ -46,6 +46,10 @@ class Order:
         """Whether its seller has not paid all that he owes for it."""
         return self.settled < self.receivable
 
+    def latest_due(self, line_id: str) -> int:
+        """When the last of what anybody is owed of a line is due; 0 where nobody is."""
+        return max((at for key, steps in self.due.items() if key[0] == line_id for at, _ in steps), default=0)
+
     @property
     def placed_at(self) -> int:
         return int(self.told.in_order[0]["placed_at"])

@@ -202,14 +202,16 @@ class Sellers:
 
     # Settling -----------------------------------------------------------------------------------------------------
 
-    def settle(self) -> None:
-        """The worker settles what it can, until nothing is left to do."""
+    def settle(self, count: Callable[[Sequence[OrderKey]], None]) -> None:
+        """The worker settles what it can, until nothing is left to do. `count`: the periods of orders for which too
+        much is paid since a refund."""
         for place, account in self.accounts.items():
             while account.returned > 0:
                 self._take_back(place, account)
             while self._has_work(place, account):
                 giving, credited_to = self._page(place, account.credited_to, lowered=True)
                 taking, settled_to = self._page(place, account.settled_to, lowered=False)
+                count([key for key in giving if self.unsettled(key) < 0])
                 reached = self._allocate(account, giving, [(at, key) for key, at in taking.items()])
                 account.credited_to = credited_to
                 account.settled_to = settled_to if reached is None else max(reached, account.settled_to)

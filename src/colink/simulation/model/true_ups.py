@@ -132,9 +132,10 @@ class TrueUps:
         *,
         now: int,
     ) -> Change:
-        """Count periods that have ended. `parts`: {version, day, base, commission, by_us, advance, waits, hold} of
-        each line that counts, `hold` in seconds, `waits` for what its seller has not paid; `versions` of each rule.
-        A first count takes effect at the period's end, a later one now."""
+        """Count periods that have ended. `parts`: {version, day, base, commission, by_us, advance, waits, hold, due}
+        of each line that counts, `hold` in seconds, `due` the latest time at which something of it is, `waits` for
+        what its seller has not paid; `versions` of each rule. A first count takes effect at the period's end, a later
+        one now; what it adds is due no earlier than its orders' own money."""
         changed: Change = {}
         for key in keys:
             own = _counting(parts.get(key, ()), versions[key[1]])
@@ -142,6 +143,7 @@ class TrueUps:
             known = self.counted.setdefault(key, TrueUp())
             effective = self.ends[key] if first else now
             due_at = effective + max((part["hold"] for part in own), default=0)
+            due_at = max(due_at, *(part["due"] for part in own), 0)
             amount = _more_than_posted(own, versions[key[1]])
             weights = [sum(part["base"] for part in own if part["by_us"] is by_us) for by_us in (True, False)]
             sign = -1 if amount < 0 else 1
