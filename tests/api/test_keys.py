@@ -227,7 +227,7 @@ async def test_the_rows_of_keys_of_before_say_that_they_have_no_name_and_no_end(
             """insert into colink.documents select kind, 'key_forged', 1, '{digest}', null, false, true, body,
                 position from colink.documents where kind = 'api_key' limit 1""",
             Kind.EXTRA,
-            "more documents",
+            "did not write version 1 of api_key key_forged",
         ),
     ],
     ids=["revocation deleted", "revocation hidden", "another secret", "another role", "a key nobody made"],

@@ -26,6 +26,7 @@ from colink.projections.audit.personal_pass import Personal
 from colink.projections.audit.processes import verify_segments
 from colink.projections.audit.reading import Source
 from colink.projections.audit.segment import Segment, Setting
+from colink.projections.audit.touch_pass import Tracked
 from colink.projections.audit.verify import Effort
 
 pytestmark = pytest.mark.anyio
@@ -340,7 +341,8 @@ async def test_what_was_posted_before_the_range_cannot_be_read() -> None:
     source = Source(dsn="host=/nowhere", snapshot="", decode=dies)
     setting = Setting(
         source=source, first=9, last=20, sealed=20, origin="", book=TermsBook(), periods=PeriodBook(),
-        whole_log=False, reports=(), sums=None, personal=Personal(keys=None, erasures={}), events_a_window=8,
+        whole_log=False, reports=(), sums=None, tracked=Tracked(), personal=Personal(keys=None, erasures={}),
+        events_a_window=8,
     )  # fmt: skip
     before = Segment(first=1, last=8, passes=frozenset(), needed_by=frozenset({Pass.ENTRIES}))
     [part] = await verify_segments(setting, [before], processes=1, finished=lambda _: None)
