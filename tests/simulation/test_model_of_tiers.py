@@ -33,7 +33,7 @@ ENDS = end_of("2026-03", "UTC")
 
 def part(commission: int, *, base: int = 0, version: int = 1, day: str = "2026-03-10") -> dict[str, Any]:
     shared = {"version": version, "day": day, "base": base, "commission": commission}
-    return shared | {"by_us": True, "advance": False, "waits": False, "hold": 14 * DAY}
+    return shared | {"by_us": True, "advance": False, "waits": False, "hold": 14 * DAY, "due": 0}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,18 @@ def test_a_cap_takes_at_once_and_gives_back_a_holding_period_later() -> None:
     assert owed("org") == (0, 30)
     true_ups.count([KEY], {KEY: [part(60, base=600)]}, versions, now=ENDS + 20 * DAY)
     assert (owed("cre"), owed("org")) == ((0, -10), (0, 10))
+
+
+def test_nothing_of_a_period_is_due_before_its_orders_are() -> None:
+    balances = Balances()
+    true_ups = TrueUps(balances, Sellers(balances, {}, lambda: 0))
+    true_ups.notice(KEY, zone="UTC")
+    late = part(40, base=400) | {"due": ENDS + 60 * DAY}
+    true_ups.count([KEY], {KEY: [late]}, {"rul": {1: RULE | {"tiers": MARGINAL}}}, now=ENDS + 46 * DAY)
+    true_ups.clear(ENDS + 60 * DAY - 1)
+    assert balances.available("cre", "MYR") == 0
+    true_ups.clear(ENDS + 60 * DAY)
+    assert balances.available("cre", "MYR") == 60
 
 
 def test_what_a_seller_has_not_paid_is_capped_when_he_has_and_is_billed_at_once() -> None:
