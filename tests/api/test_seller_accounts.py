@@ -235,8 +235,8 @@ async def test_all_that_moves_an_account_at_once(shop: Shop) -> None:
         *(clear(seller, order) for order in orders),
         *(seller.settle() for _ in range(3)),
     )
-    for _ in range(4):
-        await asyncio.gather(true_up(seller), *(seller.settle() for _ in range(3)))
+    while any(await asyncio.gather(true_up(seller), *(seller.settle() for _ in range(3)))):
+        pass  # what is counted pays for orders, and what is paid is counted
     await clear(seller, *orders)
     # 6 orders of 5.00 and 10.00, capped at 25.00; paid 60.00, written off 9.00, charged 5.00. That is 4 orders and
     # 4.00; they are capped, which gives 15.00: an order more, which gives 10.00.
