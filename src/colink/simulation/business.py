@@ -130,7 +130,7 @@ class Business:
             "fee_bps": self.random.choice([0, 250, 500, 1000, 333]),
             "hold_days": self.random.choice([0, 1, 7, 14, 14, 21]),
             "keeps_fee": self.random.random() < 0.25,
-            "advance": self.random.random() < 0.4,
+            "advance": self.random.random() < 0.3,
             "timezone": self.random.choice(_ZONES),
         }
         self.organizations.append(facts)
@@ -153,7 +153,7 @@ class Business:
             "id": id_,
             "organization": organization["id"],
             "currency": currency,
-            "platform_collected": self.random.random() < 0.65,
+            "platform_collected": self.random.random() < 0.5,
             "fee_rate_bps": self.random.choice([0, 200, 290]),
             "fee_fixed": self.random.choice([0, 0, 50, 100]),
             "domain": f"{id_.replace('_', '')}.example",

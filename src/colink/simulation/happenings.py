@@ -7,7 +7,7 @@ knows nothing of the service.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -59,7 +59,7 @@ class Happenings:
         self._events: list[tuple[int, int, Callable[[int], None]]] = []
         self._mail: list[tuple[int, int, Told]] = []
         self._sequence = 0
-        self._sales = 0
+        self._sales: dict[int, Sale] = {}
         self._touches: list[Facts] = []
 
     def advance(self, *, shoppers: int) -> Arrivals:
@@ -92,6 +92,11 @@ class Happenings:
             arrivals.deliveries.append(heapq.heappop(self._mail)[2])
         return arrivals
 
+    def something_late(self, numbers: Iterable[int]) -> Arrivals:
+        """Orders are paid when nobody expects it, give money back or bring another key; that is told at once."""
+        now = _seconds(self.clock.time)
+        return Arrivals(deliveries=[told for number in numbers for told in self._sales[number].happen_late(now)])
+
     def _later(self, at: int, happen: Callable[[int], None]) -> None:
         self._sequence += 1
         heapq.heappush(self._events, (at, self._sequence, happen))
@@ -111,6 +116,7 @@ class Happenings:
             "click": random.choice(clicks) if clicks and random.random() < 0.8 else None,
             "visitor": visitor if random.random() < 0.6 else None,
             "code": self._code(store),
+            "later_code": self.random.choice(self._codes_of(store)),
             "email": self._email(),
             "shown": random.random() < 0.9,
         }
@@ -150,12 +156,15 @@ class Happenings:
         return fact
 
     def _code(self, store: Facts) -> str | None:
-        own = [coupon["code"] for coupon in self.business.coupons if coupon["store"] == store["id"]]
-        draw = self.random.random()
-        if own and draw < 0.35:
+        own, draw = self._codes_of(store), self.random.random()
+        if own[0] and draw < 0.35:
             code = str(self.random.choice(own))
             return self.random.choice([code, code.upper(), code.lower()])
         return "NOBODYS" if draw > 0.95 else None
+
+    def _codes_of(self, store: Facts) -> list[str | None]:
+        """Of its coupons; None where it has none."""
+        return [each["code"] for each in self.business.coupons if each["store"] == store["id"]] or [None]
 
     def _email(self) -> str | None:
         draw = self.random.random()
@@ -165,8 +174,8 @@ class Happenings:
         return None if draw > 0.9 else f"buyer{self.random.randint(1, 120)}@example.com"
 
     def _order(self, store: Facts, keys: Facts, at: int) -> None:
-        self._sales += 1
-        sale = Sale(self.random, store, 100_000 + self._sales, at, keys)
+        number = 100_001 + len(self._sales)
+        sale = self._sales[number] = Sale(self.random, store, number, at, keys)
         self._send(sale, sale.place(), at)
         for _ in range(self.random.choice([0, 0, 1, 1, 2, 3, 6])):
             wait = self.random.choice([0, 60, _HOUR, _DAY, 5 * _DAY, 20 * _DAY])

@@ -111,13 +111,7 @@ class People:
             return
         key = random.choice(keys if random.random() < 0.25 else keys[-60:])
         order = self.stage.books.orders[key]
-        shared: Facts = {
-            "caller": FINANCE,
-            "idempotency": self.stage.idempotency(),
-            "order_id": order_id(*key),
-            "organization_id": order.store["organization"],
-            "reason": "a doubt",
-        }
+        shared = self._shared(order)
         command: Command
         held, creator, payee, line = sorted(order.reviews, key=str), order.credit["creator"], None, None
         if held and random.random() < 0.8:
@@ -138,6 +132,39 @@ class People:
         recorded = await self.stage.command(command)
         change = self.stage.books.decide_order(order, what, now=self._now(), payee=payee, line=line)
         self.stage.step(f"{what} {shared['order_id']}", change, recorded.position)
+
+    async def credit_late(self) -> None:
+        """Finance credits an order to somebody else of which nothing has cleared, though its day or month was
+        counted, if there is one."""
+        if late := [order for order in self._of_counted_periods() if not order.has_cleared]:
+            order = self.stage.random.choice(late)
+            await self._credit_by_hand(order, self._shared(order))
+
+    def late_orders(self, most: int) -> list[int]:
+        """Numbers of orders of days and months that were counted: such as did not clear with them, and such as their
+        sellers paid for, first."""
+        random, books = self.stage.random, self.stage.books
+        known = self._of_counted_periods()
+        orders = random.sample(known, min(most // 2, len(known)))
+        for chosen in (
+            [order for order in known if order.settled],
+            [order for order in known if not order.has_cleared and books.has_cleared(order)],
+        ):
+            orders += random.sample(chosen, min(most // 2, len(chosen)))
+        return list(dict.fromkeys(int(order.number) for order in orders))
+
+    def _of_counted_periods(self) -> list[Order]:
+        books = self.stage.books
+        return [order for order in books.orders.values() if books.counting.is_counted(order)]
+
+    def _shared(self, order: Order) -> Facts:
+        return {
+            "caller": FINANCE,
+            "idempotency": self.stage.idempotency(),
+            "order_id": order_id(order.store["id"], order.number),
+            "organization_id": order.store["organization"],
+            "reason": "a doubt",
+        }
 
     def _now(self) -> int:
         return int(self.stage.clock.time.timestamp())

@@ -159,10 +159,11 @@ class Run:
         """Everything happens to its end, arrives, clears and is paid where somebody asks; then the auditor comes."""
         for _ in range(4):
             await self._arrive(self.happenings.go_on(days=10))
-            await self._count()
+            await self._go_on_working()
         await self._arrive(self.happenings.rest())
         for _ in range(4):
             self.stage.clock.time += timedelta(days=15)
+            await self._something_late()
             for _ in range(3):
                 await self.people.sellers.pay()
             await self._bill()
@@ -178,6 +179,22 @@ class Run:
             await self.stage.compare()
         await self.stage.look_at_orders(sorted(self.stage.books.orders))
         await self._audit()
+
+    async def _go_on_working(self) -> None:
+        """Sellers pay, something happens late, and the worker comes to its jobs in some order."""
+        random = self.stage.random
+        for _ in range(random.choice([0, 1, 3])):
+            await self.people.sellers.pay()
+            await self._settle()
+        await self._something_late()
+        for work in random.sample([self._settle, self._clear, self._count], 3):
+            await work()
+        await self.stage.compare()
+
+    async def _something_late(self) -> None:
+        """To orders whose months were counted."""
+        await self._arrive(self.happenings.something_late(self.people.late_orders(self.stage.random.randint(2, 12))))
+        await self.people.credit_late()
 
     async def _count(self) -> None:
         await self.stage.counts.decide_tiers()

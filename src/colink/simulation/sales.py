@@ -17,6 +17,7 @@ Facts = dict[str, Any]
 _DECIMALS = {"JPY": 0, "MYR": 2, "KWD": 3}
 _PRICES = (0, 1, 7, 999, 19_566, 19_567)
 _SHIPPING = (0, 0, 500, 1_294)
+_UNPAID = frozenset({"pending", "authorized", "partially_paid", "voided", "expired"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Sale:
         self.number = number
         self.placed_at = self.now = at
         self.keys = keys
+        self.codes: dict[str, int] = {keys["code"]: 100} if keys.get("code") else {}
         self.taxes_included = random.random() < 0.4
         self.shipping = random.choice(_SHIPPING)
         self.test = random.random() < 0.02
@@ -76,7 +78,7 @@ class Sale:
         """Something that fits where the order is; `at` in seconds."""
         self.now = at
         random = self.random
-        if self.status in {"pending", "authorized", "partially_paid", "voided", "expired"}:
+        if self.status in _UNPAID:
             return self._paying()
         what = random.choices(
             [
@@ -84,14 +86,22 @@ class Sale:
                 self.refund,
                 self.settle,
                 self.bring_key,
+                self.enter_coupon,
                 self.cancel,
                 self.owe_again,
                 self.retell,
                 self.dispute,
             ],
-            weights=[3, 6, 3, 1, 1, 1, 2, 2],
+            weights=[3, 6, 3, 1, 1, 1, 1, 2, 2],
         )[0]
         return what()
+
+    def happen_late(self, at: int) -> list[Told]:
+        """Money comes, goes back, or another creator turns up."""
+        self.now = at
+        if self.status in _UNPAID:
+            return self._paying()
+        return self.random.choice([self.refund, self.enter_coupon])()
 
     def place(self) -> list[Told]:
         told = self._placed()
@@ -279,8 +289,15 @@ class Sale:
         return [self.tell("orders/updated")]
 
     def bring_key(self) -> list[Told]:
+        """One that the shop had not told yet."""
         self.keys = self.keys | {"shown": True}
         return [self.tell("orders/updated")]
+
+    def enter_coupon(self) -> list[Told]:
+        """A coupon that gives more than the one that was entered before."""
+        if self.keys["later_code"]:
+            self.codes = {self.keys["later_code"]: 200} | self.codes
+        return self.bring_key()
 
     def cancel(self) -> list[Told]:
         self.cancelled_at = self.cancelled_at or self.now
@@ -305,7 +322,7 @@ class Sale:
         keys = self.keys if self.keys.get("shown") else {}
         lines = list(self.lines.values())
         attributes = {"colink_ref": keys.get("click"), "colink_vid": keys.get("visitor")}
-        code = keys.get("code")
+        codes = self.codes if keys else {}
         body = {
             "id": self.number,
             "name": f"#{self.number}",
@@ -321,7 +338,7 @@ class Sale:
             "landing_site": "/",
             "email": self.keys.get("email") or "",
             "note_attributes": [{"name": name, "value": value} for name, value in attributes.items() if value],
-            "discount_codes": [{"code": code, "amount": self._text(100)}] if code else [],
+            "discount_codes": [{"code": code, "amount": self._text(amount)} for code, amount in codes.items()],
             "line_items": [self._line_item(line) for line in lines],
             "refunds": list(self.refunds.values()) if polled_at or self.random.random() < 0.7 else [],
         }

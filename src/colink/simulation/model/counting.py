@@ -55,6 +55,10 @@ class Counting:
         for key in self._periods(order):
             self.true_ups.notice(key, zone=self._zone(order.store["organization"]))
 
+    def is_counted(self, order: Order) -> bool:
+        """Whether a day or month was counted that it is in."""
+        return any(key in self.true_ups.counted for key in self._periods(order))
+
     def has_cleared_together(self, order: Order) -> bool:
         """Whether its creator has money of a true-up of one of its periods."""
         counted = [self.true_ups.counted[key] for key in self._periods(order) if key in self.true_ups.counted]
