@@ -250,6 +250,32 @@ async def test_a_held_order_is_taken_back_too(seller: Seller) -> None:
     assert await seller.findings() == []
 
 
+@pytest.mark.parametrize("advance", [False, True])
+async def test_what_is_held_when_a_payment_returns_waits_for_the_next_one(shop: Shop, advance: bool) -> None:
+    """It had cleared, and nobody had been paid of it: the end of the hold does not give back what is not paid for. An
+    organisation that advances has its creator wait for nothing but the hold."""
+    seller = await make_seller(shop, advance=advance)
+    order, kept = await seller.order(1), await seller.order(2)
+    paid = await seller.pay(OWED, "MBB-1", order_ids=[order])
+    await seller.pay(OWED, "MBB-2", order_ids=[kept])
+    await shop.hold_ends(order)
+    await clear(seller, kept)
+    await shop.post(f"/v1/orders/{order}/hold", {"reason": "odd"}, key=seller.finance, status=200)
+    assert await seller.earned() == {"pending": EARNED, "available": EARNED}
+    await seller.bounce(paid)
+    assert await seller.settled([order, kept]) == [0, OWED]
+    await shop.post(f"/v1/orders/{order}/release", {"reason": "fine"}, key=seller.finance, status=200)
+    await clear(seller, order)
+    assert await seller.earned() == (
+        {"available": 2 * EARNED} if advance else {"pending": EARNED, "available": EARNED}
+    )
+    await seller.pay(OWED, "MBB-3")
+    await seller.settle()
+    await clear(seller, order)
+    assert await seller.earned() == {"available": 2 * EARNED}
+    assert await seller.findings() == []
+
+
 async def test_a_refund_beside_a_return(seller: Seller) -> None:
     """What a refund gave back is credit; what the bank took is missing; both at once come to the same."""
     shop, order = seller.shop, await seller.order(1)

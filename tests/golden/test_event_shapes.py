@@ -22,6 +22,7 @@ from tests.golden.shapes import FOLDER, event_types, examples_of, file_of, shape
 from colink.adapters.postgres.mapper import EventMapper
 from colink.domain.aggregates import Aggregate, Created, Event
 from colink.domain.money import Money
+from colink.domain.order_decisions import OrderSettlementTakenBack
 from colink.domain.orders import OrderSplit
 from colink.domain.tracking import TouchKind
 
@@ -154,6 +155,13 @@ def test_an_order_of_which_nothing_is_held_is_stored_as_it_always_was() -> None:
     ):
         other = replace(event, split=replace(nothing_held.split, **changes))
         assert EventMapper().to_domain_event(EventMapper().to_stored_event(other)) == other
+
+
+def test_what_a_returned_payment_took_back_once_left_what_holds_had_taken() -> None:
+    cls = next(cls for cls in EVENT_TYPES if cls.TOPIC == "order.settlement_taken_back")
+    event = EventMapper().to_domain_event(stored(cls, golden(cls, 1)["payloads"][0]))
+    assert isinstance(event, OrderSettlementTakenBack)
+    assert not event.forfeits_suspended
 
 
 def test_a_journal_without_a_cause_or_reason_of_its_own_is_stored_as_it_always_was() -> None:

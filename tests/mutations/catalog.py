@@ -593,6 +593,16 @@ INVARIANTS: tuple[Invariant, ...] = (
                 seen="the order stays settled by money that went back",
             ),
             Break(
+                name="a-release-gives-back-what-is-not-paid-for",
+                file="domain/orders.py",
+                old="forfeits_suspended=not clears and bool(self.suspended.cleared)",
+                new="forfeits_suspended=False",
+                test=(
+                    "api/test_returned_payments.py::test_what_is_held_when_a_payment_returns_waits_for_the_next_one"
+                ),
+                seen="the released commission is available although its seller's money went back",
+            ),
+            Break(
                 name="orders-clear-while-payments-are-taken-back",
                 file="application/clear_order.py",
                 old="return account is not None and account.returned > 0",

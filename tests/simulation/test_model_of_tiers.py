@@ -86,7 +86,7 @@ def test_a_revenue_is_counted_once_from_what_was_sold_before_the_month() -> None
 
 def test_a_cap_takes_at_once_and_gives_back_a_holding_period_later() -> None:
     balances = Balances()
-    true_ups = TrueUps(balances, Sellers(balances, {}, lambda: 0))
+    true_ups = TrueUps(balances, Sellers(balances, {}, lambda: 0, lambda _: False))
     true_ups.notice(KEY, zone="UTC")
     versions = {"rul": {1: RULE | {"cap_month": 50}}}
 
@@ -107,7 +107,7 @@ def test_a_cap_takes_at_once_and_gives_back_a_holding_period_later() -> None:
 
 def test_nothing_of_a_period_is_due_before_its_orders_are() -> None:
     balances = Balances()
-    true_ups = TrueUps(balances, Sellers(balances, {}, lambda: 0))
+    true_ups = TrueUps(balances, Sellers(balances, {}, lambda: 0, lambda _: False))
     true_ups.notice(KEY, zone="UTC")
     late = part(40, base=400) | {"due": ENDS + 60 * DAY}
     true_ups.count([KEY], {KEY: [late]}, {"rul": {1: RULE | {"tiers": MARGINAL}}}, now=ENDS + 46 * DAY)
@@ -119,7 +119,7 @@ def test_nothing_of_a_period_is_due_before_its_orders_are() -> None:
 
 def test_what_a_seller_has_not_paid_is_capped_when_he_has_and_is_billed_at_once() -> None:
     balances = Balances()
-    true_ups = TrueUps(balances, Sellers(balances, {}, lambda: 0))
+    true_ups = TrueUps(balances, Sellers(balances, {}, lambda: 0, lambda _: False))
     true_ups.notice(KEY, zone="UTC")
     his = {"by_us": False, "base": 400}
     paid, open_ = part(40) | his, part(40) | his | {"waits": True}

@@ -219,20 +219,30 @@ class OrderSettled(Event):
 @dataclass(frozen=True, kw_only=True)
 class OrderSettlementTakenBack(Event):
     """What the seller had paid of it was returned: the account took back `amount` in its `number`th allocation.
-    Other fields as in OrderSettled."""
+    `forfeits_suspended`: what holds took of K waits for the seller's money as the rest does, and is not given back
+    when they end. Other fields as in OrderSettled."""
 
     TOPIC: ClassVar[str] = "order.settlement_taken_back"
+    class_version: ClassVar[int] = 2
     account_id: str
     number: int
     amount: int
     settled: int
     claims: tuple[Claim, ...]
     clears_at: datetime | None
+    forfeits_suspended: bool
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """The end of a hold gave back what had cleared, paid for or not."""
+        state["forfeits_suspended"] = False
 
     def apply(self, aggregate: Order) -> None:
         aggregate.decisions = replace(aggregate.decisions, settled=self.settled)
         if aggregate.split is not None:
             aggregate.split = replace(aggregate.split, clears_at=self.clears_at)
+        if self.forfeits_suspended:
+            aggregate.suspended = NOTHING_SUSPENDED
         aggregate.note_settlement(at=self.timestamp)
 
 

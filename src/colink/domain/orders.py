@@ -437,6 +437,7 @@ class Order(Aggregate):
             settled=settled,
             claims=self.split.claims,
             clears_at=next_clearing(self.split.claims, clears=clears),
+            forfeits_suspended=not clears and bool(self.suspended.cleared),
             timestamp=at,
         )
         self._note_waiting(waits=not clears, at=at)

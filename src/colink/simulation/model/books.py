@@ -29,7 +29,7 @@ class Books:
         self.known = Knowledge()
         self.orders: dict[tuple[str, str], Order] = {}
         self.balances = Balances()
-        self.sellers = Sellers(self.balances, self.orders, now)
+        self.sellers = Sellers(self.balances, self.orders, now, self.known.clears_by_time)
         self.counting = Counting(self.known, self.orders, self.balances, self.sellers)
         self.bookings = Bookings(self.balances, self.known, self.sellers)
         erased: set[str] = set()
@@ -253,6 +253,7 @@ class Books:
             return {}
         target: Change = {}
         order.has_pending = False
+        order.held_whole.clear()
 
         def add(account: str, amount: int) -> None:
             target[account, order.currency] = target.get((account, order.currency), 0) + amount
@@ -264,6 +265,8 @@ class Books:
             held = self._held(order, key)
             if 0 < held < owed and key in order.cleared:
                 order.cleared[key] = min(order.cleared[key], owed - held)
+            if 0 < owed <= held:
+                order.held_whole.add(key)
             available = min(owed - held, order.cleared.get(key, 0))
             add(f"payee:{payee}:available", available)
             add(f"payee:{payee}:pending", owed - available)

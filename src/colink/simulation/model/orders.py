@@ -10,7 +10,7 @@ FAR = 1 << 60  # later than anything
 
 
 class Order:
-    """One order as predicted. `cleared` is K of each claim."""
+    """One order as predicted. `cleared` is K of each claim, as if those of `held_whole` were not held."""
 
     def __init__(self, store: Facts, number: str) -> None:
         self.store = store
@@ -23,6 +23,7 @@ class Order:
         self.money: Facts | None = None
         self.due: dict[ClaimKey, list[tuple[int, int]]] = {}
         self.cleared: dict[ClaimKey, int] = {}
+        self.held_whole: set[ClaimKey] = set()
         self.has_cleared = False
         self.by_hand = False
         self.reviews: set[tuple[str | None, str | None]] = set()
@@ -40,6 +41,11 @@ class Order:
     def receivable(self) -> int:
         """What a seller who collects himself owes for it."""
         return -sum(self.billed.values())
+
+    def is_returned(self) -> None:
+        """What was paid for it was taken back. What a hold took of what had cleared is not given back any more."""
+        for key in self.held_whole:
+            self.cleared.pop(key, None)
 
     @property
     def is_unpaid(self) -> bool:

@@ -52,12 +52,20 @@ class Account:
 
 
 class Sellers:
-    """`orders`: the model's; of them it reads what is owed and writes what is `settled`. `now`: in seconds."""
+    """`orders`: the model's; of them it reads what is owed and writes what is `settled`. `now`: in seconds.
+    `clears_by_time`: whether orders of a store clear whether or not its seller paid."""
 
-    def __init__(self, balances: Balances, orders: Mapping[OrderKey, Any], now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        balances: Balances,
+        orders: Mapping[OrderKey, Any],
+        now: Callable[[], int],
+        clears_by_time: Callable[[Facts], bool],
+    ) -> None:
         self.balances = balances
         self.orders = orders
         self.now = now
+        self.clears_by_time = clears_by_time
         self.accounts: dict[Place, Account] = {}
         self.entries: dict[Place, list[Entry]] = {}
         self.posted_in: set[Place] = set()
@@ -190,6 +198,8 @@ class Sellers:
             amount = min(self.orders[key].settled, account.returned)
             if amount > 0:
                 self.orders[key].settled -= amount
+                if not self.clears_by_time(self.orders[key].store):
+                    self.orders[key].is_returned()
                 account.credit += amount
                 account.returned -= amount
                 account.settled_to = min(account.settled_to, first[key])
