@@ -23,6 +23,7 @@ from colink.adapters.postgres.server import EmbeddedServer
 
 CLAIMS = (
     "order_command",
+    "clearing",
     "webhook",
     "bulk",
     "tracking",

@@ -170,11 +170,13 @@ def _once(first: tuple[T, ...], more: tuple[T, ...]) -> tuple[T, ...]:
 
 class MoreNeeded(Exception):
     """Raised by `decide` where what was read shows that more must be known: the command is decided again with that,
-    as soon as none of its new conflict keys is taken."""
+    as soon as none of its new conflict keys is taken. `for_all`: it would do something that is done once for all that
+    ask for it. Who had to wait for its turn is decided from the beginning, as it is most likely done."""
 
-    def __init__(self, needs: Needs) -> None:
+    def __init__(self, needs: Needs, *, for_all: bool = False) -> None:
         super().__init__("more has to be read before this can be decided")
         self.needs = needs
+        self.for_all = for_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,10 +221,12 @@ class SeenRevenue:
 @dataclass(frozen=True, kw_only=True)
 class SeenPeriod:
     """The orders of a period: when each was placed and how it is split, in order of their ids; and the position of
-    the log that was seen."""
+    the log that was seen. All commands of a batch see the same one: `stands` keeps what one of them found out, by
+    the id and version of the true-up."""
 
     orders: Sequence[PlacedSplit]
     position: int
+    stands: dict[tuple[str, int], bool] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ def _revenue(facts: Facts, key: RevenueKey, *, timezone: str) -> tuple[CountedRe
     if decision is None:
         query = revenue_query(key, timezone)
         if query not in facts.needs.revenues_of:
-            raise MoreNeeded(Needs(streams=(key.id,), revenues_of=(query,)))
+            raise MoreNeeded(Needs(streams=(key.id,), revenues_of=(query,)), for_all=True)
         seen = facts.revenue(query)
         decision = TierDecision.decide(
             key, revenue=seen.revenue, position=seen.position, timezone=timezone, at=facts.now

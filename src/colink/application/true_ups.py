@@ -200,7 +200,11 @@ def _bring_up_to_date(facts: Facts, true_up: TrueUp) -> None:
 def _stands(facts: Facts, true_up: TrueUp) -> bool:
     """Whether the orders still come to what was counted. Raises MoreNeeded."""
     seen, terms = _seen(facts, true_up.key), facts.terms()
-    return true_up.stands(seen.orders, rule=terms.rule, timezone=terms.organization.timezone)
+    asked = true_up.id, true_up.version
+    if asked not in seen.stands:
+        timezone = terms.organization.timezone
+        seen.stands[asked] = true_up.stands(seen.orders, rule=terms.rule, timezone=timezone)
+    return seen.stands[asked]
 
 
 def count_ended(facts: Facts, orders: Sequence[Order], accounts: SellerAccounts) -> list[Event]:
@@ -216,7 +220,7 @@ def count_ended(facts: Facts, orders: Sequence[Order], accounts: SellerAccounts)
         by_time = order.terms is None or clears_by_time(order.terms)
         if known is None or not (by_time or _stands(facts, known)):
             if key.id not in facts.needs.streams:
-                raise MoreNeeded(Needs(streams=(key.id,)))
+                raise MoreNeeded(Needs(streams=(key.id,)), for_all=True)
             events += count_period(facts, key, known, accounts)
     return events
 

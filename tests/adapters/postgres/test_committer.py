@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 import psycopg
 import pytest
@@ -28,6 +29,7 @@ from colink.application.ports import (
     BalanceUnchanged,
     Decision,
     Facts,
+    MoreNeeded,
     Needs,
     PrivateValue,
     Recorded,
@@ -42,6 +44,7 @@ from colink.domain.errors import (
     NotFound,
     Unavailable,
 )
+from colink.domain.ledger import Journal
 
 AVAILABLE = "payee:cre_1:available"
 
@@ -290,6 +293,37 @@ def test_what_waits_is_shared_out_among_the_batches_that_may_fly(
 
     store.run(story, in_flight=2, observer=heard)
     assert sorted(size for _, size, _ in heard.batches) == sorted(batches)
+    store.assert_sound()
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_what_one_does_for_all_is_not_waited_for_by_one_after_the_other(store: Store, in_flight: int) -> None:
+    heard, decisions = _Heard(), 0
+
+    def after_the_first(number: int, facts: Facts) -> Decision:
+        nonlocal decisions
+        decisions += 1
+        events = [journal(f"jrn_{number}", (AVAILABLE, 1), ("platform:revenue", -1))]
+        if "jrn_all" not in (*facts.needs.reads, *facts.needs.streams):
+            raise MoreNeeded(Needs(reads=("jrn_all",)))
+        if facts.aggregate(Journal, "jrn_all") is None:
+            if "jrn_all" not in facts.needs.streams:
+                raise MoreNeeded(Needs(streams=("jrn_all",)), for_all=True)
+            events.append(journal("jrn_all", (AVAILABLE, 100), ("platform:revenue", -100)))
+        return nothing(events=events)
+
+    async def story(bus: Committer, _: AsyncPool) -> None:
+        commands = [
+            Decide(make=partial(after_the_first, number), reads=Needs(streams=(f"jrn_{number}",)))
+            for number in range(100)
+        ]
+        recorded = await asyncio.gather(*(bus.submit(command) for command in commands))
+        assert all(each.position is not None for each in recorded)
+
+    store.run(story, in_flight=in_flight, observer=heard)
+    assert store.value("select amount from colink.balances where account = %s", AVAILABLE) == 200
+    assert len(heard.batches) <= 8, "and not one for each"
+    assert decisions <= 6 * 100
     store.assert_sound()
 
 

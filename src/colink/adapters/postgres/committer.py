@@ -70,7 +70,8 @@ _PERIOD_CLOSED = "CL001"  # since the batch was read (migrations/sql/0008_period
 class _Pending:
     """A command on its way. `shared` are keys that commands of one batch may have in common. `unsure`: appends whose
     outcome is not known, because the connection was lost. `leans`: it was decided by what its batch records.
-    `submitted`, `broken_since`: at this time of the loop, and since its first try broke off."""
+    `submitted`, `broken_since`: at this time of the loop, and since its first try broke off. `for_all`: it asked for
+    more to do what is done once for all; `overtaken`: and another was before it."""
 
     command: Command
     needs: Needs
@@ -82,6 +83,17 @@ class _Pending:
     submitted: float = 0.0
     broken_since: float | None = None
     unsure: list[Prepared] = field(default_factory=list)
+    for_all: bool = False
+    overtaken: bool = False
+
+    def need(self, needs: Needs) -> None:
+        self.needs = needs
+        self.keys, self.shared = conflict_keys(self.command, needs)
+
+    def begin_again(self) -> None:
+        """From its first needs, whose keys are among those that it has."""
+        self.for_all = self.overtaken = False
+        self.need(self.command.needs())
 
     def resolve(self, recorded: Recorded) -> None:
         # The caller may be gone: its future is then cancelled, and answering it would kill the committer.
@@ -237,9 +249,12 @@ class Committer(CommandQueue):
             if pending.answer.done():
                 continue  # its caller went away before anything was done
             if pending.keys & taken or pending.keys & in_batch or pending.shared & taken:
+                pending.overtaken = pending.for_all
                 left.append(pending)
                 taken |= pending.keys | pending.shared
             else:
+                if pending.overtaken:
+                    pending.begin_again()
                 batch.append(pending)
                 in_batch |= pending.keys
         self._waiting.extendleft(reversed(left))
@@ -344,7 +359,7 @@ class Committer(CommandQueue):
                     touches.add(prepared.rows)
                 decided.append((pending, prepared))
             except MoreNeeded as more:
-                self._ask_again(pending, more.needs)
+                self._ask_again(pending, more)
             except ColinkError as error:
                 pending.fail(error)
             except Exception as error:  # noqa: BLE001 - it is handed to the one caller whose command it is
@@ -352,14 +367,14 @@ class Committer(CommandQueue):
                 pending.fail(error)
         return decided
 
-    def _ask_again(self, pending: _Pending, more: Needs) -> None:
+    def _ask_again(self, pending: _Pending, more: MoreNeeded) -> None:
         """Let a command wait, before all others, for a batch that reads more for it: its keys are others now."""
-        needs = pending.needs.joined(more)
+        needs = pending.needs.joined(more.needs)
         if needs == pending.needs:
             pending.fail(RuntimeError(f"{type(pending.command).__name__} asks for what it was given"))
             return
-        pending.needs = needs
-        pending.keys, pending.shared = conflict_keys(pending.command, needs)
+        pending.need(needs)
+        pending.for_all |= more.for_all
         self._waiting.appendleft(pending)
 
     def _prepare(self, command: Command, decision: Decision, facts: LoadedFacts) -> Prepared:

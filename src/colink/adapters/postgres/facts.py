@@ -81,6 +81,7 @@ class _Read:
     by_delivery: dict[tuple[str, str], Prior] = field(default_factory=dict)
     revenues: dict[str, SeenRevenue] = field(default_factory=dict)
     periods: dict[str, list[Any]] = field(default_factory=dict)
+    seen_periods: dict[str, SeenPeriod] = field(default_factory=dict)
     charges: dict[tuple[str, str], SeenCharges] = field(default_factory=dict)
     terms_rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
 
@@ -93,7 +94,22 @@ class _Read:
             self.decoded[stream_id] = events
         return events
 
-    def placed_split(self, order_id: str, version: int, topic: str, payload: str, placed_at: int) -> PlacedSplit:
+    def period(self, place: str) -> SeenPeriod:
+        """Decoded once for the batch: all orders of a period that clear look at it."""
+        seen = self.seen_periods.get(place)
+        if seen is None:
+            rows = self.periods[place]
+            orders = [
+                (order_id, self._placed_split(order_id, version, topic, payload, placed_at))
+                for order_id, topic, payload, version, _, placed_at in rows
+                if order_id is not None
+            ]
+            orders.sort(key=itemgetter(0))
+            seen = SeenPeriod(orders=tuple([order for _, order in orders]), position=rows[0][4])
+            self.seen_periods[place] = seen
+        return seen
+
+    def _placed_split(self, order_id: str, version: int, topic: str, payload: str, placed_at: int) -> PlacedSplit:
         """Of an order, from its last split; `placed_at` in microseconds since 1970."""
         event = self.mapper.event(order_id, version, topic, payload)
         if not isinstance(event, OrderSplit):
@@ -182,13 +198,7 @@ class LoadedFacts(Facts):
 
     def period(self, query: PeriodQuery) -> SeenPeriod:
         _check_needed(query, self.needs.periods_of)
-        rows = self._read.periods[place_of(query)]
-        orders = [
-            (order_id, self._read.placed_split(order_id, version, topic, payload, placed_at))
-            for order_id, topic, payload, version, _, placed_at in rows
-            if order_id is not None
-        ]
-        return SeenPeriod(orders=[order for _, order in sorted(orders, key=itemgetter(0))], position=rows[0][4])
+        return self._read.period(place_of(query))
 
     def revenue(self, query: RevenueQuery) -> SeenRevenue:
         _check_needed(query, self.needs.revenues_of)
