@@ -94,8 +94,9 @@ def test_keys_are_listed_and_revoked(terminal: Terminal) -> None:
         "left us",
     )
     assert terminal.json("keys", "revoke", first["id"]) == ended
-    said = terminal.run("keys", "revoke", other["id"])
+    said = terminal.run("keys", "revoke", other["id"], "--by", "ravi")
     assert f"auditor key {other['id']} revoked at" in said
+    assert "by cli:ravi" in said
     assert "no operator's key is left" in said
     assert terminal.json("keys", "list", "--standing")["items"] == []
     assert "revoked" in terminal.run("keys", "list")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from getpass import getuser
 from typing import Any
 
 import psycopg
@@ -71,6 +72,29 @@ def test_from_sale_to_payout(shop: Shop) -> None:
     tree = colink.run("audit", "trace", ids[0]).stdout
     assert f"ord_{STORE}.1, ord_{STORE}.2" in tree
     assert "payout.paid" in tree
+
+
+def test_orders_are_held_released_and_credited_by_people(shop: Shop) -> None:
+    colink, order = shop.colink, f"ord_{STORE}.1"
+    held = colink.json("orders", "hold", order, "--reason", "odd address", "--payee", AINA, "--by", "siti")
+    [hold] = held["holds"]
+    assert (hold["payee_id"], hold["reason"], hold["by"]) == (AINA, "odd address", "cli:siti")
+    colink.json("worker", "--once")
+    assert balances(shop, "--account", f"payee:{AINA}") == {
+        f"payee:{AINA}:available": 400,
+        f"payee:{AINA}:pending": 1_500,
+    }
+    assert f"of {AINA}" in colink.run("orders", "hold", order, "--reason", "again", "--payee", AINA).stdout
+    assert "reason must" in colink.run("orders", "release", order, "--reason", " ", "--payee", AINA, code=2).stderr
+    assert "nothing of" in colink.run("orders", "release", order, "--reason", "fine", code=2).stderr, "the order's"
+    released = colink.json("orders", "release", order, "--reason", "fine", "--payee", AINA)
+    assert released["holds"] == []
+    colink.json("worker", "--once")
+    refused = colink.json("orders", "reattribute", order, "--reason", "hers", code=2)
+    assert refused["type"] == "urn:colink:problem:order-has-cleared"
+    assert "there is no order" in colink.run("orders", "hold", "ord_none", "--reason", "x", code=2).stderr
+    by = [event["payload"].get("by") for event in colink.json("audit", "trace", order)["events"]]
+    assert [who for who in by if who] == ["cli:siti", f"cli:{getuser()}"]
 
 
 def test_verification_names_the_position_of_what_was_changed(shop: Shop) -> None:

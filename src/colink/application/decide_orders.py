@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from colink.application.configure.checks import check_text
 from colink.application.ports import Decision, Facts, Needs, Request
 from colink.application.record_order import order_events
 from colink.application.tiers import by_tiers
@@ -66,7 +67,9 @@ class OrderDecision(Request):
         return Needs(streams=(self.order_id,), terms_of=self.organization_id)
 
     def order(self, facts: Facts) -> Order:
-        """Raises NotFound for no order, another organisation's, or one of which only a refund is known."""
+        """Raises NotFound for no order, another organisation's, or one of which only a refund is known; InvalidInput
+        for a decision without a reason."""
+        check_text(self.reason, field="reason", longest=2_000)
         order = facts.aggregate(Order, self.order_id)
         if order is None or order.organization_id != self.organization_id or order.attribution is None:
             msg = "there is no such order"

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from colink.application.configure.access import CreateApiKey, RevokeApiKey, key_digest
 from colink.application.ports import Caller
-from colink.cli.callers import actor_of
+from colink.cli.callers import By, actor_of
 from colink.cli.output import Json, tell
 from colink.cli.wiring import Wiring
 from colink.config import parse_offset
@@ -107,11 +107,12 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
     def revoke(
         key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` shows it.")],
         reason: Annotated[str | None, typer.Option(help="Why, without naming anybody: it stays in the log.")] = None,
+        by: By = None,
         json: Json = False,
     ) -> None:
         """Revoke a key, for good: within seconds it opens nothing any more. Revoked before, says when that was."""
         try:
-            answer, operators = asyncio.run(_revoke(wiring, key_id, reason))
+            answer, operators = asyncio.run(_revoke(wiring, key_id, reason, by=by))
         except InvalidInput as error:
             raise _in_options(error) from error
 
@@ -170,11 +171,15 @@ async def _list(
     return now, found
 
 
-async def _revoke(wiring: Wiring, key_id: str, reason: str | None) -> tuple[Mapping[str, Any], int]:
+async def _revoke(
+    wiring: Wiring, key_id: str, reason: str | None, *, by: str | None
+) -> tuple[Mapping[str, Any], int]:
     """What was answered, and whether an operator's key is left (1) or not (0)."""
     async with wiring.open_colink(wiring.load_settings()) as colink:
         recorded = await colink.commerce.submit(
-            RevokeApiKey(caller=Caller(actor=actor_of(), correlation_id=colink.ids("cli")), id=key_id, reason=reason)
+            RevokeApiKey(
+                caller=Caller(actor=actor_of(by), correlation_id=colink.ids("cli")), id=key_id, reason=reason
+            )
         )
         async with colink.pool.connection() as connection:
             left = await list_keys(connection, role=Role.OPERATOR, standing_at=colink.clock.now(), limit=1)

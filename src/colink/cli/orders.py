@@ -11,7 +11,7 @@ from rich.console import Console
 
 from colink.application.decide_orders import HoldOrder, OrderDecision, ReattributeOrder, ReleaseOrder
 from colink.application.ports import Caller
-from colink.cli.callers import actor_of
+from colink.cli.callers import By, actor_of
 from colink.cli.output import Json, tell
 from colink.cli.wiring import Wiring
 from colink.domain.errors import NotFound
@@ -32,7 +32,13 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
 
     @orders.command()
     def hold(
-        order_id: OrderId, *, reason: Reason, payee: Payee = None, line: Line = None, json: Json = False
+        order_id: OrderId,
+        *,
+        reason: Reason,
+        payee: Payee = None,
+        line: Line = None,
+        by: By = None,
+        json: Json = False,
     ) -> None:
         """Let nothing of an order clear until it is released; what had cleared is pending again."""
         _decide(
@@ -46,6 +52,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
                 payee_id=payee,
                 line_id=line,
             ),
+            by=by,
             as_json=json,
         )
 
@@ -57,6 +64,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         kind: Annotated[HoldKind, typer.Option(help="Which hold ends.")] = HoldKind.REVIEW,
         payee: Payee = None,
         line: Line = None,
+        by: By = None,
         json: Json = False,
     ) -> None:
         """End a hold of that payee and line; what had cleared before it is available at once."""
@@ -72,6 +80,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
                 payee_id=payee,
                 line_id=line,
             ),
+            by=by,
             as_json=json,
         )
 
@@ -82,6 +91,7 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         reason: Reason,
         creator: Annotated[str | None, typer.Option(metavar="ID", help="Without: nobody is credited.")] = None,
         campaign: Annotated[str | None, typer.Option(metavar="ID", help="Whose rules serve it.")] = None,
+        by: By = None,
         json: Json = False,
     ) -> None:
         """Credit an order to a creator, or to nobody, while nothing of it has cleared."""
@@ -96,23 +106,24 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
                 creator_id=creator,
                 campaign_id=campaign,
             ),
+            by=by,
             as_json=json,
         )
 
 
-def _decide(wiring: Wiring, order_id: str, make: Make, *, as_json: bool) -> None:
-    answer = asyncio.run(_submit(wiring, order_id, make))
+def _decide(wiring: Wiring, order_id: str, make: Make, *, by: str | None, as_json: bool) -> None:
+    answer = asyncio.run(_submit(wiring, order_id, make, by=by))
     tell(answer, as_json=as_json, people=lambda console: _show(console, answer))
 
 
-async def _submit(wiring: Wiring, order_id: str, make: Make) -> dict[str, Any]:
+async def _submit(wiring: Wiring, order_id: str, make: Make, *, by: str | None) -> dict[str, Any]:
     async with wiring.open_colink(wiring.load_settings()) as colink:
         async with colink.pool.connection() as connection:
             filed = await orders_by_ids(connection, [order_id])
         if not filed:
             msg = f"there is no order {order_id!r}"
             raise NotFound(msg)
-        caller = Caller(actor=actor_of(), correlation_id=colink.ids("cli"))
+        caller = Caller(actor=actor_of(by), correlation_id=colink.ids("cli"))
         recorded = await colink.commerce.submit(make(caller, filed[0].organization_id))
         return dict(recorded.answer)
 

@@ -18,7 +18,7 @@ from colink.application.ports import Caller
 from colink.application.problems import problem_document
 from colink.application.worker import Job, WorkDone, Worker
 from colink.cli.amounts import money_text
-from colink.cli.callers import actor_of
+from colink.cli.callers import By, actor_of
 from colink.cli.output import Json, busy, tell
 from colink.cli.stopping import stop_signals
 from colink.cli.wiring import RunningColink, Wiring
@@ -104,9 +104,11 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
         tell(document, as_json=json, people=lambda console: _show_debts(console, found, now))
 
     @payouts.command()
-    def approve(ids: Annotated[list[str], typer.Argument(metavar="ID...")], json: Json = False) -> None:
+    def approve(
+        ids: Annotated[list[str], typer.Argument(metavar="ID...")], by: By = None, json: Json = False
+    ) -> None:
         """Approve payouts that were requested; the worker pays them. Exits 2 where one cannot be approved."""
-        approved, refused = asyncio.run(_approve(wiring, ids))
+        approved, refused = asyncio.run(_approve(wiring, ids, by=by))
         document = {
             "items": [_document(payout) for payout in approved],
             "refused": [{"id": r.payout_id, **problem_document(r.error)} for r in refused],
@@ -170,7 +172,7 @@ async def _changed_payouts(connection: Connection, *, changed_after: int) -> lis
     return found
 
 
-async def _approve(wiring: Wiring, ids: Sequence[str]) -> tuple[list[FiledPayout], list[Refused]]:
+async def _approve(wiring: Wiring, ids: Sequence[str], *, by: str | None) -> tuple[list[FiledPayout], list[Refused]]:
     """Raises NotFound before anything is approved where an id is none."""
     async with wiring.open_colink(wiring.load_settings()) as colink:
         wanted = [await _payout(colink, payout_id) for payout_id in dict.fromkeys(ids)]
@@ -179,7 +181,7 @@ async def _approve(wiring: Wiring, ids: Sequence[str]) -> tuple[list[FiledPayout
             try:
                 await colink.commerce.submit(
                     ApprovePayout(
-                        caller=Caller(actor=actor_of(), correlation_id=colink.ids("cli")),
+                        caller=Caller(actor=actor_of(by), correlation_id=colink.ids("cli")),
                         payout_id=payout.payout_id,
                         payee_id=payout.payee_id,
                         currency=payout.currency,

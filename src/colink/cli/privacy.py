@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from colink.application.ports import Caller, Recorded
-from colink.cli.callers import actor_of
+from colink.cli.callers import By, actor_of
 from colink.cli.output import Json, busy, tell
 from colink.cli.wiring import Wiring
 
@@ -37,10 +37,11 @@ def add_to(app: typer.Typer, wiring: Wiring) -> None:
     def erase(
         person: Annotated[str, typer.Argument(metavar="PERSON", help="An id that find gives, an order, a delivery.")],
         reason: Annotated[str, typer.Option(help="Why, without naming anybody: it stays in the log.")],
+        by: By = None,
         json: Json = False,
     ) -> None:
         """Destroy the keys to all that is kept of a person. There is no way back. Money and proofs stay."""
-        answer = asyncio.run(_erase(wiring, person, reason)).answer
+        answer = asyncio.run(_erase(wiring, person, reason, by=by)).answer
         line = f"{answer['person_id']} erased: keys of {answer['owners']} destroyed"
         tell(dict(answer), as_json=json, people=lambda console: console.print(escape(line)))
 
@@ -57,9 +58,9 @@ async def _find(wiring: Wiring, email: str) -> list[dict[str, Any]]:
         return await colink.privacy.find(email)
 
 
-async def _erase(wiring: Wiring, person: str, reason: str) -> Recorded:
+async def _erase(wiring: Wiring, person: str, reason: str, *, by: str | None) -> Recorded:
     async with wiring.open_colink(wiring.load_settings()) as colink:
-        caller = Caller(actor=actor_of(), correlation_id=colink.ids("cli"))
+        caller = Caller(actor=actor_of(by), correlation_id=colink.ids("cli"))
         return await colink.privacy.erase(person, reason=reason, caller=caller)
 
 
