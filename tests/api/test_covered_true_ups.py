@@ -4,13 +4,16 @@ more: it clears when it is due and his account has covered it, to the minor unit
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from tests.api.sale import myr
 from tests.api.seller import (
     HOLD,
+    MARCH,
     MARCH_ENDS,
     Seller,
     as_before,
@@ -25,9 +28,11 @@ from tests.api.seller import (
 from tests.api.shop import Shop
 from tests.api.test_tiers import steps
 
-from colink.cli.shopify_traffic import RefundedItem
+from colink.cli.shopify_traffic import Item, RefundedItem
+from colink.domain import true_ups as domain_true_ups
 from colink.domain.audit.report import Kind, Pass
 from colink.domain.seller_account_events import SellerAccountDetails
+from colink.domain.true_up_counts import Ageing, counted_again
 
 pytestmark = pytest.mark.anyio
 
@@ -305,6 +310,127 @@ async def test_what_is_released_without_being_covered_is_found(shop: Shop, monke
         await true_up(seller)
     assert (await seller.earned())["available"] == 5_00
     assert "had not covered 500" in " ".join(finding.message for finding in (await seller.report()).findings)
+
+
+async def commission_only(shop: Shop, **rule: Any) -> Seller:
+    """10 %, at most 25.00 a month, unless `rule` says otherwise; no platform fee."""
+    rule = {"rate_bps": 1000, "cap_per_month": myr(25_00)} | rule
+    seller = await make_seller(shop, rule=rule, timezone="Asia/Kuala_Lumpur", platform_fee_bps=0)
+    shop.clock.time = MARCH - timedelta(minutes=1)
+    return seller
+
+
+async def work(seller: Seller, *orders: str) -> None:
+    """As the worker does, until nothing moves."""
+    for _ in range(3):
+        await true_up(seller)
+        await seller.settle()
+        await clear(seller, *orders)
+
+
+@pytest.mark.parametrize("settled_first", [False, True])
+async def test_an_order_that_cleared_and_waits_again_is_capped_all_the_same(shop: Shop, settled_first: bool) -> None:
+    """It gets dearer by a sen of commission, which its seller has not paid yet."""
+    seller = await commission_only(shop)
+    orders = [await seller.order(number, items=sarong("200.00"), shipping="0.00") for number in (1, 2)]
+    await seller.pay(40_00, "MBB-1")
+    await seller.settle()
+    shop.clock.time = MARCH_ENDS
+    await true_up(seller)
+    friend = await shop.creator()
+    theirs = replace(seller, creator=friend, link=await shop.link(friend, campaign_id=seller.link["campaign_id"]))
+    other = await theirs.order(3, items=sarong("150.00"), shipping="0.00")
+    shop.clock.time = MARCH_ENDS + timedelta(days=31) + HOLD
+    await work(seller, *orders, other)
+    assert (await seller.earned(), await theirs.earned()) == ({"available": 25_00}, {"available": 15_00})
+    edited = {"placed_at": MARCH + timedelta(minutes=1), "updated_at": shop.clock.time, "shipping": "0.00"}
+    await shop.order(seller.store, order_id=2, items=sarong("200.10"), **edited)
+    if settled_first:
+        await seller.settle()
+    await work(seller, *orders, other)
+    assert await seller.earned() == {"available": 25_00, "pending": 1}
+    assert await theirs.earned() == {"available": 15_00}
+    assert (await seller.owed(), await seller.credit()) == (1, 0)
+    await seller.pay(1, "MBB-2")
+    shop.clock.time += HOLD
+    await work(seller, *orders, other)
+    assert (await seller.earned(), await seller.credit()) == ({"available": 25_00}, 1), "the cap takes the sen too"
+    assert await seller.findings() == []
+
+
+async def test_a_line_that_cleared_is_capped_when_the_payment_of_its_order_is_returned(shop: Shop) -> None:
+    """The other line is under review, so the payment is taken back from the order: what has cleared stays."""
+    seller = await commission_only(shop)
+    mug = Item(line_id=2, title="Mug", price="60.00", product_id=72, variant_id=82)
+    one = await seller.order(1, items=[*sarong("140.00"), mug], shipping="0.00")
+    two = await seller.order(2, items=sarong("200.00"), shipping="0.00")
+    await shop.post(f"/v1/orders/{one}/hold", {"reason": "x", "line_id": "2"}, key=seller.finance, status=200)
+    paid = await seller.pay(20_00, "MBB-1", order_ids=[one])
+    await seller.pay(20_00, "MBB-2", order_ids=[two])
+    await seller.settle()
+    shop.clock.time = MARCH_ENDS + HOLD
+    await work(seller, one, two)
+    assert await seller.earned() == {"available": 25_00, "pending": 6_00}
+    assert await seller.credit() == 9_00
+    shop.clock.time += timedelta(days=60)
+    await seller.bounce(paid)
+    await work(seller, one, two)
+    assert await seller.earned() == {"available": 25_00, "pending": 6_00}
+    assert await seller.findings() == []
+
+
+async def paid_late_by_a_rate_of_zero(shop: Shop) -> tuple[Seller, datetime]:
+    """An order of March that is paid a month after it, and counted and covered then."""
+    tiers = {"mode": "marginal", "steps": steps((100_00, 1000))}
+    seller = await commission_only(shop, rate_bps=0, cap_per_month=None, tiers=tiers)
+    click_id, paid_at = await shop.follow(seller.link), MARCH_ENDS + timedelta(days=30)
+    shop.clock.time = paid_at
+    late = {"placed_at": MARCH, "updated_at": paid_at, "shipping": "0.00", "click_id": click_id}
+    await shop.order(seller.store, order_id=1, items=sarong("200.00"), **late)
+    await true_up(seller)
+    await seller.pay(10_00, "MBB-1")
+    await true_up(seller)
+    return seller, paid_at
+
+
+async def test_what_is_paid_late_by_a_rate_of_zero_waits_for_its_holding_period(shop: Shop) -> None:
+    """Nobody is owed anything of the order itself: nothing but the count says when it was paid."""
+    seller, paid_at = await paid_late_by_a_rate_of_zero(shop)
+    for later, earned in ((timedelta(0), "pending"), (HOLD - timedelta(seconds=1), "pending"), (HOLD, "available")):
+        shop.clock.time = paid_at + later
+        await true_up(seller)
+        assert await seller.earned() == {earned: 10_00}, later
+    assert await seller.findings() == []
+
+
+def count_as_before(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(domain_true_ups, "counted_again", partial(counted_again, ageing=Ageing.WITH_ORDERS))
+
+
+async def test_a_cap_that_was_lifted_by_the_rule_of_before_verifies_and_is_counted_anew(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seller = await commission_only(shop)
+    orders = [await seller.order(number, items=sarong("200.00"), shipping="0.00") for number in (1, 2)]
+    await seller.pay(40_00, "MBB-1")
+    await seller.settle()
+    shop.clock.time = MARCH_ENDS + HOLD
+    await work(seller, *orders)
+    edited = {"placed_at": MARCH + timedelta(minutes=1), "shipping": "0.00"}
+    await shop.order(seller.store, order_id=2, items=sarong("200.10"), updated_at=shop.clock.time, **edited)
+    with monkeypatch.context() as patch:
+        count_as_before(patch)
+        await true_up(seller)
+    assert (await seller.earned(), await seller.findings()) == ({"available": 40_00, "pending": 1}, [])
+    await shop.order(seller.store, order_id=2, items=sarong("200.20"), updated_at=shop.clock.time + HOLD, **edited)
+    await true_up(seller)
+    assert (await seller.earned(), await seller.findings()) == ({"available": 25_00, "pending": 2}, [])
+
+
+async def test_what_was_paid_late_by_the_rule_of_before_verifies(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    count_as_before(monkeypatch)
+    seller, _ = await paid_late_by_a_rate_of_zero(shop)
+    assert (await seller.earned(), await seller.findings()) == ({"available": 10_00}, [])
 
 
 async def test_held_is_shown_in_the_sellers_currency(shop: Shop) -> None:

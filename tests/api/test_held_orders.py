@@ -287,6 +287,29 @@ async def test_a_seller_who_collects_is_billed_when_it_is_released(shop: Shop) -
     await nothing_found(fair)
 
 
+async def test_a_hold_does_not_free_an_order_whose_month_has_cleared_for_another_creator(shop: Shop) -> None:
+    """By a rule of 0 % up to 100.00 only the month pays: what waits again of it had cleared, and may be paid out."""
+    fair = await open_fair(shop, store={"settlement": "seller_collected"}, rate_bps=0, **MARGINAL)
+    await fair.sell(1, "200.00", at=MARCH)
+    shop.clock.time = MARCH_ENDS
+    await work(fair)
+    [(true_up_id, _)] = await streams(shop, "true_up.counted")
+    finance, other = await shop.key("finance"), await shop.creator()
+    await shop.post(f"/v1/true-ups/{true_up_id}/release", {"reason": "paid"}, key=finance, status=200)
+    shop.clock.time = MARCH_ENDS + HOLD
+    await work(fair)
+    assert await owed(fair, fair.creator) == (0, 10_00)
+    await decide(fair, 1, "hold")
+    await work(fair)
+    await decide(fair, 1, "release")
+    await work(fair)
+    assert await owed(fair, fair.creator) == (10_00, 0), "it is held for the seller's money again"
+    body, credit = {"creator_id": other["id"], "reason": "x"}, f"/v1/orders/{(await fair.order(1))['id']}/reattribute"
+    refused = await shop.refused("POST", credit, body, key=finance, status=409)
+    assert refused["type"].endswith("order-has-cleared")
+    await nothing_found(fair)
+
+
 async def test_tiers_are_decided_by_what_is_not_held_and_stay_so(shop: Shop) -> None:
     fair = await open_fair(shop, tiers={"mode": "whole", "steps": steps((100_00, 1000), (1_000_00, 2000))})
     await fair.sell(1, "150.00", at=MARCH)

@@ -17,14 +17,16 @@ from colink.domain.commission import RuleDetails, Scope
 from colink.domain.ledger import JournalPosted, check_postings_balance, payee_available, payee_pending
 from colink.domain.money import Money
 from colink.domain.organizations import Settlement
-from colink.domain.split import LineSplit, PinnedTerms, RulePeriod, RuleRef, Split
+from colink.domain.split import Claim, LineSplit, PinnedTerms, RulePeriod, RuleRef, Split, Tranche
 from colink.domain.tiers import Tier, TierMode, Tiers
 from colink.domain.true_up_counts import (
+    NOTHING,
     Ageing,
     Earned,
     PeriodKey,
     PlacedSplit,
     cleared,
+    counted_again,
     earned_by,
     held_and_due,
     target,
@@ -219,6 +221,96 @@ def test_what_the_seller_collects_is_billed_and_held_unless_it_advances() -> Non
         assert book.of("org_1") == (0, 0)
         assert book.balances["seller:org_1:receivable"] == -book.of("cre_1")[0]
         assert book.clear(ENDS + timedelta(days=99)) is advance
+
+
+HIS = {"settlement": Settlement.SELLER_COLLECTED}
+
+
+def waiting(order: PlacedSplit, *claims: Claim) -> PlacedSplit:
+    """It waits for its seller's money; `claims` of the creator."""
+    return replace(order, split=replace(order.split, waits_for_seller=True, claims=claims))
+
+
+def of_creator(net: int, cleared: int, *, line_id: str = "1", held: int = 0) -> Claim:
+    return Claim(line_id=line_id, payee_id="cre_1", net=net, cleared=cleared, held=held)
+
+
+@pytest.mark.parametrize(
+    ("claim", "base", "commission"),
+    [
+        (of_creator(201, 200), 2001, 200),  # 2000.995
+        (of_creator(201, 201), 2011, 201),
+        (of_creator(201, 500), 2011, 201),  # it was more once: K stays, N is what there is
+        (of_creator(201, 100), 1000, 100),  # 1000.4975
+        (of_creator(201, 1), 10, 1),  # 10.0049
+        (of_creator(201, 0), 0, 0),
+        (of_creator(201, 200, line_id="2"), 0, 0),
+        (replace(of_creator(201, 200), payee_id="cre_2"), 0, 0),
+    ],
+)
+def test_what_is_available_of_an_order_that_waits_is_capped(claim: Claim, base: int, commission: int) -> None:
+    """200 of another order, at most 250: without what is available nothing is taken off, and the creator has both."""
+    paid, open_ = order(200, base=2000, **HIS), waiting(order(201, base=2011, **HIS), claim)
+    known = rule(cap_per_month=myr(250))
+    how: dict[str, Any] = {"rule": lambda *_: known, "timezone": "UTC", "effective_at": ENDS, "at": ENDS}
+    earned_, hold_days, count = counted_again(NOTHING, KEY, [paid, open_], **how)
+    assert [(each.base, each.commission) for each in earned_] == [(2000 + base, 200 + commission)]
+    assert (count.amount, count.receivable) == (min(50 - commission, 0), min(50 - commission, 0))
+    assert hold_days == 14
+    before, _, count = counted_again(NOTHING, KEY, [paid, open_], **how, ageing=Ageing.WITH_ORDERS)
+    assert ([(each.base, each.commission) for each in before], count.amount) == ([(2000, 200)], 0)
+
+
+def test_of_an_order_that_waits_what_refunds_reversed_is_not_counted_twice() -> None:
+    half = waiting(order(200, base=2000, reversed_base=1000, **HIS), of_creator(100, 50))
+    known = rule(cap_per_month=myr(20))
+    how: dict[str, Any] = {"rule": lambda *_: known, "timezone": "UTC", "effective_at": ENDS, "at": ENDS}
+    (part,), _, count = counted_again(NOTHING, KEY, [half], **how)
+    assert (part.base, part.commission, count.amount) == (500, 50, -30)
+
+
+def test_an_order_that_waits_adds_whole_where_nothing_is_taken_off() -> None:
+    known = rule(tiers=MARGINAL)
+    how: dict[str, Any] = {"rule": lambda *_: known, "timezone": "UTC", "effective_at": ENDS, "at": ENDS}
+    _, _, count = counted_again(NOTHING, KEY, [waiting(order(40, base=400, **HIS), of_creator(40, 10))], **how)
+    assert count.amount == 10 + 40 + 50 - 40
+
+
+def test_what_only_the_true_up_gives_is_held_from_when_it_is_counted_first() -> None:
+    """By a rate of 0 nobody is owed anything of the order, so nothing says that it was paid in May."""
+    nothing_said = order(0, base=400, **HIS, advance=True)
+    dated = replace(nothing_said, split=replace(nothing_said.split, claims=(_maturing(ENDS),)))
+    refunded = order(0, base=400, reversed_base=400, **HIS, advance=True)
+    late, fortnight = ENDS + timedelta(days=30), timedelta(days=14)
+    for orders, counted_at, due_at in (
+        ([nothing_said], ENDS, ENDS + fortnight),
+        ([nothing_said], late, late + fortnight),
+        ([dated, nothing_said], late, late + fortnight),
+        ([dated], late, ENDS + fortnight),
+        ([dated, refunded], late, ENDS + fortnight),
+    ):
+        book = Book(tiers=MARGINAL, rate_bps=0)
+        book.count(*orders, at=counted_at)
+        assert book.true_up is not None
+        assert book.true_up.standing.clears_at == due_at, (len(orders), counted_at)
+
+
+def _maturing(due_at: datetime) -> Claim:
+    return Claim(line_id="1", payee_id="cre_1", net=1, maturing=(Tranche(due_at=due_at, amount=1),))
+
+
+def test_that_something_cleared_is_remembered_whatever_is_taken_back() -> None:
+    book = Book(tiers=MARGINAL)
+    book.count(order(100))
+    assert book.true_up is not None
+    assert not book.true_up.has_cleared
+    book.clear(ENDS + timedelta(days=14))
+    assert book.true_up.has_cleared
+    collected = order(100, **HIS)
+    book.count(at=ENDS + timedelta(days=15))
+    book.count(collected, at=ENDS + timedelta(days=16))
+    assert [claim.cleared for claim in book.true_up.standing.claims if claim.payee_id == "cre_1"] == [0]
+    assert book.true_up.has_cleared
 
 
 def waiting_twice() -> Book:

@@ -33,7 +33,7 @@ ENDS = end_of("2026-03", "UTC")
 
 def part(commission: int, *, base: int = 0, version: int = 1, day: str = "2026-03-10") -> dict[str, Any]:
     shared = {"version": version, "day": day, "base": base, "commission": commission}
-    return shared | {"by_us": True, "advance": False, "waits": False, "hold": 14 * DAY, "due": 0}
+    return shared | {"by_us": True, "advance": False, "waits": False, "available": 0, "hold": 14 * DAY, "due": 0}
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,20 @@ def test_nothing_of_a_period_is_due_before_its_orders_are() -> None:
     assert balances.available("cre", "MYR") == 60
 
 
+def test_what_nobody_was_owed_of_is_due_as_if_paid_when_it_is_counted() -> None:
+    for sold, days in ((400, 46 + 14), (0, 14)):
+        balances = Balances()
+        true_ups = TrueUps(balances, Sellers(balances, {}, lambda: 0, lambda _: False))
+        true_ups.notice(KEY, zone="UTC")
+        parts = [part(40, base=400) | {"due": ENDS}, part(0, base=sold)]
+        versions = {"rul": {1: RULE | {"tiers": MARGINAL}}}
+        true_ups.count([KEY], {KEY: parts}, versions, now=ENDS + 46 * DAY)
+        true_ups.clear(ENDS + days * DAY - 1)
+        assert balances.available("cre", "MYR") == 0
+        true_ups.clear(ENDS + days * DAY)
+        assert balances.available("cre", "MYR") > 0
+
+
 def test_what_a_seller_has_not_paid_is_capped_when_he_has_and_is_billed_at_once() -> None:
     balances = Balances()
     true_ups = TrueUps(balances, Sellers(balances, {}, lambda: 0, lambda _: False))
@@ -133,6 +147,7 @@ def test_what_a_seller_has_not_paid_is_capped_when_he_has_and_is_billed_at_once(
     assert count([paid, paid], {"cap_month": 50}) == (-30, 30)
     assert count([paid, open_], {"cap_month": 30}) == (-10, 10)
     assert count([open_, open_], {"cap_month": 50}) == (0, 0)
+    assert count([paid, open_ | {"available": 39}], {"cap_month": 50}) == (-29, 29), "he has it, paid or not"
     assert count([paid, open_], {"tiers": MARGINAL}) == (10 + 40 + 250 - 80, -220)
 
 

@@ -8,14 +8,15 @@ Semantics section 4, decision 22. Pure.
 A count is a function of the set of the period's orders and of the count before it. What is held of the creator's part
 of an order is not in the set: nothing is paid, and no cap used up, on money in doubt. An order that waits for its
 seller's money counts where it adds: that is billed, and waits with it. It takes nothing away before he has paid: what
-a cap takes off is the seller's credit, and he would settle other orders with money that nobody ever had.
+a cap takes off is the seller's credit, and he would settle other orders with money that nobody ever had. What is
+available of it all the same (it had cleared, and waits again) counts there too: else the cap would be lifted off it.
 Not responsible for the stream of events of a true-up (`true_ups.py`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import IntEnum
 
@@ -23,7 +24,7 @@ from colink.domain.claims import clear_claim, next_clearing
 from colink.domain.commission import RuleDetails
 from colink.domain.ids import natural_id
 from colink.domain.local_time import local_day
-from colink.domain.money import allocate
+from colink.domain.money import allocate, round_half_even
 from colink.domain.organizations import Settlement
 from colink.domain.split import Claim, LineSplit, PinnedTerms, Split, Tranche
 from colink.domain.tiers import TierMode
@@ -122,6 +123,37 @@ def latest_due(key: PeriodKey, orders: Iterable[PlacedSplit]) -> datetime | None
     )
 
 
+def _says_no_due_time(key: PeriodKey, orders: Iterable[PlacedSplit]) -> bool:
+    """Whether something counts that gives nobody anything by itself, so that nothing tells when it was paid."""
+    for order in orders:
+        dated = {claim.line_id for claim in order.split.claims if claim.maturing}
+        if any(line.line_id not in dated and line.base > line.reversed_base for line in order.lines_in(key)):
+            return True
+    return False
+
+
+def _available_of(orders: Iterable[PlacedSplit], *, ageing: Ageing) -> Iterator[PlacedSplit]:
+    """The orders, and of those that wait for their seller's money what of each line is available to the creator: they
+    had cleared, and wait again since they were edited, or since a payment was returned. Their claims are of today, as
+    nothing clears while an order waits."""
+    for order in orders:
+        if not order.split.waits_for_seller:
+            yield order
+        elif ageing >= Ageing.AS_AVAILABLE and (lines := tuple(_available_lines(order.split))):
+            yield replace(order, split=replace(order.split, lines=lines))
+
+
+def _available_lines(split: Split) -> Iterator[LineSplit]:
+    """Net, their bases in proportion."""
+    available = {claim.line_id: claim.available for claim in split.claims if claim.payee_id == split.creator_id}
+    for line in split.lines:
+        net = line.net_commission
+        part = min(available.get(line.line_id, 0), net)
+        if part > 0:
+            base = round_half_even((line.base - line.reversed_base) * part, net)
+            yield replace(line, base=base, commission=part, reversed_base=0, reversed_commission=0)
+
+
 def target(earned: Sequence[Earned], version_of: Callable[[int], RuleDetails]) -> int:
     """What the creator earns by the rule on the orders of a period.
 
@@ -152,13 +184,17 @@ def _capped(before: int, added: int, cap: int | None) -> int:
 
 
 class Ageing(IntEnum):
-    """By which rule the money of a true-up clears. What was recorded by an earlier one stays right."""
+    """By which rule the money of a true-up is counted and clears. What was recorded by an earlier one stays right."""
 
     APART = 1
     """The sum of what is held and what is not due was kept back, though it may be the same money."""
     BY_PERIOD = 2
     """Due a holding period after it took effect, though the money of its orders might be due later."""
     WITH_ORDERS = 3
+    """An order that waited for its seller's money was capped with nothing, also where something of it was available;
+    and a first count added to what was paid long after the period as if it had been paid in it, where only the
+    true-up gives anything for it."""
+    AS_AVAILABLE = 4
 
 
 @value
@@ -189,18 +225,22 @@ def counted_again(
     rule: RuleVersion,
     timezone: str,
     effective_at: datetime,
-    ageing: Ageing = Ageing.WITH_ORDERS,
+    at: datetime,
+    ageing: Ageing = Ageing.AS_AVAILABLE,
 ) -> tuple[tuple[Earned, ...], int, Count]:
     """What the orders of a period earned, how many days it is held, and the true-up that it makes of `before`. What
-    that adds is due when it has been held from when it takes effect on, and no earlier than its orders' own money."""
+    that adds is due when it has been held from when it takes effect on, and no earlier than its orders' own money.
+    Where that says no time, it may have been paid when it is counted, `at`."""
     earned = earned_by(key, orders, timezone=timezone)
     if target(earned, lambda version: rule(key.rule_id, version)) < sum([each.commission for each in earned]):
-        orders = [order for order in orders if not order.split.waits_for_seller]
+        orders = list(_available_of(orders, ageing=ageing))
         earned = earned_by(key, orders, timezone=timezone)
     hold_days = holding_days(key, orders)
     due_at = effective_at + timedelta(days=hold_days)
     if ageing >= Ageing.WITH_ORDERS:
         due_at = max(due_at, latest_due(key, orders) or due_at)
+    if ageing >= Ageing.AS_AVAILABLE and _says_no_due_time(key, orders):
+        due_at = max(due_at, at + timedelta(days=hold_days))
     count = counted_anew(
         before,
         earned,
@@ -221,7 +261,7 @@ def counted_anew(
     rule: RuleVersion,
     advanced: bool,
     due_at: datetime,
-    ageing: Ageing = Ageing.WITH_ORDERS,
+    ageing: Ageing = Ageing.AS_AVAILABLE,
 ) -> Count:
     """The true-up of what was earned. What it gives more than before is due at `due_at`. Where the seller collects
     the money and creators are not paid in advance (`advanced`), the seller's part of it is held."""
@@ -243,7 +283,7 @@ def counted_anew(
     return Count(target=wanted, amount=amount, receivable=receivable, claims=claims, clears_at=clears_at)
 
 
-def cleared(count: Count, *, at: datetime, ageing: Ageing = Ageing.WITH_ORDERS) -> Count:
+def cleared(count: Count, *, at: datetime, ageing: Ageing = Ageing.AS_AVAILABLE) -> Count:
     claims = tuple(
         clear_claim(claim, at=at)
         if ageing is Ageing.APART
@@ -253,7 +293,7 @@ def cleared(count: Count, *, at: datetime, ageing: Ageing = Ageing.WITH_ORDERS) 
     return replace(count, claims=claims, clears_at=_clears_at(claims, ageing=ageing))
 
 
-def released(count: Count, amount: int, *, at: datetime, ageing: Ageing = Ageing.WITH_ORDERS) -> Count:
+def released(count: Count, amount: int, *, at: datetime, ageing: Ageing = Ageing.AS_AVAILABLE) -> Count:
     """With so much less of it held. What was due before clears no earlier than it was released (once it did)."""
     claims, left = [], amount
     for claim in count.claims:

@@ -113,7 +113,8 @@ class TrueUpReleased(Event):
 
 
 class TrueUp(Aggregate):
-    """The true-up of one rule, creator and period. `position`: of the log, up to which it counted."""
+    """The true-up of one rule, creator and period. `position`: of the log, up to which it counted. `has_cleared`:
+    whether something of what the creator earns by it ever became available. K does not tell: a hold lowers it."""
 
     TOPIC: ClassVar[str] = "true_up"
     organization_id: str
@@ -124,6 +125,7 @@ class TrueUp(Aggregate):
     ends_at: datetime
     standing: Count = NOTHING
     position: int = 0
+    has_cleared: bool = False
 
     @classmethod
     def count(
@@ -139,7 +141,7 @@ class TrueUp(Aggregate):
         """Count a period that has ended for the first time."""
         ends_at = period_bounds(key.period, timezone)[1]
         earned, hold_days, count = counted_again(
-            NOTHING, key, orders, rule=rule, timezone=timezone, effective_at=ends_at
+            NOTHING, key, orders, rule=rule, timezone=timezone, effective_at=ends_at, at=at
         )
         return cls._create(
             TrueUpCounted,
@@ -182,7 +184,7 @@ class TrueUp(Aggregate):
         period, and so did its money: it is effective when it is counted."""
         effective_at = max(at, self.ends_at)
         earned, hold_days, count = counted_again(
-            self.standing, self.key, orders, rule=rule, timezone=timezone, effective_at=effective_at
+            self.standing, self.key, orders, rule=rule, timezone=timezone, effective_at=effective_at, at=at
         )
         self.trigger_event(
             TrueUpRecounted,
@@ -201,15 +203,16 @@ class TrueUp(Aggregate):
     def stands(self, orders: Sequence[PlacedSplit], *, rule: RuleVersion, timezone: str) -> bool:
         """Whether these orders come to what was counted last."""
         _, _, count = counted_again(
-            self.standing, self.key, orders, rule=rule, timezone=timezone, effective_at=self.ends_at
+            self.standing,
+            self.key,
+            orders,
+            rule=rule,
+            timezone=timezone,
+            effective_at=self.ends_at,
+            at=self.ends_at,
         )
         # When it clears follows from the rest, and from when it was released.
         return replace(count, clears_at=self.standing.clears_at) == self.standing
-
-    @property
-    def has_cleared(self) -> bool:
-        """Whether something of what the creator earns by it ever became available."""
-        return any(claim.cleared > 0 for claim in self.standing.claims if claim.payee_id == self.creator_id)
 
     def is_due(self, *, at: datetime) -> bool:
         return self.standing.clears_at is not None and self.standing.clears_at <= at
@@ -251,3 +254,5 @@ class TrueUp(Aggregate):
     def take(self, count: Count, *, position: int) -> None:
         """Stand so from now on (called by the events)."""
         self.standing, self.position = count, position
+        if any(claim.cleared > 0 for claim in count.claims if claim.payee_id == self.creator_id):
+            self.has_cleared = True

@@ -165,6 +165,7 @@ def check_count(
                 rule=terms.rule,
                 timezone=timezone,
                 effective_at=effective_at,
+                at=event.timestamp,
                 ageing=ageing,
             ),
             (event.earned, event.hold_days, event.count),

@@ -60,9 +60,9 @@ class Counting:
         return any(key in self.true_ups.counted for key in self._periods(order))
 
     def has_cleared_together(self, order: Order) -> bool:
-        """Whether its creator has money of a true-up of one of its periods."""
+        """Whether its creator ever had money of a true-up of one of its periods."""
         counted = [self.true_ups.counted[key] for key in self._periods(order) if key in self.true_ups.counted]
-        return any(known.creator.cleared > 0 for known in counted)
+        return any(known.has_cleared for known in counted)
 
     @staticmethod
     def _counts(order: Order, line_id: str) -> bool:
@@ -184,6 +184,7 @@ class Counting:
                         "by_us": order.store["platform_collected"],
                         "advance": self.known.organizations[order.store["organization"]]["advance"],
                         "waits": not by_time and order.is_unpaid,
+                        "available": order.available((line_id, creator)),
                         "hold": hold,
                         "due": order.latest_due(line_id),
                     }

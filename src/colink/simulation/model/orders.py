@@ -52,6 +52,11 @@ class Order:
         """Whether its seller has not paid all that he owes for it."""
         return self.settled < self.receivable
 
+    def available(self, key: ClaimKey) -> int:
+        """What somebody has of what is owed there, where nothing of it is held."""
+        owed = int(self.money["owed"].get(key, 0)) if self.money else 0
+        return max(min(owed, self.cleared.get(key, 0)), 0)
+
     def latest_due(self, line_id: str) -> int:
         """When the last of what anybody is owed of a line is due; 0 where nobody is."""
         return max((at for key, steps in self.due.items() if key[0] == line_id for at, _ in steps), default=0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from colink.simulation.model.amounts import shared_out
+from colink.simulation.model.amounts import half_even, shared_out
 from colink.simulation.model.balances import Balances, Change, add
 from colink.simulation.model.calendar import day_at, end_of, month_at
 from colink.simulation.model.sellers import Sellers
@@ -105,6 +105,7 @@ class TrueUp:
         self.creator = Claim()
         self.seller = Claim()
         self.receivable = 0
+        self.has_cleared = False
         self.posted: Change = {}
 
 
@@ -132,18 +133,21 @@ class TrueUps:
         *,
         now: int,
     ) -> Change:
-        """Count periods that have ended. `parts`: {version, day, base, commission, by_us, advance, waits, hold, due}
-        of each line that counts, `hold` in seconds, `due` the latest time at which something of it is, `waits` for
-        what its seller has not paid; `versions` of each rule. A first count takes effect at the period's end, a later
-        one now; what it adds is due no earlier than its orders' own money."""
+        """Count periods that have ended. `parts`: {version, day, base, commission, by_us, advance, waits, available,
+        hold, due} of each line that counts, `hold` in seconds, `due` the latest time at which something of it is (0
+        where nobody is owed anything of it), `waits` for what its seller has not paid, of which the creator has
+        `available`; `versions` of each rule. A first count takes effect at the period's end, a later one now; what it
+        adds is due no earlier than its orders' own money, and where they have none as if paid now."""
         changed: Change = {}
         for key in keys:
             own = _counting(parts.get(key, ()), versions[key[1]])
             first = key not in self.counted
             known = self.counted.setdefault(key, TrueUp())
             effective = self.ends[key] if first else now
-            due_at = effective + max((part["hold"] for part in own), default=0)
-            due_at = max(due_at, *(part["due"] for part in own), 0)
+            longest = max((part["hold"] for part in own), default=0)
+            due_at = max(effective + longest, *(part["due"] for part in own), 0)
+            if any(part["base"] > 0 and not part["due"] for part in own):
+                due_at = max(due_at, now + longest)
             amount = _more_than_posted(own, versions[key[1]])
             weights = [sum(part["base"] for part in own if part["by_us"] is by_us) for by_us in (True, False)]
             sign = -1 if amount < 0 else 1
@@ -192,6 +196,7 @@ class TrueUps:
 
     def _post(self, key: PeriodKey, known: TrueUp) -> Change:
         seller, _, creator, currency, _ = key
+        known.has_cleared = known.has_cleared or known.creator.cleared > 0
         target: Change = {(f"seller:{seller}:receivable", currency): -known.receivable}
         for payee, claim in ((creator, known.creator), (seller, known.seller)):
             target[f"payee:{payee}:available", currency] = claim.available
@@ -207,10 +212,18 @@ class TrueUps:
 
 
 def _counting(parts: Sequence[Facts], versions: Mapping[int, Facts]) -> Sequence[Facts]:
-    """What is taken off is credit of the seller: not of what he has not paid yet. What is added he is billed."""
+    """What is taken off is credit of the seller: not of what he has not paid yet, unless the creator has it already.
+    What is added he is billed."""
     if _more_than_posted(parts, versions) >= 0:
         return parts
-    return [part for part in parts if not part["waits"]]
+    counting = []
+    for part in parts:
+        if not part["waits"]:
+            counting.append(part)
+        elif part["available"]:
+            base = half_even(part["base"] * part["available"], part["commission"])
+            counting.append(part | {"base": base, "commission": part["available"]})
+    return counting
 
 
 def _more_than_posted(parts: Sequence[Facts], versions: Mapping[int, Facts]) -> int:
