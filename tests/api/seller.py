@@ -56,6 +56,18 @@ class Seller:
         told = await self.shop.order(self.store, order_id=number, items=items, click_id=click_id, **details)
         return str(told["order_id"])
 
+    async def with_another_creator(self) -> Seller:
+        """The same seller, whose orders are credited to somebody else."""
+        friend = await self.shop.creator()
+        link = await self.shop.link(friend, campaign_id=self.link["campaign_id"])
+        known = {name: value for name, value in vars(self).items() if name not in {"creator", "link"}}
+        return Seller(**known, creator=friend, link=link)
+
+    async def cash(self) -> int:
+        """What he paid, and was not returned."""
+        items = (await self.shop.get("/v1/balances", account="processor:bank:cash"))["items"]
+        return -sum(item["amount"] for item in items)
+
     async def pay(self, minor: int, reference: str, *, status: int = 201, **named: Any) -> Any:
         body = {
             "organization_id": self.organization["id"],
@@ -185,6 +197,22 @@ async def tiered(shop: Shop, *, advance: bool = False) -> Seller:
     """5 %, and 10 % of what is above 100.00 a month."""
     tiers = {"mode": "marginal", "steps": steps((100_00, 1000))}
     return await capped(shop, advance=advance, rate_bps=500, cap_per_month=None, tiers=tiers)
+
+
+async def commission_only(shop: Shop, *, advance: bool = False, **rule: Any) -> Seller:
+    """10 %, at most 25.00 a month, unless `rule` says otherwise; no platform fee."""
+    rule = {"rate_bps": 1000, "cap_per_month": myr(25_00)} | rule
+    seller = await make_seller(shop, rule=rule, timezone="Asia/Kuala_Lumpur", platform_fee_bps=0, advance=advance)
+    shop.clock.time = MARCH - timedelta(minutes=1)
+    return seller
+
+
+async def work_for(seller: Seller, *orders: str) -> None:
+    """As the worker does, until nothing moves."""
+    for _ in range(3):
+        await true_up(seller)
+        await seller.settle()
+        await clear(seller, *orders)
 
 
 def sarong(price: str) -> list[Item]:

@@ -4,7 +4,6 @@ more: it clears when it is due and his account has covered it, to the minor unit
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -20,10 +19,12 @@ from tests.api.seller import (
     capped,
     change,
     clear,
+    commission_only,
     make_seller,
     sarong,
     tiered,
     true_up,
+    work_for,
 )
 from tests.api.shop import Shop
 from tests.api.test_tiers import steps
@@ -312,22 +313,6 @@ async def test_what_is_released_without_being_covered_is_found(shop: Shop, monke
     assert "had not covered 500" in " ".join(finding.message for finding in (await seller.report()).findings)
 
 
-async def commission_only(shop: Shop, **rule: Any) -> Seller:
-    """10 %, at most 25.00 a month, unless `rule` says otherwise; no platform fee."""
-    rule = {"rate_bps": 1000, "cap_per_month": myr(25_00)} | rule
-    seller = await make_seller(shop, rule=rule, timezone="Asia/Kuala_Lumpur", platform_fee_bps=0)
-    shop.clock.time = MARCH - timedelta(minutes=1)
-    return seller
-
-
-async def work(seller: Seller, *orders: str) -> None:
-    """As the worker does, until nothing moves."""
-    for _ in range(3):
-        await true_up(seller)
-        await seller.settle()
-        await clear(seller, *orders)
-
-
 @pytest.mark.parametrize("settled_first", [False, True])
 async def test_an_order_that_cleared_and_waits_again_is_capped_all_the_same(shop: Shop, settled_first: bool) -> None:
     """It gets dearer by a sen of commission, which its seller has not paid yet."""
@@ -337,23 +322,22 @@ async def test_an_order_that_cleared_and_waits_again_is_capped_all_the_same(shop
     await seller.settle()
     shop.clock.time = MARCH_ENDS
     await true_up(seller)
-    friend = await shop.creator()
-    theirs = replace(seller, creator=friend, link=await shop.link(friend, campaign_id=seller.link["campaign_id"]))
+    theirs = await seller.with_another_creator()
     other = await theirs.order(3, items=sarong("150.00"), shipping="0.00")
     shop.clock.time = MARCH_ENDS + timedelta(days=31) + HOLD
-    await work(seller, *orders, other)
+    await work_for(seller, *orders, other)
     assert (await seller.earned(), await theirs.earned()) == ({"available": 25_00}, {"available": 15_00})
     edited = {"placed_at": MARCH + timedelta(minutes=1), "updated_at": shop.clock.time, "shipping": "0.00"}
     await shop.order(seller.store, order_id=2, items=sarong("200.10"), **edited)
     if settled_first:
         await seller.settle()
-    await work(seller, *orders, other)
+    await work_for(seller, *orders, other)
     assert await seller.earned() == {"available": 25_00, "pending": 1}
     assert await theirs.earned() == {"available": 15_00}
     assert (await seller.owed(), await seller.credit()) == (1, 0)
     await seller.pay(1, "MBB-2")
     shop.clock.time += HOLD
-    await work(seller, *orders, other)
+    await work_for(seller, *orders, other)
     assert (await seller.earned(), await seller.credit()) == ({"available": 25_00}, 1), "the cap takes the sen too"
     assert await seller.findings() == []
 
@@ -369,12 +353,12 @@ async def test_a_line_that_cleared_is_capped_when_the_payment_of_its_order_is_re
     await seller.pay(20_00, "MBB-2", order_ids=[two])
     await seller.settle()
     shop.clock.time = MARCH_ENDS + HOLD
-    await work(seller, one, two)
+    await work_for(seller, one, two)
     assert await seller.earned() == {"available": 25_00, "pending": 6_00}
     assert await seller.credit() == 9_00
     shop.clock.time += timedelta(days=60)
     await seller.bounce(paid)
-    await work(seller, one, two)
+    await work_for(seller, one, two)
     assert await seller.earned() == {"available": 25_00, "pending": 6_00}
     assert await seller.findings() == []
 
@@ -415,7 +399,7 @@ async def test_a_cap_that_was_lifted_by_the_rule_of_before_verifies_and_is_count
     await seller.pay(40_00, "MBB-1")
     await seller.settle()
     shop.clock.time = MARCH_ENDS + HOLD
-    await work(seller, *orders)
+    await work_for(seller, *orders)
     edited = {"placed_at": MARCH + timedelta(minutes=1), "shipping": "0.00"}
     await shop.order(seller.store, order_id=2, items=sarong("200.10"), updated_at=shop.clock.time, **edited)
     with monkeypatch.context() as patch:

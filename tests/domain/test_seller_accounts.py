@@ -198,7 +198,7 @@ def test_only_what_is_posted_to_a_receivable_beside_orders_is_an_accounts() -> N
 
 def test_a_charge_is_covered_before_anything_is_settled() -> None:
     details = SellerAccountDetails(id="sac_1", organization_id="org_1", currency="MYR", since=0)
-    charged = booked(details, -500, held=200)
+    charged = booked(details, -500, held=200, uncovered=0)
     assert (charged.credit, charged.held, charged.owed) == (-500, 200, 500)
     assert (credited(charged, 300).owed, credited(charged, 600).owed) == (200, 0)
 

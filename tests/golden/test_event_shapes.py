@@ -161,7 +161,7 @@ def test_what_a_returned_payment_took_back_once_left_what_holds_had_taken() -> N
     cls = next(cls for cls in EVENT_TYPES if cls.TOPIC == "order.settlement_taken_back")
     event = EventMapper().to_domain_event(stored(cls, golden(cls, 1)["payloads"][0]))
     assert isinstance(event, OrderSettlementTakenBack)
-    assert not event.forfeits_suspended
+    assert event.forfeits_suspended is None
 
 
 def test_a_journal_without_a_cause_or_reason_of_its_own_is_stored_as_it_always_was() -> None:

@@ -34,6 +34,10 @@ class ClearOrder(Request):
             return Decision(answer={"order_id": order.id, "cleared": 0}, organization_id=order.organization_id)
         accounts = SellerAccounts(facts)
         events: list[Event] = [*count_ended(facts, [order], accounts), *accounts.new_events()]
+        if _waits_by_count(order, accounts):
+            return Decision(
+                answer={"order_id": order.id, "cleared": 0}, events=events, organization_id=order.organization_id
+            )
         cleared = 0
         while (draft := order.clear(at=facts.now)) is not None:
             events += order_events(order, [draft], at=facts.now)
@@ -58,3 +62,10 @@ def _waits_for_returns(facts: Facts, order: Order) -> bool:
         raise MoreNeeded(Needs(documents=((SellerAccountDetails, account_id),)))
     account = facts.document(SellerAccountDetails, account_id)
     return account is not None and account.returned > 0
+
+
+def _waits_by_count(order: Order, accounts: SellerAccounts) -> bool:
+    """Whether the count before it charged again what a cap had taken off, and settlements are to be taken back."""
+    if order.split is None or order.terms is None or clears_by_time(order.terms):
+        return False
+    return accounts.takes_back(order.organization_id, order.split.currency)

@@ -84,6 +84,11 @@ class SellerAccounts:
                     at=self._facts.now,
                 )
 
+    def takes_back(self, organization_id: str, currency: str) -> bool:
+        """Whether settlements are to be taken back since something was written on this account."""
+        account = self._accounts.get(seller_account_id(organization_id, currency))
+        return account is not None and account.details.returned > 0
+
     def new_events(self) -> list[Event]:
         return [event for account in self._accounts.values() for event in account.new_events()]
 

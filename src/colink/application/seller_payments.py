@@ -16,6 +16,7 @@ from colink.application.configure.checks import check_money, check_text
 from colink.application.ports import Decision, Facts, Needs, Request
 from colink.application.seller_accounts import SellerAccounts, needs_of_accounts
 from colink.application.seller_settlement import ReturnPage, take_back
+from colink.application.true_ups import count_ended
 from colink.domain.aggregates import Event
 from colink.domain.errors import InvalidInput, NotFound
 from colink.domain.ledger import seller_receivable
@@ -102,12 +103,15 @@ class RecordSellerPayment(Request):
         for event in list(events):
             if isinstance(event, SellerPaymentReceived):
                 events += payment_journal(event).new_events()
-        account = SellerAccounts(facts).account(self.organization_id, self.amount.currency)
-        account.credit(self.id, self.amount.amount, at=facts.now)
+        accounts = SellerAccounts(facts)
         orders = [self._order(facts, number, order_id) for number, order_id in enumerate(self.order_ids)]
+        # As in SettleOrders: what a cap took off an order that is refunded is owed again before others are settled.
+        events += count_ended(facts, [order for order in orders if order.unsettled < 0], accounts)
+        account = accounts.account(self.organization_id, self.amount.currency)
+        account.credit(self.id, self.amount.amount, at=facts.now)
         if orders:
             account.allocate(taking=[(0, order) for order in orders], at=facts.now)
-        events += account.new_events()
+        events += accounts.new_events()
         for order in orders:
             events += order.new_events()
         return Decision(answer=shown_payment(details), events=events, organization_id=self.organization_id)

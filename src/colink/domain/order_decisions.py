@@ -199,20 +199,31 @@ class OrderReattributed(OrderDecided):
 @dataclass(frozen=True, kw_only=True)
 class OrderSettled(Event):
     """The seller's account `account_id` paid `amount` of the order's receivable in its `number`th allocation, or took
-    back what was paid too much (below zero). `settled`: paid in all; `claims` and `clears_at` as in OrderCleared."""
+    back what was paid too much (below zero). `settled`: paid in all; `claims` and `clears_at` as in OrderCleared.
+    `forfeits_cleared`: what had cleared and is not owed any more has to be paid for, and to clear, if it is owed
+    again."""
 
     TOPIC: ClassVar[str] = "order.settled"
+    class_version: ClassVar[int] = 2
     account_id: str
     number: int
     amount: int
     settled: int
     claims: tuple[Claim, ...]
     clears_at: datetime | None
+    forfeits_cleared: bool | None
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """What had cleared once was available again when it was owed again, paid for or not."""
+        state["forfeits_cleared"] = None
 
     def apply(self, aggregate: Order) -> None:
         aggregate.decisions = replace(aggregate.decisions, settled=self.settled)
         if aggregate.split is not None:
-            aggregate.split = replace(aggregate.split, clears_at=self.clears_at)
+            aggregate.split = replace(aggregate.split, claims=self.claims, clears_at=self.clears_at)
+        if self.forfeits_cleared:
+            aggregate.suspended = aggregate.suspended.limited(self.claims)
         aggregate.note_settlement(at=self.timestamp)
 
 
@@ -220,7 +231,7 @@ class OrderSettled(Event):
 class OrderSettlementTakenBack(Event):
     """What the seller had paid of it was returned: the account took back `amount` in its `number`th allocation.
     `forfeits_suspended`: what holds took of K waits for the seller's money as the rest does, and is not given back
-    when they end. Other fields as in OrderSettled."""
+    when they end; None: of before, when all that was settled was taken back. Other fields as in OrderSettled."""
 
     TOPIC: ClassVar[str] = "order.settlement_taken_back"
     class_version: ClassVar[int] = 2
@@ -230,12 +241,12 @@ class OrderSettlementTakenBack(Event):
     settled: int
     claims: tuple[Claim, ...]
     clears_at: datetime | None
-    forfeits_suspended: bool
+    forfeits_suspended: bool | None
 
     @staticmethod
     def upcast_v1_v2(state: dict[str, Any]) -> None:
         """The end of a hold gave back what had cleared, paid for or not."""
-        state["forfeits_suspended"] = False
+        state["forfeits_suspended"] = None
 
     def apply(self, aggregate: Order) -> None:
         aggregate.decisions = replace(aggregate.decisions, settled=self.settled)
@@ -282,6 +293,15 @@ class Suspended:
 
     def of(self, claim: Claim) -> int:
         return self.cleared.get((claim.line_id, claim.payee_id), 0)
+
+    def limited(self, claims: tuple[Claim, ...]) -> Suspended:
+        """No more than what is owed."""
+        left = {key: min(self.of(claim), max(claim.net - claim.cleared, 0)) for key, claim in _by_key(claims).items()}
+        return Suspended(cleared={key: amount for key, amount in left.items() if amount})
+
+
+def _by_key(claims: tuple[Claim, ...]) -> dict[ClaimKey, Claim]:
+    return {(claim.line_id, claim.payee_id): claim for claim in claims}
 
 
 NOTHING_SUSPENDED = Suspended()

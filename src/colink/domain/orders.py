@@ -393,39 +393,48 @@ class Order(Aggregate):
         """What of the receivable is not paid yet; below zero where more was paid than is owed since a refund."""
         return self.receivable - self.decisions.settled
 
-    def settle(self, amount: int, *, account_id: str, number: int, at: datetime) -> None:
+    def settle(self, amount: int, *, account_id: str, number: int, at: datetime, as_before: bool = False) -> None:
         """Take over that the seller paid `amount` of it, or is given back all that was paid too much (below zero).
-        Raises OverSettled for more than is owed, or for giving back anything else."""
+        Raises OverSettled for more than is owed, or for giving back anything else. `as_before`: as older programs
+        recorded it."""
         unsettled = self.unsettled
         if self.split is None or self.terms is None or not (0 < amount <= unsettled or amount == unsettled < 0):
             msg = f"{unsettled} is owed for {self.id} (minor units): {amount} of it cannot be settled"
             raise OverSettled(msg)
-        settled = self.decisions.settled + amount
+        settled, claims = self.decisions.settled + amount, self.split.claims
         clears = may_clear(self.terms, self.split, settled=settled)
+        forfeits = None if as_before else amount < 0 and not clears_by_time(self.terms)
+        if forfeits:  # the money that it cleared with is for others now
+            claims = tuple(replace(claim, cleared=min(claim.cleared, max(claim.net, 0))) for claim in claims)
         self.trigger_event(
             OrderSettled,
             account_id=account_id,
             number=number,
             amount=amount,
             settled=settled,
-            claims=self.split.claims,
-            clears_at=next_clearing(self.split.claims, clears=clears),
+            claims=claims,
+            clears_at=next_clearing(claims, clears=clears),
+            forfeits_cleared=forfeits,
             timestamp=at,
         )
         self._note_waiting(waits=not clears, at=at)
 
     @property
     def returnable(self) -> int:
-        """What may be taken back of what was paid for it, where the payment is returned: all, as long as something of
-        it has still to clear; what has cleared stays."""
+        """What may be taken back of what was paid for it, where the payment is returned: as long as something of it
+        has still to clear, all but what has. What has cleared stays, and so does what paid for it."""
         claims = self.split.claims if self.split is not None else ()
-        return max(self.decisions.settled, 0) if any(claim.pending > 0 for claim in claims) else 0
+        if not any(claim.pending > 0 for claim in claims):
+            return 0
+        return max(self.decisions.settled - sum([max(claim.available, 0) for claim in claims]), 0)
 
-    def take_back(self, amount: int, *, account_id: str, number: int, at: datetime) -> None:
+    def take_back(self, amount: int, *, account_id: str, number: int, at: datetime, as_before: bool = False) -> None:
         """Take over that `amount` of what was paid for it was returned: what is left clears only once that is paid
-        again, unless creators are paid in advance. Raises OverSettled for more than may be taken back."""
-        if self.split is None or self.terms is None or not 0 < amount <= self.returnable:
-            msg = f"{self.returnable} of {self.id} may be taken back (minor units), not {amount}"
+        again, unless creators are paid in advance. Raises OverSettled for more than may be taken back. `as_before`:
+        as older programs recorded it, who took back all of an order of which something had still to clear."""
+        most = self.decisions.settled if as_before else self.returnable
+        if self.split is None or self.terms is None or not 0 < amount <= most:
+            msg = f"{most} of {self.id} may be taken back (minor units), not {amount}"
             raise OverSettled(msg)
         settled = self.decisions.settled - amount
         clears = may_clear(self.terms, self.split, settled=settled)
@@ -437,7 +446,7 @@ class Order(Aggregate):
             settled=settled,
             claims=self.split.claims,
             clears_at=next_clearing(self.split.claims, clears=clears),
-            forfeits_suspended=not clears and bool(self.suspended.cleared),
+            forfeits_suspended=None if as_before else not clears and bool(self.suspended.cleared),
             timestamp=at,
         )
         self._note_waiting(waits=not clears, at=at)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from colink.domain.aggregates import Created, Event
+from colink.domain.true_up_counts import TRUE_UP_ID
 
 if TYPE_CHECKING:
     from colink.domain.seller_accounts import SellerAccount
@@ -24,7 +25,8 @@ class SellerAccountDetails:
 
     since: what was posted beside orders is in `credit`, up to this position by adoption; None: of an account of
     before, all but payments has still to be adopted. held: of what was charged since, what true-ups of creators wait
-    for. returned: of returned payments, what has still to be taken back from orders.
+    for. returned: of returned payments, and of credit that was charged again, what has still to be taken back from
+    orders.
     """
 
     id: str
@@ -106,13 +108,22 @@ class SellerAccountAdopted(SellerAccountChanged):
 class SellerAccountBooked(SellerAccountChanged):
     """A journal beside orders and payments: a true-up, a write-off, one by hand. `amount`: what he owes less (above
     zero) or more. `cause_id`: the true-up or booking. `held`: how much more, or less, of a true-up waits for his
-    money; where only that changed there is no journal."""
+    money; where only that changed there is no journal. `uncovered`: of what a true-up charges, that for which nothing
+    waits: credit that it gave before, and that has settled orders, is taken back as if it were a payment that was
+    returned. None: of before, when it was not."""
 
     TOPIC: ClassVar[str] = "seller_account.booked"
+    class_version: ClassVar[int] = 2
     journal_id: str | None
     cause_id: str
     amount: int
     held: int
+    uncovered: int | None
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """What was charged again left orders settled."""
+        state["uncovered"] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,8 +186,15 @@ def adopted(details: SellerAccountDetails, amount: int, *, position: int) -> Sel
     return replace(credited(details, amount), since=position)
 
 
-def booked(details: SellerAccountDetails, amount: int, *, held: int) -> SellerAccountDetails:
-    return replace(credited(details, amount), held=details.held + held)
+def booked(details: SellerAccountDetails, amount: int, *, held: int, uncovered: int) -> SellerAccountDetails:
+    after = credited(details, amount)
+    return replace(after, held=details.held + held, returned=min(after.returned + uncovered, max(-after.credit, 0)))
+
+
+def uncovered_by(cause_id: str, amount: int, *, held: int) -> int:
+    """Of what a true-up charges (`amount` below zero), what does not wait for the seller's money. What people charge
+    by hand leaves settled orders as they are."""
+    return max(-amount - max(held, 0), 0) if cause_id.startswith(f"{TRUE_UP_ID}_") else 0
 
 
 def covered(details: SellerAccountDetails, amount: int, *, uncounted: int) -> SellerAccountDetails:

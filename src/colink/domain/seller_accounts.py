@@ -56,6 +56,7 @@ from colink.domain.seller_account_events import (
     credited,
     returned,
     taken_back,
+    uncovered_by,
 )
 
 SELLER_PAYMENT_ID = "spm"  # the prefix of payment ids
@@ -146,13 +147,15 @@ class SellerAccount(Aggregate):
         self.trigger_event(SellerAccountAdopted, position=position, amount=amount, details=details, timestamp=at)
 
     def book(self, amount: int, *, journal_id: str | None, cause_id: str, held: int = 0, at: datetime) -> None:
+        uncovered = uncovered_by(cause_id, amount, held=held)
         self.trigger_event(
             SellerAccountBooked,
             journal_id=journal_id,
             cause_id=cause_id,
             amount=amount,
             held=held,
-            details=booked(self.details, amount, held=held),
+            uncovered=uncovered,
+            details=booked(self.details, amount, held=held, uncovered=uncovered),
             timestamp=at,
         )
 

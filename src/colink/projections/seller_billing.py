@@ -64,7 +64,7 @@ select body from colink.documents
  limit %(limit)s
 """
 RETURNABLE: LiteralString = """
-select o.order_id, receivable.first, settling.settled
+select o.order_id, receivable.first, settling.settled - claimed.available
   from colink.orders o
  cross join lateral (select min(position) as first from colink.entries
                       where order_id = o.order_id and account = 'seller:' || o.organization_id || ':receivable'
@@ -78,13 +78,15 @@ select o.order_id, receivable.first, settling.settled
                       where stream_id = o.order_id and position <= %s
                         and topic in ('order.settled', 'order.settlement_taken_back', 'order.split', 'order.cleared')
                       order by version desc limit 1) claiming
- where o.organization_id = %s and receivable.first is not null and settling.settled > 0
-   and exists (select from jsonb_array_elements(claiming.claims) claim
-                where (claim ->> 'net')::bigint > (claim ->> 'cleared')::bigint)
+ cross join lateral (select coalesce(sum(greatest(least(claim.net, claim.cleared), 0)), 0)::bigint as available,
+                            bool_or(claim.net > claim.cleared) as waits
+                       from jsonb_to_recordset(claiming.claims) as claim (net bigint, cleared bigint)) claimed
+ where o.organization_id = %s and receivable.first is not null and claimed.waits
+   and settling.settled > claimed.available
  order by o.order_id = any(%s::text[]) desc, receivable.first desc
 """
-"""Orders that something is settled of, and something has still to clear (`Order.returnable`): those named first, then
-the newest. Parameters: the currency, three times the position as of which, the organisation, the orders named. Reads
+"""Orders that something may be taken back of (`Order.returnable`), and what: those named first, then the newest.
+Parameters: the currency, three times the position as of which, the organisation, the orders named. Reads
 two events of each order of a seller: payments are returned rarely."""
 _OPEN: LiteralString = """
 select line.order_id
@@ -211,11 +213,11 @@ async def _page_to_take_back(
     cursor = await connection.execute(RETURNABLE, (account.currency, *now, account.organization_id, list(named)))
     orders: list[tuple[int, str]] = []
     found = await cursor.fetchall() if amount > 0 else []
-    for order_id, first, settled in found:
+    for order_id, first, returnable in found:
         if amount <= 0 or len(orders) == MOST_ORDERS:
             break
         orders.append((first, order_id))
-        amount -= settled
+        amount -= returnable
     return ReturnPage(account=account, orders=tuple(orders), exhausted=len(orders) == len(found))
 
 

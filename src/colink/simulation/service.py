@@ -58,6 +58,7 @@ from colink.simulation.faults import BreakingPool, Faults
 from colink.simulation.keys import folder_with_keys, sealing
 
 Outcome = Recorded | Exception
+_MANY = 100_000  # orders: more than a business has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +76,18 @@ class World:
 
 @dataclass(frozen=True)
 class _InTurn:
-    """A TrueUpQueue that shows what is covered only when everything is counted: how far a seller's money reaches
-    depends on what is charged to him, so a worker that takes both at once may come to either."""
+    """A TrueUpQueue that shows one period to be counted after the other, and what is due and covered only when all
+    are: how far a seller's money reaches depends on what is charged to him, and what is taken back of his orders on
+    what was charged first, so a worker that takes all at once may come to either."""
 
     tables: TrueUpTables
 
     async def to_count(self, now: datetime, limit: int) -> Sequence[ChangedPeriod]:
-        return await self.tables.to_count(now, limit)
+        return await self.tables.to_count(now, min(limit, 1))
 
     async def to_clear(self, now: datetime, limit: int) -> Sequence[str]:
-        return await self.tables.to_clear(now, limit)
+        counted = not await self.tables.to_count(now, 1)
+        return await self.tables.to_clear(now, limit) if counted else []
 
     async def to_release(self, now: datetime, limit: int) -> Sequence[Covered]:
         counted = not await self.tables.to_count(now, 1)
@@ -117,6 +120,7 @@ class Service:
         register = PostgresPeople(pool, self._person_keys, pepper=world.pepper)
         self.privacy = PeopleDesk(folder=self._person_keys, register=register, bus=self.commerce, pepper=world.pepper)
         self._sealer = Sealer(pool, self._keys, world.clock, origin=origin)
+        self._in_turn = ""
         self._clear = clearing_job(self.commerce, self._due, world.clock)
         self._decide_tiers = tier_job(self.commerce, TierTables(pool), world.clock)
         self._true_up = true_up_job(self.commerce, _InTurn(TrueUpTables(pool)), world.clock)
@@ -171,9 +175,12 @@ class Service:
             at_once=1,  # which of two reaches the provider first would be the machine's chance
         )
 
-    async def _due(self, now: datetime, limit: int) -> Sequence[str]:
+    async def _due(self, _now: datetime, _limit: int) -> Sequence[str]:
+        return [self._in_turn]
+
+    async def _all_due(self) -> Sequence[str]:
         async with self.pool.connection() as connection:
-            return await due_orders(connection, now=now, limit=limit)
+            return await due_orders(connection, now=self._world.clock.now(), limit=_MANY)
 
     # What happens to a service ------------------------------------------------------------------------------------
 
@@ -203,10 +210,12 @@ class Service:
         return list(await self.tracking.submit_many(commands))
 
     async def clear(self) -> int:
-        """The worker's clearing, until nothing is due."""
+        """The worker's clearing of all that is due, one after the other: a count before one of them may leave
+        something to be taken back before others clear."""
         cleared = 0
-        while done := await self._clear():
-            cleared += done
+        for order_id in sorted(await self._all_due()):
+            self._in_turn = order_id
+            cleared += await self._clear()
         return cleared
 
     async def decide_tiers(self) -> int:

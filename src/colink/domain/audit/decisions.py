@@ -81,7 +81,9 @@ def _decided_again(order: Order, event: OrderDecisionEvent) -> list[Event]:
                 at=at,
             )
         case OrderSettled():
-            twin.settle(event.amount, account_id=event.account_id, number=event.number, at=at)
+            before = event.forfeits_cleared is None
+            twin.settle(event.amount, account_id=event.account_id, number=event.number, at=at, as_before=before)
         case OrderSettlementTakenBack():
-            twin.take_back(event.amount, account_id=event.account_id, number=event.number, at=at)
+            before = event.forfeits_suspended is None
+            twin.take_back(event.amount, account_id=event.account_id, number=event.number, at=at, as_before=before)
     return twin.new_events()

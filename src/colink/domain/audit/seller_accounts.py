@@ -24,6 +24,7 @@ from colink.domain.seller_account_events import (
     credited,
     returned,
     taken_back,
+    uncovered_by,
 )
 from colink.domain.seller_accounts import seller_account_id
 from colink.domain.seller_billing import payment_journal_id, return_journal_id
@@ -68,7 +69,8 @@ def derived_again(before: SellerAccountDetails, event: AccountEvent, *, charges:
         case SellerAccountAdopted():
             after = adopted(before, sum([amount for _, amount in charges]), position=event.position)
         case SellerAccountBooked():
-            after = booked(before, event.amount if event.journal_id else 0, held=event.held)
+            amount = event.amount if event.journal_id else 0
+            after = booked(before, amount, held=event.held, uncovered=_uncovered(event) or 0)
         case SellerAccountCovered():
             after = covered(before, event.amount, uncounted=event.uncounted)
         case SellerAccountAllocated():
@@ -137,8 +139,17 @@ def refused(before: SellerAccountDetails, event: AccountEvent) -> str | None:
             before.since is None
         ):
             wrong = "has not adopted what was charged before"
+        case SellerAccountBooked() if event.uncovered != _uncovered(event):
+            wrong = "says of something that it waits, or that it does not"
         case SellerAccountCovered() if event.amount > before.coverable(uncounted=event.uncounted):
             wrong = f"had not covered {event.amount} of {event.true_up_id}"
         case _:
             pass
     return wrong
+
+
+def _uncovered(event: SellerAccountBooked) -> int | None:
+    """What it says of that, if it is not of before."""
+    if event.uncovered is None:
+        return None
+    return uncovered_by(event.cause_id, event.amount if event.journal_id else 0, held=event.held)

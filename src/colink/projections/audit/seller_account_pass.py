@@ -138,7 +138,7 @@ def _left_behind(window: Window, position: int, event: SellerAccountTakenBack) -
     taken = {each.order_id: -each.amount for each in event.allocations}
     if any(first <= account.settled_to for order_id, first, _ in rows if order_id in taken):
         return "would not find again what it took back"
-    if event.exhausted and any(taken.get(order_id) != settled for order_id, _, settled in rows):
+    if event.exhausted and any(taken.get(order_id, 0) < returnable for order_id, _, returnable in rows):
         return "did not take back all that had not cleared"
     return None
 

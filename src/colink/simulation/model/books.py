@@ -27,6 +27,7 @@ class Books:
 
     def __init__(self, now: Callable[[], int] = lambda: 0) -> None:
         self.known = Knowledge()
+        self.now = now
         self.orders: dict[tuple[str, str], Order] = {}
         self.balances = Balances()
         self.sellers = Sellers(self.balances, self.orders, now, self.known.clears_by_time)
@@ -252,7 +253,7 @@ class Books:
         if order.money is None:
             return {}
         target: Change = {}
-        order.has_pending = False
+        order.has_pending, order.cleared_in_all = False, 0
         order.held_whole.clear()
 
         def add(account: str, amount: int) -> None:
@@ -271,6 +272,7 @@ class Books:
             add(f"payee:{payee}:available", available)
             add(f"payee:{payee}:pending", owed - available)
             order.has_pending = order.has_pending or owed > available
+            order.cleared_in_all += max(available, 0)
         for account, amount in order.money["others"].items():
             add(account, amount)
         changed = {
@@ -314,7 +316,12 @@ class Books:
                 order.next_due = self._next_due(order)
 
     def pay_of_seller(self, payment: Facts) -> Change:
-        change = self.sellers.pay(payment)
+        change: Change = {}
+
+        def count(keys: Sequence[tuple[str, str]]) -> None:
+            add(change, self.counting.count_ended([self.orders[key] for key in keys], self.now()))
+
+        add(change, self.sellers.pay(payment, count))
         self._look_again_when_due()
         return change
 
@@ -325,8 +332,7 @@ class Books:
 
     def _clears(self, order: Order, key: ClaimKey, now: int) -> int:
         """K by that time, clearings never lowering it."""
-        place = order.store["organization"], order.currency
-        if not self.known.clears_by_time(order.store) and (order.is_unpaid or self.sellers.waits(place)):
+        if self._waits_for_returns(order) or (order.is_unpaid and not self.known.clears_by_time(order.store)):
             return order.cleared.get(key, 0)
         money = order.money
         owed = money["owed"].get(key, 0) if money else 0
@@ -342,14 +348,23 @@ class Books:
         return None
 
     def clear(self, now: int) -> Change:
-        """The worker clears everything that is due; a period that ended is counted before an order of it clears."""
+        """The worker clears everything that is due, one after the other as they are named; a period that ended is
+        counted before an order of it clears, and may leave something to be taken back before others do."""
+        changed: Change = {}
         due = [order for order in self.orders.values() if order.next_due is not None and order.next_due <= now]
-        changed = self.counting.count_ended(due, now)
-        for order in due:
+        for order in sorted(due, key=lambda order: f"{order.store['id']}.{order.number}"):
+            if self._waits_for_returns(order):
+                continue
+            add(changed, self.counting.count_ended([order], now))
             for key in order.due:
                 raised = self._clears(order, key, now)
                 if raised > order.cleared.get(key, 0):
                     order.cleared[key] = raised
                     order.has_cleared = True
             add(changed, self._post(order))
+        self._look_again_when_due()
         return changed
+
+    def _waits_for_returns(self, order: Order) -> bool:
+        by_time = self.known.clears_by_time(order.store)
+        return not by_time and self.sellers.waits((order.store["organization"], order.currency))

@@ -34,6 +34,7 @@ class Order:
         self.billed: dict[tuple[str, str], int] = {}
         self.settled = 0
         self.has_pending = False
+        self.cleared_in_all = 0
         self.currency = ""
         self.next_due: int | None = None
 
@@ -41,6 +42,19 @@ class Order:
     def receivable(self) -> int:
         """What a seller who collects himself owes for it."""
         return -sum(self.billed.values())
+
+    @property
+    def returnable(self) -> int:
+        """What of the money that its seller paid may be taken back: not what pays for what has cleared; nothing
+        where all has."""
+        return max(self.settled - self.cleared_in_all, 0) if self.has_pending else 0
+
+    def gives_back(self) -> None:
+        """What was paid too much for it is for others now. What had cleared and is not owed any more clears anew if
+        it is owed again."""
+        owed = self.money["owed"] if self.money else {}
+        for key in self.cleared:
+            self.cleared[key] = min(self.cleared[key], max(owed.get(key, 0), 0))
 
     def is_returned(self) -> None:
         """What was paid for it was taken back. What a hold took of what had cleared is not given back any more."""

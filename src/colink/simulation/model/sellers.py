@@ -80,8 +80,10 @@ class Sellers:
         """An order's own postings."""
         self._file(place, "order", [(key, amount) for amount in amounts])
 
-    def book(self, changed: Change) -> None:
-        """Something beside orders, such as a write-off, was posted: what of it stands on receivables is credit."""
+    def book(self, changed: Change, *, waits: int | None = None) -> None:
+        """Something beside orders, such as a write-off, was posted: what of it stands on receivables is credit. Of
+        what a true-up charges, `waits` waits for the seller's money; the rest is credit that it gave before, and is
+        taken back of orders like a payment that bounced."""
         for (account, currency), amount in changed.items():
             owner, _, rest = account.partition(":")
             if owner != "seller":
@@ -90,7 +92,11 @@ class Sellers:
             self.posted_in.add(place)
             if amount:
                 self._file(place, "other", [(None, amount)])
-                self._account(place).add(amount)
+                known = self._account(place)
+                known.add(amount)
+                if waits is not None:
+                    uncovered = max(-amount - max(waits, 0), 0)
+                    known.returned = min(known.returned + uncovered, max(-known.credit, 0))
 
     def _file(self, place: Place, kind: str, told: Iterable[tuple[OrderKey | None, int]]) -> None:
         entries = [Entry(self.now(), kind, key, amount) for key, amount in told]
@@ -132,17 +138,18 @@ class Sellers:
             return True
         return order.money is not None and order.currency != payment["currency"]
 
-    def pay(self, payment: Facts) -> Change:
-        """Money came from a seller. Told before: nothing."""
+    def pay(self, payment: Facts, count: Callable[[Sequence[OrderKey]], None]) -> Change:
+        """Money came from a seller. Told before: nothing. `count` as in `settle`."""
         id_ = payment["organization"], payment["reference"]
         if id_ in self.payments:
             return {}
         self.payments[id_] = payment
         place, amount = (payment["organization"], payment["currency"]), payment["amount"]
+        named = self.open_orders_of(payment["invoice"]) if payment["invoice"] else payment["orders"]
         self._file(place, "payment", [(None, amount)])
+        count([key for key in named if key in self.orders and self.unsettled(key) < 0])
         account = self._account(place)
         account.add(amount)
-        named = self.open_orders_of(payment["invoice"]) if payment["invoice"] else payment["orders"]
         self._allocate(account, (), [(None, key) for key in dict.fromkeys(named)])
         return self.balances.book(
             {
@@ -186,16 +193,17 @@ class Sellers:
 
     def _take_back(self, place: Place, account: Account) -> None:
         """A page of it: of the orders that the payment named first, then of the newest; the last one in part."""
-        payment = self.last_return[place]
-        named = self.invoices[payment["invoice"]]["lines"] if payment["invoice"] else payment["orders"]
+        named: Sequence[OrderKey] = ()
+        if (payment := self.last_return.get(place)) is not None:
+            named = self.invoices[payment["invoice"]]["lines"] if payment["invoice"] else payment["orders"]
         first: dict[OrderKey, int] = {}
         for at, entry in enumerate(self.entries[place]):
             if entry.order is not None:
                 first.setdefault(entry.order, at)
-        open_ = [key for key in first if self.orders[key].settled > 0 and self.orders[key].has_pending]
+        open_ = [key for key in first if self.orders[key].returnable > 0]
         open_.sort(key=lambda key: (key not in named, -first[key]))
         for key in open_[:_ORDERS_A_PAGE]:
-            amount = min(self.orders[key].settled, account.returned)
+            amount = min(self.orders[key].returnable, account.returned)
             if amount > 0:
                 self.orders[key].settled -= amount
                 if not self.clears_by_time(self.orders[key].store):
@@ -216,9 +224,10 @@ class Sellers:
         """The worker settles what it can, until nothing is left to do. `count`: the periods of orders for which too
         much is paid since a refund."""
         for place, account in self.accounts.items():
-            while account.returned > 0:
-                self._take_back(place, account)
-            while self._has_work(place, account):
+            while self._has_work(place, account) or account.returned > 0:
+                if account.returned > 0:
+                    self._take_back(place, account)
+                    continue
                 giving, credited_to = self._page(place, account.credited_to, lowered=True)
                 taking, settled_to = self._page(place, account.settled_to, lowered=False)
                 count([key for key in giving if self.unsettled(key) < 0])
@@ -254,6 +263,8 @@ class Sellers:
             if (unsettled := self.unsettled(key)) < 0:
                 account.add(-unsettled)
                 self.orders[key].settled += unsettled
+                if not self.clears_by_time(self.orders[key].store):
+                    self.orders[key].gives_back()
         for at, key in taking:
             amount = max(min(self.unsettled(key), account.credit), 0)
             account.add(-amount)

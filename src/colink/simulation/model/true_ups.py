@@ -139,7 +139,7 @@ class TrueUps:
         `available`; `versions` of each rule. A first count takes effect at the period's end, a later one now; what it
         adds is due no earlier than its orders' own money, and where they have none as if paid now."""
         changed: Change = {}
-        for key in keys:
+        for key in sorted(keys, key=lambda key: (self.ends[key], _name(key))):
             own = _counting(parts.get(key, ()), versions[key[1]])
             first = key not in self.counted
             known = self.counted.setdefault(key, TrueUp())
@@ -154,10 +154,10 @@ class TrueUps:
             of_us, of_seller = (sign * part for part in shared_out(abs(amount), weights))
             waits = any(not part["by_us"] and not part["advance"] for part in own)
             held = max(of_seller - _let_go(known), 0) if waits else 0
-            known.receivable = of_seller
+            known.receivable, held_before = of_seller, known.creator.held
             known.creator.move(amount, held=held, at=due_at)
             known.seller.move(-of_us, held=0, at=due_at)
-            add(changed, self._post(key, known))
+            add(changed, self._post(key, known, waits=known.creator.held - held_before))
         return changed
 
     def clear(self, now: int) -> Change:
@@ -194,7 +194,8 @@ class TrueUps:
         """Finance lets go of what waits: it clears when it is due."""
         self.counted[key].creator.held = 0
 
-    def _post(self, key: PeriodKey, known: TrueUp) -> Change:
+    def _post(self, key: PeriodKey, known: TrueUp, *, waits: int = 0) -> Change:
+        """`waits`: how much more of it waits for the seller's money."""
         seller, _, creator, currency, _ = key
         known.has_cleared = known.has_cleared or known.creator.cleared > 0
         target: Change = {(f"seller:{seller}:receivable", currency): -known.receivable}
@@ -207,7 +208,7 @@ class TrueUps:
             if target[account] != known.posted.get(account, 0)
         }
         known.posted = target
-        self.sellers.book(changed)
+        self.sellers.book(changed, waits=waits)
         return self.balances.book(changed)
 
 
