@@ -7,8 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.domain.test_true_ups import KEY as PERIOD
+from tests.domain.test_true_ups import of_creator, order, waiting
+from tests.domain.test_true_ups import rule as the_rule
 
 from colink.domain.local_time import local_day, period_bounds
+from colink.domain.money import Money
+from colink.domain.organizations import Settlement
+from colink.domain.true_up_counts import NOTHING, counted_again
 from colink.simulation.model.balances import Balances
 from colink.simulation.model.calendar import day_at, end_of, start_of
 from colink.simulation.model.sellers import Sellers
@@ -169,3 +177,35 @@ def test_two_ways_to_find_where_a_day_ends_agree(zone: str) -> None:
         for period in (day, day[:7]):
             bounds = period_bounds(period, zone)
             assert (start_of(period, zone), end_of(period, zone)) == tuple(int(at.timestamp()) for at in bounds)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 400), st.integers(0, 600), st.booleans()), min_size=1, max_size=4),
+    st.sampled_from([(90, None), (300, None), (None, 20), (250, 120)]),
+)
+def test_two_ways_to_cap_what_is_available_of_orders_that_wait_agree(
+    sold: list[tuple[int, int, bool]], caps: tuple[int | None, int | None]
+) -> None:
+    """Commission, K of the creator, and whether its seller has still to pay: what the simulator seldom comes by."""
+    orders, parts = [], []
+    for commission, cleared, waits in sold:
+        placed = order(commission, base=commission * 9 + 4, settlement=Settlement.SELLER_COLLECTED)
+        claim = of_creator(commission, cleared)
+        orders.append(waiting(placed, claim) if waits else placed)
+        his = {"by_us": False, "waits": waits, "available": min(commission, cleared)}
+        parts.append(part(commission, base=commission * 9 + 4) | his)
+    month, day = caps
+    rule = the_rule(
+        cap_per_month=None if month is None else Money(month, "MYR"),
+        cap_per_day=None if day is None else Money(day, "MYR"),
+    )
+    ends = datetime.fromtimestamp(ENDS, UTC)
+    _, _, count = counted_again(
+        NOTHING, PERIOD, orders, rule=lambda *_: rule, timezone="UTC", effective_at=ends, at=ends
+    )
+    balances = Balances()
+    true_ups = TrueUps(balances, Sellers(balances, {}, lambda: 0, lambda _: False))
+    true_ups.notice(KEY, zone="UTC")
+    true_ups.count([KEY], {KEY: parts}, {"rul": {1: RULE | {"cap_month": month, "cap_day": day}}}, now=ENDS)
+    assert balances.of("payee:cre:pending", "MYR") + balances.available("cre", "MYR") == count.amount
+    assert balances.of("seller:org:receivable", "MYR") == -count.receivable
