@@ -27,6 +27,7 @@ from colink.application.ports import (
     BalanceUnchanged,
     Decision,
     Facts,
+    MoreNeeded,
     Needs,
     Recorded,
     TermsUnchanged,
@@ -80,6 +81,45 @@ def test_a_command_that_lost_a_race_decides_again_on_what_is_there_now(store: St
     store.run(story)
     assert versions == [0, 1]
     assert store.value("select amount from colink.balances where account = %s", AVAILABLE) == 5
+    store.assert_sound()
+
+
+def test_a_command_that_asked_for_more_is_not_there_twice_when_the_connection_breaks(store: Store) -> None:
+    """Its batch is tried again; it waits by itself already. In its own way it would begin again for ever."""
+    decisions = 0
+
+    def once(facts: Facts) -> Decision:
+        nonlocal decisions
+        decisions += 1
+        if "jrn_all" not in (*facts.needs.reads, *facts.needs.streams):
+            raise MoreNeeded(Needs(reads=("jrn_all",)))
+        if "jrn_all" not in facts.needs.streams:
+            raise MoreNeeded(Needs(streams=("jrn_all",)), for_all=True)
+        if not facts.needs.charges_of:
+            raise MoreNeeded(Needs(charges_of=(("org_1", "MYR"),)))
+        return nothing(events=[journal("jrn_all", (AVAILABLE, 7), ("platform:revenue", -7))])
+
+    async def story(_: Committer, pool: AsyncPool) -> None:
+        committer = Committer(pool, store.clock)
+        append, broken = committer._append, 0
+
+        async def breaks_once(connection: object, decided: list[object]) -> object:
+            nonlocal broken
+            if decided and not broken:
+                broken += 1
+                raise psycopg.OperationalError
+            return await append(connection, decided)
+
+        committer._append = breaks_once
+        async with committer as bus:
+            commands = [Decide(make=once, reads=Needs(streams=("jrn_own",))), Post(journal_id="jrn_1")]
+            async with asyncio.timeout(20):
+                recorded = await asyncio.gather(*(bus.submit(command) for command in commands))
+        assert all(each.position is not None for each in recorded)
+        assert broken == 1
+
+    store.run(story)
+    assert decisions == 4
     store.assert_sound()
 
 

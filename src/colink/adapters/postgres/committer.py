@@ -286,6 +286,9 @@ class Committer(CommandQueue):
                 # After the read, so that what it did not see and is not found here collides in the append.
                 open_ = await self._recognise(connection, zip(batch, facts, strict=True))
                 decided, again = arranged(self._decide(open_))
+                # The others are answered, or wait for more by themselves: tried again from here too, where the
+                # connection breaks off, a command would be there twice, in its own way, and begin again for ever.
+                batch = [*(pending for pending, _ in decided), *again]
                 again += await self._append(connection, decided)
                 self._away_since = None
                 return again
