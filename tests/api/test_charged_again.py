@@ -101,6 +101,33 @@ async def test_what_had_cleared_and_is_owed_again_is_paid_for_again(shop: Shop, 
     assert await seller.findings() == []
 
 
+@pytest.mark.parametrize("as_before", [False, True])
+async def test_a_line_that_comes_back_is_not_paid_for_by_what_took_its_place(
+    shop: Shop, as_before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if as_before:  # older programs gave it away; what they recorded verifies
+        monkeypatch.setattr(Order, "next_clearing", partialmethod(Order.next_clearing, as_before=True))
+    seller = await commission_only(shop, cap_per_month=None)
+    sarongs, mugs = sarong("200.00"), [Item(line_id=2, title="Mug", price="200.00", product_id=72, variant_id=82)]
+    one = await seller.order(1, items=sarongs, shipping="0.00")
+    await seller.pay(20_00, "MBB-1")
+    shop.clock.time = MARCH + HOLD + DAY
+    await work_for(seller, one)
+    placed = {"placed_at": MARCH, "shipping": "0.00"}
+    for items in (mugs, [*sarongs, *mugs]):
+        shop.clock.time += HOLD
+        await shop.order(seller.store, order_id=1, items=items, updated_at=shop.clock.time, **placed)
+        shop.clock.time += HOLD
+        await work_for(seller, one)
+    monkeypatch.undo()
+    assert await seller.cash() == 20_00
+    assert await seller.earned() == ({"available": 40_00} if as_before else {"available": 20_00, "pending": 20_00})
+    assert await seller.findings() == []
+    await seller.pay(20_00, "MBB-2")
+    await work_for(seller, one)
+    assert (await seller.earned(), await seller.findings()) == ({"available": 40_00}, [])
+
+
 async def test_creators_who_are_paid_in_advance_have_it_at_once(shop: Shop) -> None:
     seller = await commission_only(shop, advance=True, cap_per_month=None)
     one = await seller.order(1, items=sarong("200.00"), shipping="0.00")

@@ -611,6 +611,16 @@ INVARIANTS: tuple[Invariant, ...] = (
                 seen="it is available at once, though its money has settled another creator's order",
             ),
             Break(
+                name="a-line-that-comes-back-is-paid-for-already",
+                file="domain/orders.py",
+                old="        if not as_before and not clears_by_time(self.terms):\n",
+                new="        if as_before:\n",
+                test=(
+                    "api/test_charged_again.py::test_a_line_that_comes_back_is_not_paid_for_by_what_took_its_place"
+                ),
+                seen="both lines are available on money for one",
+            ),
+            Break(
                 name="what-a-cap-took-off-is-charged-again-and-stays-spent",
                 file="domain/seller_account_events.py",
                 old="    return max(-amount - max(held, 0), 0) if",

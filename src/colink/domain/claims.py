@@ -274,6 +274,12 @@ def clear_claim(claim: Claim, *, at: datetime) -> Claim:
     return replace(claim, cleared=max(claim.cleared, claim.net - claim.held - not_due))
 
 
+def no_more_than_owed(claims: Sequence[Claim]) -> tuple[Claim, ...]:
+    """K no more than N, where what had cleared is not owed any more and its money pays for something else: owed again
+    it has to be paid for, and to clear, anew."""
+    return tuple([replace(claim, cleared=min(claim.cleared, max(claim.net, 0))) for claim in claims])
+
+
 def next_clearing(claims: Sequence[Claim], *, clears: bool) -> datetime | None:
     """The next time at which a clearing would move money."""
     if not clears:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from colink.domain.aggregates import Aggregate, Event
 from colink.domain.attribution import Attribution
 from colink.domain.basis import Basis, clears_by_time, may_clear, pin_terms
-from colink.domain.claims import clear_claim, next_clearing
+from colink.domain.claims import clear_claim, next_clearing, no_more_than_owed
 from colink.domain.errors import InvalidInput
 from colink.domain.facts import OrderFacts, latest_time
 from colink.domain.merge import MergedOrder, merge_facts, merge_refund, merge_snapshot, same_money
@@ -343,12 +343,15 @@ class Order(Aggregate):
             settlement=pinned.settlement,
         )
 
-    def next_clearing(self) -> Clearing | None:
-        """What comes due next, and the journal that moves it; None where nothing ever does. Pure."""
+    def next_clearing(self, *, as_before: bool = False) -> Clearing | None:
+        """What comes due next, and the journal that moves it; None where nothing ever does. Pure. `as_before`: as
+        older programs recorded it, who let a line that went and came back be paid for by what took its place."""
         if self.split is None or self.terms is None or self.split.clears_at is None:
             return None
         due_at = self.split.clears_at
         claims = tuple(clear_claim(claim, at=due_at) for claim in self.split.claims)
+        if not as_before and not clears_by_time(self.terms):
+            claims = no_more_than_owed(claims)
         moved = [
             after.since
             for before, after in zip(self.split.claims, claims, strict=True)
@@ -405,7 +408,7 @@ class Order(Aggregate):
         clears = may_clear(self.terms, self.split, settled=settled)
         forfeits = None if as_before else amount < 0 and not clears_by_time(self.terms)
         if forfeits:  # the money that it cleared with is for others now
-            claims = tuple(replace(claim, cleared=min(claim.cleared, max(claim.net, 0))) for claim in claims)
+            claims = no_more_than_owed(claims)
         self.trigger_event(
             OrderSettled,
             account_id=account_id,

@@ -180,6 +180,9 @@ class OrderReplay:
     def _check_clearing(self, position: int, order: Order, event: OrderCleared) -> None:
         result = self._results[Pass.CLEARING]
         clearing = order.next_clearing()
+        if clearing is not None and event.claims != clearing.claims:
+            before = order.next_clearing(as_before=True)
+            clearing = before if before is not None and event.claims == before.claims else clearing
         if clearing is None:
             result.find(Kind.DERIVED_DIFFERENTLY, position, order.id, f"{order.id} was cleared with nothing due")
             return

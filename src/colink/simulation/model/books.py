@@ -356,11 +356,12 @@ class Books:
             if self._waits_for_returns(order):
                 continue
             add(changed, self.counting.count_ended([order], now))
-            for key in order.due:
-                raised = self._clears(order, key, now)
-                if raised > order.cleared.get(key, 0):
-                    order.cleared[key] = raised
-                    order.has_cleared = True
+            raised = {key: self._clears(order, key, now) for key in order.due}
+            raised = {key: amount for key, amount in raised.items() if amount > order.cleared.get(key, 0)}
+            order.cleared |= raised
+            order.has_cleared = order.has_cleared or bool(raised)
+            if raised and not self.known.clears_by_time(order.store):
+                order.forgets_what_is_not_owed()
             add(changed, self._post(order))
         self._look_again_when_due()
         return changed

@@ -56,6 +56,12 @@ class Order:
         for key in self.cleared:
             self.cleared[key] = min(self.cleared[key], max(owed.get(key, 0), 0))
 
+    def forgets_what_is_not_owed(self) -> None:
+        """What pays for something that clears now paid for it once: owed again, that clears anew."""
+        owed = self.money["owed"] if self.money else {}
+        for key in self.cleared.keys() - self.held_whole:
+            self.cleared[key] = min(self.cleared[key], max(owed.get(key, 0), 0))
+
     def is_returned(self) -> None:
         """What was paid for it was taken back. What a hold took of what had cleared is not given back any more."""
         for key in self.held_whole:
