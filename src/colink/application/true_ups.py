@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from colink.application.configure.checks import check_text
 from colink.application.ports import Decision, Facts, MoreNeeded, Needs, PeriodQuery, Request, SeenPeriod
@@ -26,6 +25,7 @@ from colink.domain.errors import NotFound
 from colink.domain.local_time import period_bounds
 from colink.domain.money import Money
 from colink.domain.orders import Order
+from colink.domain.split import CountedIn
 from colink.domain.true_up_counts import TRUE_UP_ID, PeriodKey, held_and_due
 from colink.domain.true_up_journals import TrueUpEvent, journals_of
 from colink.domain.true_ups import WORKER, TrueUp, TrueUpCleared, TrueUpCounted, TrueUpRecounted, TrueUpReleased
@@ -208,11 +208,13 @@ def _stands(facts: Facts, true_up: TrueUp) -> bool:
 
 
 def count_ended(facts: Facts, orders: Sequence[Order], accounts: SellerAccounts) -> list[Event]:
-    """The counts of those periods of orders that have ended, where the worker has not been there yet: the first ones,
-    and new ones where a seller has to pay first, and what was counted is not what his orders come to by now. What
-    they charge is on `accounts`. Raises MoreNeeded."""
+    """The counts of those periods of orders that have ended, those that they have left included, where the worker has
+    not been there yet: the first ones, and new ones where a seller has to pay first, and what was counted is not what
+    his orders come to by now. What they charge is on `accounts`. Raises MoreNeeded."""
     events: list[Event] = []
-    ended = {key: order for order in orders for key, ends_at in _periods(order) if ends_at <= facts.now}
+    ended = {
+        _key(order, each): order for order in orders for each in order.counted_in if each.period.ends_at <= facts.now
+    }
     for key, order in ended.items():
         if key.id not in facts.needs.reads:
             raise MoreNeeded(Needs(reads=(key.id,), terms_of=order.organization_id))
@@ -228,31 +230,22 @@ def count_ended(facts: Facts, orders: Sequence[Order], accounts: SellerAccounts)
 def has_cleared_together(facts: Facts, order: Order) -> bool:
     """Whether its creator has the money of a day or month that it counts in: then it is credited to nobody else, as
     if something of its own had cleared. Raises MoreNeeded."""
-    ids = tuple(key.id for key, _ in _periods(order))
+    counts_in = order.split.counts_in if order.split is not None else ()
+    ids = tuple(_key(order, each).id for each in counts_in)
     if not set(ids) <= set(facts.needs.streams):
         raise MoreNeeded(Needs(streams=ids))  # what clears meanwhile waits
     known = filter(None, (facts.aggregate(TrueUp, id_) for id_ in ids))
     return any(true_up.has_cleared for true_up in known)
 
 
-def _periods(order: Order) -> list[tuple[PeriodKey, datetime]]:
-    """The periods that an order counts in, and when each ends."""
-    split = order.split
-    if split is None or split.creator_id is None:
-        return []
-    return [
-        (
-            PeriodKey(
-                organization_id=order.organization_id,
-                rule_id=period.rule_id,
-                creator_id=split.creator_id,
-                currency=split.currency,
-                period=period.period,
-            ),
-            period.ends_at,
-        )
-        for period in split.periods
-    ]
+def _key(order: Order, counted: CountedIn) -> PeriodKey:
+    return PeriodKey(
+        organization_id=order.organization_id,
+        rule_id=counted.period.rule_id,
+        creator_id=counted.creator_id,
+        currency=counted.currency,
+        period=counted.period.period,
+    )
 
 
 def _with_journals(true_up: TrueUp, accounts: SellerAccounts, *, position: int) -> list[Event]:

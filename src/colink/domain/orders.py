@@ -46,7 +46,7 @@ from colink.domain.organizations import Platform, Settlement
 from colink.domain.postings import Draft, OrderAccounts, clearing_journal, journals_between
 from colink.domain.revenue import split_order
 from colink.domain.snapshots import OrderSnapshot, Refund
-from colink.domain.split import ChangeTimes, Claim, PinnedTerms, Split
+from colink.domain.split import ChangeTimes, Claim, CountedIn, PinnedTerms, Split
 from colink.domain.terms import Terms
 from colink.domain.value import replace, value
 
@@ -100,6 +100,8 @@ class OrderSplit(Event):
         before, times = aggregate.split, None if clears_by_time(self.terms) else aggregate.change_times()
         aggregate.terms, aggregate.split, aggregate.split_from = self.terms, self.split, aggregate.merged
         aggregate.keeps_rates = self.terms.keeps_rates
+        if self.split.periods:
+            aggregate.counted_in = tuple(dict.fromkeys((*aggregate.counted_in, *self.split.counts_in)))
         if before is not None:
             aggregate.suspended = suspended_after(aggregate.suspended, before.claims, self.split.claims)
         if times is not None:
@@ -137,7 +139,8 @@ class Order(Aggregate):
     was first split by.
 
     split_from: the deliveries that the split follows from, None where it was attributed anew or decided about since.
-    suspended: what holds took of K. settled_at: since when the seller, where he has to pay first, owes nothing of it.
+    suspended: what holds took of K. counted_in: the days and months that it counts in, or counted in once.
+    settled_at: since when the seller, where he has to pay first, owes nothing of it.
 
     Effective times come from told_at and refunds_told_at: what the last delivery says of its own time (of facts: the
     latest of theirs), and the latest processing time of the refunds it brought (None: it says none).
@@ -160,6 +163,7 @@ class Order(Aggregate):
     decisions: Decisions = field(default=NO_DECISIONS, init=False)
     set_by_hand: SetByHand | None = field(default=None, init=False)
     suspended: Suspended = field(default=NOTHING_SUSPENDED, init=False)
+    counted_in: tuple[CountedIn, ...] = field(default=(), init=False)
     settled_at: datetime | None = field(default=None, init=False)
     keeps_rates: bool = field(default=True, init=False)
 

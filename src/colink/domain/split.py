@@ -6,6 +6,7 @@ All amounts are minor units of the order's currency.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 from colink.domain.commission import Scope
 from colink.domain.organizations import FeeSchedule, Settlement
@@ -32,6 +33,14 @@ class RulePeriod:
     rule_id: str
     period: str
     ends_at: datetime
+
+
+class CountedIn(NamedTuple):
+    """A day or month that an order of this creator counts in."""
+
+    creator_id: str
+    currency: str
+    period: RulePeriod
 
 
 @value
@@ -149,6 +158,13 @@ class Split:
     periods: tuple[RulePeriod, ...] = ()
     waits_for_seller: bool | None = False
     held_lines: tuple[str, ...] | None = ()
+
+    @property
+    def counts_in(self) -> tuple[CountedIn, ...]:
+        """The days and months that it counts in."""
+        if self.creator_id is None:
+            return ()
+        return tuple([CountedIn(self.creator_id, self.currency, period) for period in self.periods])
 
     @property
     def counting_lines(self) -> tuple[LineSplit, ...]:

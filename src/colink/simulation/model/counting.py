@@ -53,6 +53,7 @@ class Counting:
     def notice(self, order: Order) -> None:
         """The order stands as it does now."""
         for key in self._periods(order):
+            order.counted_in[key] = None
             self.true_ups.notice(key, zone=self._zone(order.store["organization"]))
 
     def is_counted(self, order: Order) -> bool:
@@ -142,13 +143,14 @@ class Counting:
 
     def count_ended(self, orders: Iterable[Order], now: int) -> Change:
         """Orders are about to clear, or to give back what was paid too much for them: their periods that have ended
-        and were never counted, and again those of an order whose seller has to pay first."""
+        and were never counted, and again those of an order whose seller has to pay first. Those that they were in
+        once are theirs too."""
         ended, counted = set(self.true_ups.ended(now)), self.true_ups.counted.keys()
         return self._count(
             [
                 key
                 for order in orders
-                for key in self._periods(order)
+                for key in order.counted_in
                 if key in ended and (key not in counted or not self.known.clears_by_time(order.store))
             ],
             now,

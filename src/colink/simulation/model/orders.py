@@ -31,6 +31,7 @@ class Order:
         self.released: Facts | None = None
         self.owed = 0
         self.posted: Change = {}
+        self.counted_in: dict[tuple[str, str, str, str, str], None] = {}
         self.billed: dict[tuple[str, str], int] = {}
         self.settled = 0
         self.has_pending = False
