@@ -412,3 +412,18 @@ def test_in_whatever_order_orders_come_the_creator_ends_with_the_same(
     assert posted + sum(at_once.of("cre_1")) == wanted
     if "cap_per_month" in terms:
         assert wanted <= terms["cap_per_month"].amount
+
+
+def test_lines_of_a_version_that_does_not_count_by_the_month_are_none_of_it() -> None:
+    """A cut that was put off: one order has a line of the version before, which has no cap."""
+    versions = {1: rule(), 2: rule(2, cap_per_month=myr(250))}
+    mixed = order(200, base=2000)
+    (line,) = mixed.split.lines
+    new = replace(line, rule=RuleRef(id="rul_1", version=2, scope=Scope.DEFAULT))
+    mixed = replace(mixed, split=replace(mixed.split, lines=(new, replace(line, line_id="2", commission=600))))
+    how: dict[str, Any] = {"rule": lambda _, version: versions[version], "timezone": "UTC"}
+    how |= {"effective_at": ENDS, "at": ENDS}
+    (part,), _, count = counted_again(NOTHING, KEY, [mixed], **how)
+    assert (part.version, part.commission, count.amount) == (2, 200, 0)
+    _, _, before = counted_again(NOTHING, KEY, [mixed], **how, ageing=Ageing.WITH_ORDERS)
+    assert before.amount == -200, "as it was counted once"

@@ -132,6 +132,22 @@ def _says_no_due_time(key: PeriodKey, orders: Iterable[PlacedSplit]) -> bool:
     return False
 
 
+def _of_versions_that_count(key: PeriodKey, order: PlacedSplit, rule: RuleVersion) -> PlacedSplit:
+    """Without lines of versions of the rule that do not count by this kind of period: a cut that is put off leaves an
+    order lines of two versions."""
+    counts_by = "month" if len(key.period) == len("2026-03") else "day"
+    lines = tuple(
+        [
+            line
+            for line in order.split.lines
+            if line.rule is None
+            or line.rule.id != key.rule_id
+            or rule(key.rule_id, line.rule.version).counts_by == counts_by
+        ]
+    )
+    return order if len(lines) == len(order.split.lines) else replace(order, split=replace(order.split, lines=lines))
+
+
 def _available_of(orders: Iterable[PlacedSplit], *, ageing: Ageing) -> Iterator[PlacedSplit]:
     """The orders, and of those that wait for their seller's money what of each line is available to the creator: they
     had cleared, and wait again since they were edited, or since a payment was returned. Their claims are of today, as
@@ -193,7 +209,8 @@ class Ageing(IntEnum):
     WITH_ORDERS = 3
     """An order that waited for its seller's money was capped with nothing, also where something of it was available;
     and a first count added to what was paid long after the period as if it had been paid in it, where only the
-    true-up gives anything for it."""
+    true-up gives anything for it. Lines of a version that does not count by the period counted, where another line of
+    their order did."""
     AS_AVAILABLE = 4
 
 
@@ -231,6 +248,8 @@ def counted_again(
     """What the orders of a period earned, how many days it is held, and the true-up that it makes of `before`. What
     that adds is due when it has been held from when it takes effect on, and no earlier than its orders' own money.
     Where that says no time, it may have been paid when it is counted, `at`."""
+    if ageing >= Ageing.AS_AVAILABLE:
+        orders = [_of_versions_that_count(key, order, rule) for order in orders]
     earned = earned_by(key, orders, timezone=timezone)
     if target(earned, lambda version: rule(key.rule_id, version)) < sum([each.commission for each in earned]):
         orders = list(_available_of(orders, ageing=ageing))

@@ -44,10 +44,14 @@ class Counting:
         return self.tiers.served(rule, creator=order.credit["creator"], month=month)
 
     def not_before(self, order: Order, key: ClaimKey) -> int:
-        """When what is owed there is due at the earliest."""
+        """When what is owed there is due at the earliest. A line of a version that is not counted by the day or month
+        waits for one of the same rule that is, where their order has both."""
         line_id, payee = key
-        rule = order.money["rules"].get(line_id) if order.money and payee == order.credit["creator"] else None
-        period = self._period(order, rule) if rule else None
+        rules = order.money["rules"] if order.money and payee == order.credit["creator"] else {}
+        named = (rules.get(line_id) or {}).get("rule")
+        versions = [rule for rule in rules.values() if rule and rule["rule"] == named]
+        periods = [period for rule in versions if (period := self._period(order, rule))]
+        period = periods[-1] if periods else None
         return end_of(period, self._zone(order.store["organization"])) if period else 0
 
     def notice(self, order: Order) -> None:
