@@ -179,6 +179,59 @@ def test_money_without_lines_does_not_count_when_all_its_transactions_failed() -
     assert played.order.split.cash_refunded == 0
 
 
+PENDING, SUCCESS, FAILURE = TransactionStatus
+
+
+def by(*transactions: tuple[str, TransactionStatus]) -> Refund:
+    """0.50 of a line of 1.00, without lines, by transactions of this cash and status."""
+    parts = tuple(
+        RefundTransaction(transaction_id=f"t{number}", amount=Decimal(cash), status=status)
+        for number, (cash, status) in enumerate(transactions)
+    )
+    return replace(refund(1, {}, amount_only="0.50"), transactions=parts)
+
+
+@pytest.mark.parametrize(
+    ("transactions", "reversed_", "cash"),
+    [
+        ([], 50, 0),
+        ([("0", PENDING)], 50, 0),
+        ([("0", SUCCESS)], 50, 0),
+        ([("0", FAILURE)], 0, 0),
+        ([("0", FAILURE), ("0", FAILURE)], 0, 0),
+        ([("0.10", FAILURE), ("0", SUCCESS)], 50, 0),
+        ([("0.10", FAILURE), ("0", PENDING)], 50, 0),
+        ([("0.10", FAILURE), ("0", FAILURE)], 0, 0),
+        ([("0.10", SUCCESS), ("0", FAILURE)], 50, 10),
+    ],
+)
+def test_what_no_cash_went_back_by_counts_unless_all_failed(
+    transactions: list[tuple[str, TransactionStatus]], reversed_: int, cash: int
+) -> None:
+    """What goes back onto a gift card is a transaction without cash."""
+    played = Played(terms())
+    assert lines_after(snapshot({"1": 100}), by(*transactions), played=played)["1"].reversed_base == reversed_
+    assert played.order is not None
+    assert played.order.split is not None
+    assert played.order.split.cash_refunded == cash
+
+
+def test_a_gift_card_that_cannot_be_filled_after_all_takes_nothing_back() -> None:
+    """However it is told: first pending and then failed, late, or by a program that left out what is no cash."""
+    for tellings in itertools.permutations([by(), by(("0", PENDING)), by(("0", FAILURE))]):
+        assert lines_after(snapshot({"1": 100}), *tellings)["1"].reversed_base == 0
+
+
+def test_no_cash_is_none_in_any_currency() -> None:
+    foreign = by(("0", SUCCESS))
+    foreign = replace(foreign, transactions=(replace(foreign.transactions[0], currency="EUR"),))
+    played = Played(terms())
+    lines_after(snapshot({"1": 100}), foreign, played=played)
+    assert played.order is not None
+    assert played.order.split is not None
+    assert played.order.split.discrepancies == ()
+
+
 def test_cash_in_another_currency_is_a_discrepancy_but_its_lines_count() -> None:
     foreign = refund(1, {"1": "0.50"}, paid="0.11")
     foreign = replace(foreign, transactions=(replace(foreign.transactions[0], currency="EUR"),))

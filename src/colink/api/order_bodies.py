@@ -81,6 +81,9 @@ class RefundLineBody(Struct, frozen=True):
 
 
 class RefundTransactionBody(Struct, frozen=True):
+    """`amount` 0: what goes back onto a gift card, which is no cash. `amount_only` of a refund counts unless all of
+    its transactions failed."""
+
     transaction_id: ExternalId
     amount: Amount
     status: TransactionStatus
@@ -287,7 +290,6 @@ def _refund(refund: RefundBody, money: _MoneyOf, path: str) -> Refund:
                 status=each.status,
             )
             for at, each in enumerate(refund.transactions)
-            if each.amount.amount
         ),
         detail=len(refund.lines) + (refund.amount_only is not None),
         digest=_digest(refund),

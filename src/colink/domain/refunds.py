@@ -168,7 +168,7 @@ def _cash_of(refund: Refund, currency: str, discrepancies: list[str]) -> int:
     """Only transactions that succeeded moved money; what moved in another currency has no exact amount in ours."""
     cash = 0
     for transaction in refund.transactions:
-        if transaction.status is not TransactionStatus.SUCCESS:
+        if transaction.status is not TransactionStatus.SUCCESS or not transaction.amount:
             continue
         if transaction.currency not in (None, currency):
             discrepancies.append(
@@ -181,7 +181,7 @@ def _cash_of(refund: Refund, currency: str, discrepancies: list[str]) -> int:
 
 
 def _amount_only_counts(refund: Refund) -> bool:
-    """Unless the refund has transactions and all of them failed."""
+    """Unless the refund has transactions, by gift card or not, and all of them failed."""
     return not refund.transactions or any(
         transaction.status is not TransactionStatus.FAILURE for transaction in refund.transactions
     )

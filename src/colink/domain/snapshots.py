@@ -65,8 +65,8 @@ class RefundLine:
 
 @value
 class RefundTransaction:
-    """Money given back to the buyer (kind refund only). Major units, above zero. `currency` where the body tells it:
-    that of a buyer who paid in another currency than the shop's."""
+    """Money given back to the buyer (kind refund only). Cash in major units: zero of what goes back onto a gift card.
+    `currency` where the body tells it: that of a buyer who paid in another currency than the shop's."""
 
     transaction_id: str
     amount: Decimal

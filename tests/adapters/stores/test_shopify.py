@@ -375,13 +375,17 @@ class TestRefund:
     def test_what_became_of_the_money(self, word: str, status: TransactionStatus) -> None:
         assert [each.status for each in refund(a_refund(transaction_status=word)).transactions] == [status]
 
-    def test_other_transactions_and_those_of_nothing_are_left_out(self) -> None:
+    def test_other_transactions_are_left_out(self) -> None:
         body = a_refund()
-        body["transactions"] = [
-            body["transactions"][0] | {"kind": "sale"},
-            body["transactions"][0] | {"amount": "0.00"},
-        ]
+        body["transactions"][0] |= {"kind": "sale"}
         assert refund(body).transactions == ()
+
+    def test_a_transaction_of_nothing_keeps_what_became_of_it(self) -> None:
+        body = a_refund(transaction_status="failure")
+        body["transactions"][0] |= {"amount": "0.00"}
+        assert [(each.amount, each.status) for each in refund(body).transactions] == [
+            (Decimal(0), TransactionStatus.FAILURE)
+        ]
 
     def test_it_happened_when_it_was_processed_else_when_it_was_made(self) -> None:
         body = a_refund() | {"created_at": "2026-03-04T00:00:00Z"}

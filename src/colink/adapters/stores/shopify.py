@@ -273,22 +273,18 @@ def _amount_only(adjustment: Reader, amounts: Amounts) -> Decimal:
 
 
 def _transaction(transaction: Reader, amounts: Amounts) -> RefundTransaction | None:
-    """Money on its way back; None for other kinds, for nothing, and for what goes back onto a gift card: no cash, as
-    paying with it was none. Without a `_set` twin Shopify tells the amount in the currency of the payment, which the
-    transaction then carries."""
+    """Money on its way back; None for other kinds. What goes back onto a gift card is no cash, as paying with it was
+    none; whether it failed counts all the same. Without a `_set` twin Shopify tells the amount in the currency of the
+    payment, which the transaction then carries."""
     if transaction.loose_text_or_none("kind") != "refund":
         return None
     told = transaction.has("currency") and not transaction.has("amount_set")
     currency = currency_of(transaction, "currency") if told else None
     amount = amounts.of(transaction, "amount")
-    status = transaction_status(transaction)
-    transaction_id = transaction.id("id")
-    if amount == 0 or is_of_gift_card(transaction):
-        return None
     return RefundTransaction(
-        transaction_id=transaction_id,
-        amount=amount,
-        status=status,
+        transaction_id=transaction.id("id"),
+        amount=_ZERO if is_of_gift_card(transaction) else amount,
+        status=transaction_status(transaction),
         currency=currency,
     )
 
