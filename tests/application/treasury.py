@@ -18,6 +18,7 @@ from colink.adapters.payments.sandbox_process import SandboxProcess
 from colink.adapters.postgres.committer import Committer
 from colink.adapters.postgres.people import PostgresKeyBook
 from colink.adapters.postgres.pool import AsyncPool
+from colink.application.book import ApproveBooking, ProposeJournal
 from colink.application.payout_attempts import SubmitPayout
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.payout_rails import PayoutInstruction
@@ -28,12 +29,14 @@ from colink.application.payouts import (
 )
 from colink.application.ports import Caller, Decision, Facts, Needs, Recorded, Request
 from colink.application.privacy.people import People
+from colink.domain.bookings import BookedPosting
 from colink.domain.creators import Creator, CreatorDetails
-from colink.domain.ledger import Journal, JournalKind, Posting, Purpose, payee_available, store_clearing
+from colink.domain.ledger import payee_available
 from colink.domain.money import Money
 from colink.domain.organizations import Organization, OrganizationDetails
 from colink.domain.payout_accounts import Rail
 from colink.domain.payouts import ProviderOutcome, ProviderReport
+from colink.projections.bookings import booking_by_id
 from colink.projections.payout_queue import PayoutTables
 
 CREATOR, SELLER = "cre_1", "org_1"
@@ -70,38 +73,6 @@ class Known(Request):
             OrganizationDetails(id=SELLER, name="Kedai", platform_fee_bps=500), at=facts.now
         )
         return Decision(answer={}, events=[*creator.new_events(), *seller.new_events()])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Move(Request):
-    """Cleared money of a payee: a credit, or a debit below zero."""
-
-    amount: int
-    payee_id: str = CREATOR
-    journal_id: str
-
-    def needs(self) -> Needs:
-        return Needs(streams=(self.journal_id,))
-
-    def decide(self, facts: Facts) -> Decision:
-        journal = Journal.post(
-            journal_id=self.journal_id,
-            kind=JournalKind.CLEARING if self.amount > 0 else JournalKind.REFUND,
-            effective_at=facts.now,
-            postings=(
-                Posting(
-                    account=payee_available(self.payee_id),
-                    amount=self.amount,
-                    currency="MYR",
-                    purpose=Purpose.COMMISSION,
-                ),
-                Posting(
-                    account=store_clearing("sto_1"), amount=-self.amount, currency="MYR", purpose=Purpose.COLLECTED
-                ),
-            ),
-            at=facts.now,
-        )
-        return Decision(answer={}, events=journal.new_events())
 
 
 class Killed(BaseException):
@@ -141,8 +112,20 @@ class Treasury:
         self.clock = MovingClock()
 
     async def move(self, amount: int, *, payee_id: str = CREATOR) -> None:
-        journal_id = f"jrn_test.{next(_numbers)}"
-        await self.bus.submit(Move(caller=by("test"), amount=amount, payee_id=payee_id, journal_id=journal_id))
+        """Cleared money of a payee, booked by two people: a credit, or a debit below zero."""
+        booking_id = f"bkg_test_{next(_numbers)}"
+        legs = ((payee_available(payee_id), amount), ("platform:loss", -amount))
+        proposal = ProposeJournal(
+            caller=by("maker"),
+            booking_id=booking_id,
+            reason="a story",
+            postings=[BookedPosting(account=account, amount=each, currency="MYR") for account, each in legs],
+        )
+        await self.bus.submit(proposal)
+        async with self.pool.connection() as connection:
+            known = await booking_by_id(connection, booking_id)
+        assert known is not None
+        await self.bus.submit(ApproveBooking(caller=by("checker"), known=known))
 
     async def account(self, *, payee_id: str = CREATOR, minimum: Money | None = None, **details: str | int) -> None:
         await self.bus.submit(
@@ -204,8 +187,8 @@ class Treasury:
             return await (await connection.execute(query)).fetchall()  # type: ignore[call-overload]  # test SQL
 
     async def balances(self) -> dict[str, int]:
-        """Of accounts that are not zero, but for the store's."""
-        rows = await self.rows("select account, amount from colink.balances where account not like 'store:%'")
+        """Of accounts that are not zero, but for where the payees' money comes from."""
+        rows = await self.rows("select account, amount from colink.balances where account <> 'platform:loss'")
         return {account: amount for account, amount in rows if amount}
 
     async def statuses(self) -> list[str]:

@@ -1045,6 +1045,17 @@ INVARIANTS: tuple[Invariant, ...] = (
                 seen="no finding at the approval",
             ),
             Break(
+                name="verification-takes-journals-of-no-cause",
+                file="projections/audit/derivation.py",
+                old="            self._part.unexplained[name] = position\n",
+                new=(
+                    "            if journal.order_id or journal.payout_id or journal.cause_id:\n"
+                    "                self._part.unexplained[name] = position\n"
+                ),
+                test="projections/test_audit_of_books.py::test_a_journal_that_nothing_led_to",
+                seen="a journal that names no cause pays a creator 1,000.00",
+            ),
+            Break(
                 name="verification-looks-only-where-something-was-counted",
                 file="projections/audit/commission_pass.py",
                 old="    organizations = set(book.counting())\n",

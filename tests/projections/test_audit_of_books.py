@@ -25,6 +25,7 @@ from colink.application.ports import Caller
 from colink.application.withholding import SetWithholding
 from colink.domain.audit.report import Kind, Pass
 from colink.domain.bookings import BookedPosting
+from colink.domain.ledger import Journal, JournalKind, Posting, Purpose
 from colink.domain.money import Money
 from colink.domain.payout_accounts import Rail
 from colink.projections.bookings import booking_by_id
@@ -132,6 +133,27 @@ async def test_a_range_may_begin_between_an_approval_and_its_journal(world: Worl
         (Pass.DERIVATION, Kind.EXTRA, journal)
     }
     assert (Pass.DERIVATION, Kind.MISSING, approved) in found(await verified(world))
+
+
+@pytest.mark.parametrize("kind", [JournalKind.MANUAL, JournalKind.SALE])
+@pytest.mark.parametrize("cause_id", [None, "zzz_1", "bkg_1"])
+async def test_a_journal_that_nothing_led_to(world: World, kind: JournalKind, cause_id: str | None) -> None:
+    """Whatever it says of itself. It is sealed, balanced and in every table as it should be."""
+    await book(world, goodwill())
+    forged = Journal.post(
+        journal_id="jrn_forged.1",
+        kind=kind,
+        effective_at=MONDAY,
+        postings=(
+            Posting(account="processor:bank:cash", amount=-100_000, currency="MYR", purpose=Purpose.MANUAL),
+            Posting(account=f"payee:{AINA}:available", amount=100_000, currency="MYR", purpose=Purpose.MANUAL),
+        ),
+        at=MONDAY,
+        cause_id=cause_id,
+    )
+    position = (await world.record(*forged.new_events())).position
+    assert found(await verified(world)) == {(Pass.DERIVATION, Kind.EXTRA, position)}
+    assert found(await verified(world, from_position=position)) == {(Pass.DERIVATION, Kind.EXTRA, position)}
 
 
 # Closed periods

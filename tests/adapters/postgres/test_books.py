@@ -18,7 +18,7 @@ from colink.adapters.postgres.pool import AsyncPool
 from colink.adapters.postgres.prepared import Prepared
 from colink.application.close_period import ClosePeriod
 from colink.application.ports import Recorded
-from colink.domain.audit.report import Kind
+from colink.domain.audit.report import Kind, Pass
 from colink.domain.errors import InvalidInput
 from colink.domain.ledger import JournalPosted, UnbalancedJournal
 from colink.domain.periods import ClosedPeriod, PeriodNotOver
@@ -39,9 +39,12 @@ def late(journal_id: str, *, effective_at: datetime = LATE) -> Decide:
     return Decide(make=lambda _: nothing(events=[event]))
 
 
+_BUT_WHAT_LED_TO_THEM = frozenset(Pass) - {Pass.DERIVATION}  # journals here stand by themselves, which is found
+
+
 async def findings(pool: AsyncPool) -> list[tuple[Kind, int, str]]:
     async with pool.connection() as connection:
-        report = await verify(connection, EventMapper().event)
+        report = await verify(connection, EventMapper().event, only=_BUT_WHAT_LED_TO_THEM)
     return [(each.kind, each.position, each.subject) for each in report.findings]
 
 

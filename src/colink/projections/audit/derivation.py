@@ -1,4 +1,5 @@
-"""The pass `derivation`: the journals of orders, payouts and settlements are exactly those that their events lead to.
+"""The pass `derivation`: the journals of the log are exactly those that other events lead to. None stands by itself:
+whatever it says it is, each follows from an order, a payout, a payment, a true-up, a settlement or a booking.
 
 A journal is appended with the event that leads to it, so nearly all are matched inside one window. What the edge of a
 window cuts off is looked up by id; journals that no event of the part led to are carried out of it, and are findings
@@ -15,19 +16,13 @@ import msgspec
 from colink.domain.audit.orders import ExpectedJournal
 from colink.domain.audit.periods import PeriodBook
 from colink.domain.audit.report import Kind, Pass, first_difference
-from colink.domain.bookings import BOOKING_ID
 from colink.domain.ledger import JournalPosted, Posting
-from colink.domain.seller_accounts import SELLER_PAYMENT_ID
-from colink.domain.settlements import SETTLEMENT_ID
-from colink.domain.true_up_counts import TRUE_UP_ID
 from colink.projections.audit.journals import JournalRead, journal_of, matches, read_journal
 from colink.projections.audit.part import Part
 from colink.projections.audit.reading import Window
 from colink.projections.engine import Connection
 
 _Posted = tuple[int, JournalRead]
-_CAUSES = tuple(f"{prefix}_" for prefix in (SETTLEMENT_ID, SELLER_PAYMENT_ID, TRUE_UP_ID, BOOKING_ID))
-"""Streams whose journals follow from their events."""
 _OF_ORDER = re.compile(r"(.+)\.([0-9]{1,9})\.[0-9]+")
 
 
@@ -49,8 +44,7 @@ class DerivationCheck:
         for position, journal_id, version, journal in window.journals:
             name = journal_id if version == 1 else f"{journal_id} {version}"  # a journal is one event
             posted[name] = (position, journal)
-            if journal.order_id is not None or journal.payout_id is not None or _has_derived_cause(journal):
-                self._part.unexplained[name] = position
+            self._part.unexplained[name] = position
         elsewhere = [each.journal_id for each in expected if each.journal_id not in posted]
         if elsewhere:
             posted |= self._outside(window, elsewhere)
@@ -108,10 +102,6 @@ class DerivationCheck:
         return posted
 
 
-def _has_derived_cause(journal: JournalRead) -> bool:
-    return journal.cause_id is not None and journal.cause_id.startswith(_CAUSES)
-
-
 async def first_leading_event(conn: Connection, part: Part, *, before: int) -> int | None:
     """The first position below `before` of an event that an unexplained journal may follow from: a range that begins
     between an event and its journals. None where there is none."""
@@ -135,12 +125,12 @@ def _led_by(journal_id: str) -> tuple[str, int | None]:
 
 
 def find_unexplained(part: Part) -> None:
-    """What is left in the end: journals of orders and payouts that nothing in their streams led to."""
+    """What is left in the end: journals that nothing in the log led to."""
     for journal_id, position in sorted(part.unexplained.items(), key=lambda item: item[1]):
         if journal_id not in part.explained:
             part.results[Pass.DERIVATION].find(
                 Kind.EXTRA,
                 position,
                 f"{position}",
-                f"the journal at {position} follows from no event of its order or payout",
+                f"the journal at {position} follows from no event",
             )

@@ -36,7 +36,7 @@ class Part:
     courses: of the accounts that may not be below zero
     assumed_lines: by account and currency, the length of a payee's line of cleared credits before the part, as its
         first entry says; the journals before it must say the same
-    unexplained: journals of orders and payouts, with their positions, that no event of the part led to
+    unexplained: journals, with their positions, that no event of the part led to
     explained: journals outside the part's windows that events of the part led to
     irregular_streams: those whose versions do not follow each other
     terms_heads: where each organisation's terms last moved
