@@ -21,6 +21,7 @@ from unittest.mock import patch
 import msgspec
 
 from colink.adapters.postgres.people import PostgresPeople
+from colink.adapters.stores import shopify
 from colink.application import payouts, tiers
 from colink.application.payout_jobs import PayoutDesk
 from colink.application.record_order import RecordOrder
@@ -193,6 +194,17 @@ def erasure_forgets_an_order() -> Iterator[None]:
         yield
 
 
+def gift_card_refund_forgets_that_it_failed() -> AbstractContextManager[object]:
+    """Of a refund the connector reads only what went back in cash: what failed to fill a gift card is never known."""
+    read = shopify._transaction
+
+    def in_cash(reader: Any, amounts: Any) -> Any:
+        transaction = read(reader, amounts)
+        return transaction if transaction is not None and transaction.amount else None
+
+    return patch.object(shopify, "_transaction", in_cash)
+
+
 BUGS: Mapping[str, Callable[[], AbstractContextManager[object]]] = MappingProxyType(
     {
         "double-payout-on-retry": double_payout_on_retry,
@@ -206,6 +218,7 @@ BUGS: Mapping[str, Callable[[], AbstractContextManager[object]]] = MappingProxyT
         "bounced-payment-leaves-orders-settled": bounced_payment_leaves_orders_settled,
         "cap-credit-before-the-seller-paid": cap_credit_before_the_seller_paid,
         "erasure-forgets-an-order": erasure_forgets_an_order,
+        "gift-card-refund-forgets-that-it-failed": gift_card_refund_forgets_that_it_failed,
     }
 )
 

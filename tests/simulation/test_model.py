@@ -71,6 +71,40 @@ def test_the_example_of_the_semantics() -> None:
     assert sum(money["others"].values()) + sum(money["owed"].values()) == 0
 
 
+@pytest.mark.parametrize(
+    ("transactions", "reversed_", "cash"),
+    [
+        ([("gift_card", "50.00", "failure")], 0, 0),
+        ([("gift_card", "50.00", "pending")], 5_000, 0),
+        ([("gift_card", "50.00", "success")], 5_000, 0),
+        ([("bank", "10.00", "failure"), ("gift_card", "40.00", "success")], 5_000, 0),
+        ([("bank", "10.00", "error"), ("gift_card", "40.00", "failure")], 0, 0),
+        ([("bank", "10.00", "success"), ("gift_card", "40.00", "failure")], 5_000, 1_000),
+        ([("bank", "0.00", "failure")], 0, 0),
+    ],
+)
+def test_what_goes_back_onto_a_gift_card_is_no_cash_and_may_fail(
+    transactions: list[tuple[str, str, str]], reversed_: int, cash: int
+) -> None:
+    told = {
+        "id": 7,
+        "processed_at": "1970-01-01T00:00:02Z",
+        "order_adjustments": [{"kind": "refund_discrepancy", "amount": "-50.00"}],
+        "refund_shipping_lines": [],
+        "refund_line_items": [],
+        "transactions": [
+            {"id": n, "kind": "refund", "gateway": gateway, "amount": amount, "status": status}
+            for n, (gateway, amount, status) in enumerate(transactions)
+        ],
+    }
+    refund = read_refund(told, "MYR")
+    money = money_at([_paid("paid", 1)], [refund], terms=TERMS, creator="cre", rule_of=lambda _: TEN_PERCENT)
+
+    assert money is not None
+    assert sum(line[1] for line in money["lines"].values()) == reversed_
+    assert money["cash"] == cash
+
+
 def test_of_two_tellings_of_a_refund_the_fuller_counts_from_the_earlier_time() -> None:
     def told(lines: int, at: str, status: str) -> dict[str, object]:
         line = {"line_item_id": 1, "quantity": 1, "subtotal": "1.00", "total_tax": "0"}

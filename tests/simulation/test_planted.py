@@ -12,16 +12,17 @@ from colink.simulation.seeds import Ground, simulate
 
 FOUND_BY = {
     "double-payout-on-retry": 1,
-    "refund-not-cumulative": 1,
+    "refund-not-cumulative": 3,
     "hold-ignored": 1,
     "window-at-arrival": 1,
     "debit-aged-like-credit": 1,
-    "refund-after-the-count-unnoticed": 6,
+    "refund-after-the-count-unnoticed": 1,
     "tiers-by-the-running-month": 1,
     "tax-withheld-on-each-attempt": 2,
     "bounced-payment-leaves-orders-settled": 6,
     "cap-credit-before-the-seller-paid": 3,
     "erasure-forgets-an-order": 1,
+    "gift-card-refund-forgets-that-it-failed": 2,
 }
 
 

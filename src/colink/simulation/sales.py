@@ -258,35 +258,42 @@ class Sale:
     def _transactions(self, refund_id: int, amount: int, status: str) -> list[Facts]:
         if amount <= 0 or self.random.random() < 0.15:
             return []
+        draw = self.random.random()
         parts = [amount]
-        if amount > 1 and self.random.random() < 0.15:
+        if amount > 1 and draw < 0.2:
             parts = [amount // 3 + 1, amount - amount // 3 - 1]
+        elif draw > 0.98:
+            parts = [amount, 0]
         return [
-            {
-                "id": refund_id * 10 + n,
-                "kind": "refund",
-                "status": status,
-                "amount": self._text(part),
-                "currency": self.store["currency"],
-            }
+            self._paid_back(refund_id * 10 + n, part, status if n == 0 else self.random.choice([status, "success"]))
             for n, part in enumerate(parts)
-            if part
+            if part or n
         ]
+
+    def _paid_back(self, id_: int, amount: int, status: str) -> Facts:
+        """By the buyer's bank, or onto a gift card, which may be blocked."""
+        transaction: Facts = {
+            "id": id_,
+            "kind": "refund",
+            "status": status,
+            "amount": self._text(amount),
+            "currency": self.store["currency"],
+        }
+        if self.random.random() < 0.25:
+            transaction |= {"gateway": "gift_card", "status": self.random.choice([status, "pending", "failure"])}
+        return transaction
 
     def settle(self) -> list[Told]:
         """Transactions that were pending end, well or badly; one that succeeded may fail later."""
         for refund_id, refund in self.refunds.items():
-            ended = self.random.choice(["success", "success", "failure", "error"])
-            self.refunds[refund_id] = refund | {
-                "transactions": [
-                    transaction | {"status": ended}
-                    if transaction["status"] == "pending"
-                    or (transaction["status"] == "success" and self.random.random() < 0.1 and ended == "failure")
-                    else transaction
-                    for transaction in refund["transactions"]
-                ]
-            }
+            transactions = [self._ended(each) for each in refund["transactions"]]
+            self.refunds[refund_id] = refund | {"transactions": transactions}
         return [self.tell("orders/updated")]
+
+    def _ended(self, transaction: Facts) -> Facts:
+        ended = self.random.choice(["success", "success", "failure", "error"])
+        fails_late = transaction["status"] == "success" and self.random.random() < 0.1 and ended == "failure"
+        return transaction | {"status": ended} if transaction["status"] == "pending" or fails_late else transaction
 
     def bring_key(self) -> list[Told]:
         """One that the shop had not told yet."""

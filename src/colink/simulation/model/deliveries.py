@@ -96,11 +96,16 @@ def read_refund(told: Facts, currency: str) -> Facts:
         + len(told["order_adjustments"])
         + len(told["refund_shipping_lines"]),
         "transactions": {
-            str(each["id"]): (each["status"], minor(fine(each["amount"]), currency))
+            str(each["id"]): (each["status"], _cash(each, currency))
             for each in told["transactions"]
-            if each["kind"] == "refund" and fine(each["amount"])
+            if each["kind"] == "refund"
         },
     }
+
+
+def _cash(transaction: Facts, currency: str) -> int:
+    """A gift card is filled with none; whether that failed is told all the same."""
+    return 0 if transaction.get("gateway") == "gift_card" else minor(fine(transaction["amount"]), currency)
 
 
 def read_dispute(told: Facts, currency: str) -> Facts:
