@@ -43,7 +43,14 @@ from colink.application.payouts import (
 from colink.application.ports import Recorded
 from colink.domain.errors import InsufficientFunds, InvalidInput, NotFound, PayoutStateError
 from colink.domain.money import Money
-from colink.domain.payouts import BelowMinimum, NoPayoutAccount, ProviderOutcome, ProviderReport, SelfApproval
+from colink.domain.payouts import (
+    BelowMinimum,
+    NoPayoutAccount,
+    ProviderDisagrees,
+    ProviderOutcome,
+    ProviderReport,
+    SelfApproval,
+)
 from colink.projections.audit import verify
 
 
@@ -354,6 +361,105 @@ def test_a_passing_failure_is_tried_again_under_a_new_key(told: Callable[[Story]
         assert await treasury.statuses() == ["paid"]
         assert treasury.at_provider(payout_id) == [(f"{payout_id}.1", 500, "failed"), (f"{payout_id}.2", 500, "paid")]
         assert await treasury.balances() == {"processor:sandbox:cash": 515, "platform:expense": -15}
+
+    told(story)
+
+
+@pytest.mark.parametrize("meanwhile", ["approved", "held", "requested"])
+def test_what_the_provider_called_failed_and_paid_after_all_is_paid_once(
+    told: Callable[[Story], None], meanwhile: str
+) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account(fault="paid_after_all", delay_ms=300)
+        await treasury.move(500)
+        payout_id = await treasury.request(automatic_approval=True)
+        desk = treasury.desk(automatic=False)
+        await desk.submit_approved()
+        assert await treasury.statuses() == ["approved"], "the provider said that it failed"
+        if meanwhile != "approved":
+            await treasury.bus.submit(HoldPayout(caller=FINANCE_KEY, payout_id=payout_id, reason="a look"))
+        if meanwhile == "requested":
+            await treasury.bus.submit(LiftPayoutHold(caller=FINANCE_KEY, payout_id=payout_id))
+        assert await treasury.statuses() == [meanwhile]
+        await asyncio.sleep(0.35)
+        said = by("callback:sandbox")
+        assert await confirm_callback(treasury.bus, treasury.rail, f"{payout_id}.1", caller=said)
+        assert await treasury.statuses() == ["paid"]
+        await treasury.finish(desk)
+        assert treasury.at_provider(payout_id) == [(f"{payout_id}.1", 500, "paid")]
+        assert await treasury.balances() == {"processor:sandbox:cash": 515, "platform:expense": -15}
+
+    told(story)
+
+
+@pytest.mark.parametrize("account", ["as it was", "changed"])
+def test_nothing_is_tried_again_or_given_back_before_the_provider_was_asked_once_more(
+    told: Callable[[Story], None], account: str
+) -> None:
+    """The callback of the correction got lost."""
+
+    async def story(treasury: Treasury) -> None:
+        await treasury.account(fault="paid_after_all", delay_ms=300)
+        await treasury.move(500)
+        payout_id = await treasury.request(automatic_approval=True)
+        desk = treasury.desk()
+        await desk.submit_approved()
+        if account == "changed":  # what is approved for another account is cancelled
+            await treasury.account(account_number="2")
+        await asyncio.sleep(0.35)
+        assert await desk.submit_approved() == 1
+        assert await treasury.statuses() == ["paid"]
+        assert treasury.at_provider(payout_id) == [(f"{payout_id}.1", 500, "paid")]
+        assert await treasury.balances() == {"processor:sandbox:cash": 515, "platform:expense": -15}
+
+    told(story)
+
+
+def test_an_attempt_called_failed_that_goes_on_is_waited_for(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account()
+        await treasury.move(500)
+        payout_id = await treasury.request(automatic_approval=True)
+        rail = ToldRail()
+        desk = treasury.desk(rail=rail)
+        rail.outcome = ProviderOutcome.FAILED
+        await desk.submit_approved()
+        for outcome in (ProviderOutcome.PENDING, ProviderOutcome.UNKNOWN):
+            rail.outcome = outcome
+            assert await desk.run() == 0
+            assert await treasury.statuses() == ["approved"]
+            assert await desk.under_way()
+        answer = (await treasury.submit(payout_id)).answer
+        assert (answer["began"], answer["to_ask"]) == (
+            False,
+            [{"reference": f"{payout_id}.1", "rail": "sandbox"}],
+        ), "whoever has not asked begins nothing"
+        rail.outcome = ProviderOutcome.FAILED
+        rail.of_attempt[2] = ProviderOutcome.PAID
+        assert await desk.run() == 1
+        assert await treasury.statuses() == ["paid"]
+        assert rail.submitted == [f"{payout_id}.1", f"{payout_id}.2"]
+
+    told(story)
+
+
+def test_an_attempt_before_the_last_that_was_paid_stops_the_next(told: Callable[[Story], None]) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account()
+        await treasury.move(500)
+        payout_id = await treasury.request(automatic_approval=True)
+        rail = ToldRail()
+        desk = treasury.desk(rail=rail)
+        rail.outcome = ProviderOutcome.FAILED
+        await desk.submit_approved()
+        await desk.submit_approved()
+        rail.of_attempt[1] = ProviderOutcome.PAID
+        assert await desk.run() == 0
+        assert await treasury.statuses() == ["approved"]
+        assert rail.submitted == [f"{payout_id}.1", f"{payout_id}.2"]
+        with pytest.raises(ProviderDisagrees):
+            await confirm_callback(treasury.bus, rail, f"{payout_id}.1", caller=by("callback:sandbox"))
+        assert (await treasury.balances())["payee:cre_1:in_transit"] == 500
 
     told(story)
 

@@ -226,17 +226,33 @@ class Treasury:
 
 
 class ToldRail:
-    """A provider that says what it is told to, and calls nobody back."""
+    """A provider that says what it is told to, of all attempts or `of_attempt`, and calls nobody back. Its failures
+    are passing. `submitted` and `asked` are references, in order."""
 
     outcome = ProviderOutcome.PAID
 
+    def __init__(self) -> None:
+        self.of_attempt: dict[int, ProviderOutcome] = {}
+        self.submitted: list[str] = []
+        self.asked: list[str] = []
+
     async def submit(self, instruction: PayoutInstruction) -> ProviderReport:
-        return ProviderReport(
-            reference=instruction.reference, outcome=self.outcome, amount=instruction.amount, currency="MYR"
-        )
+        self.submitted.append(instruction.reference)
+        return self._said(instruction.reference, instruction.amount)
 
     async def find(self, reference: str) -> ProviderReport | None:
-        return ProviderReport(reference=reference, outcome=self.outcome, amount=500, currency="MYR")
+        self.asked.append(reference)
+        return self._said(reference, 500)
+
+    def _said(self, reference: str, amount: int) -> ProviderReport:
+        outcome = self.of_attempt.get(int(reference.rpartition(".")[2]), self.outcome)
+        return ProviderReport(
+            reference=reference,
+            outcome=outcome,
+            amount=amount,
+            currency="MYR",
+            passing=outcome is ProviderOutcome.FAILED,
+        )
 
     def callback_reference(self, headers: Any, body: bytes) -> str | None:
         return None

@@ -287,6 +287,70 @@ def test_a_provider_that_paid_what_we_gave_up_is_not_believed_silently() -> None
     assert payout.status is PayoutStatus.FAILED
 
 
+def called_failed() -> Payout:
+    """After one attempt, which is said to have failed for a passing reason."""
+    payout = submitted()
+    payout.record(report(ProviderOutcome.FAILED, passing=True), at=NOW)
+    return payout
+
+
+@pytest.mark.parametrize("until", ["", "hold", "hold lift_hold", "hold lift_hold approve", "hold lift_hold hold"])
+@pytest.mark.parametrize(
+    ("outcome", "recorded"),
+    [
+        (ProviderOutcome.PAID, ["PayoutPaid"]),
+        (ProviderOutcome.RETURNED, ["PayoutPaid", "PayoutReturned"]),
+        (ProviderOutcome.FAILED, []),
+        (ProviderOutcome.PENDING, []),
+        (ProviderOutcome.UNKNOWN, []),
+    ],
+)
+def test_an_attempt_called_failed_that_is_paid_after_all_is_paid(
+    until: str, outcome: ProviderOutcome, recorded: list[str]
+) -> None:
+    payout = called_failed()
+    for step in until.split():
+        STEPS[step](payout)
+    before = steps(payout)
+    payout.record(report(outcome, fee=15), at=NOW)
+    assert steps(payout) == before + recorded
+    if recorded == ["PayoutPaid"]:
+        assert posted(payout) == {
+            "jrn_pay_1.reserved": {"payee:crt_1:available": -900, "payee:crt_1:in_transit": 900},
+            "jrn_pay_1.paid": {"payee:crt_1:in_transit": -900, "processor:sandbox:cash": 900},
+            "jrn_pay_1.fee": {"platform:expense": -15, "processor:sandbox:cash": 15},
+        }
+
+
+@pytest.mark.parametrize("ended", ["cancel", "hold reject"])
+def test_what_is_paid_after_all_when_its_money_was_given_back_is_a_persons_to_settle(ended: str) -> None:
+    payout = called_failed()
+    for step in ended.split():
+        STEPS[step](payout)
+    before = steps(payout)
+    with pytest.raises(ProviderDisagrees):
+        payout.record(report(ProviderOutcome.PAID), at=NOW)
+    assert steps(payout) == before
+
+
+@pytest.mark.parametrize("reference", ["pay_1.0", "pay_1.1", "pay_1.2"])
+def test_what_never_began_is_not_paid(reference: str) -> None:
+    for payout in (requested(), approved()):
+        before = steps(payout)
+        with pytest.raises(ProviderDisagrees):
+            payout.record(report(ProviderOutcome.PAID, reference=reference), at=NOW)
+        assert steps(payout) == before
+
+
+def test_an_attempt_that_is_paid_when_another_began_is_not_believed_silently() -> None:
+    payout = called_failed()
+    payout.submit(current_account=account(), at=NOW)
+    with pytest.raises(ProviderDisagrees):
+        payout.record(report(ProviderOutcome.PAID, reference="pay_1.1"), at=NOW)
+    assert payout.status is PayoutStatus.SUBMITTED
+    assert payout.begun == (("pay_1.2", Rail.SANDBOX), ("pay_1.1", Rail.SANDBOX))
+
+
 def test_a_provider_that_paid_another_amount_is_refused() -> None:
     payout = submitted()
     with pytest.raises(ProviderDisagrees):

@@ -930,6 +930,24 @@ INVARIANTS: tuple[Invariant, ...] = (
                 seen="the provider pays twice",
             ),
             Break(
+                name="failed-attempt-is-believed-for-good",
+                file="application/payout_attempts.py",
+                old="to_ask = payout.begun if approved and payout.attempt > self.asked else ()",
+                new="to_ask = ()",
+                test=(
+                    "application/test_payouts.py::test_nothing_is_tried_again_or_given_back_before_the_provider_was_asked_once_more"
+                ),
+                seen="the provider pays twice, or what it paid is given back",
+            ),
+            Break(
+                name="paid-after-all-is-passed-over",
+                file="domain/payouts.py",
+                old="return paid and self.attempt > 0 and self.status in UNSUBMITTED",
+                new="return False",
+                test="domain/test_payouts.py::test_an_attempt_called_failed_that_is_paid_after_all_is_paid",
+                seen="what was paid is not recorded",
+            ),
+            Break(
                 name="returned-money-is-not-given-back",
                 file="domain/payout_journals.py",
                 old="return _moved(event, kind, step, debited, available)",

@@ -90,7 +90,12 @@ async def pay_out_with_tax(business: Business) -> None:
         path = f"/v1/organizations/{business.organization['id']}/withholding"
         await shop.post(path, switch | {"rate_bps": rate})
     shop.colink.rails[Rail.SANDBOX] = HesitantRail(
-        [(ProviderOutcome.FAILED, True), (ProviderOutcome.PENDING, False), (ProviderOutcome.PAID, False)]
+        [
+            (ProviderOutcome.FAILED, True),
+            (ProviderOutcome.FAILED, True),  # asked once more before it is tried again
+            (ProviderOutcome.PENDING, False),
+            (ProviderOutcome.PAID, False),
+        ]
     )
     payout = await business.request(business.organization, 4_000)
     await business.step(payout, "approve")

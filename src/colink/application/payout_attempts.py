@@ -2,6 +2,10 @@
 
 An attempt is recorded before the provider hears of it. Whoever comes after a crash finds the attempt, asks the
 provider by reference, and hands in the same instruction under the same key where it never arrived.
+
+A provider may call an attempt failed and pay it all the same. So no attempt begins, and no approval is cancelled for
+another account, before the provider was asked about every attempt that began: `SubmitPayout` names them, and whoever
+has asked says so.
 """
 
 from __future__ import annotations
@@ -19,18 +23,28 @@ from colink.domain.payouts import AT_PROVIDER, Payout, PayoutStatus, ProviderRep
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitPayout(PayoutAccountCommand):
-    """Begin an attempt of an approved payout, or cancel it where the account changed since.
+    """Begin an attempt of an approved payout, or cancel it where the account changed since. `asked`: how many
+    attempts the provider was asked about, and what it said recorded.
 
-    Answers, beside the payout, with `instruction` (None where there is nothing at the provider) and `began`: whether
-    this command began the attempt. In any other state it changes nothing."""
+    Answers, beside the payout, with `instruction` (None where there is nothing at the provider), `began`: whether
+    this command began the attempt, and `to_ask`: the attempts that the provider has to be asked about before there is
+    another. In any other state it changes nothing."""
+
+    asked: int = 0
 
     def decide(self, facts: Facts) -> Decision:
         payout = self.payout(facts)
         approved = payout.status is PayoutStatus.APPROVED
-        if approved:
+        to_ask = payout.begun if approved and payout.attempt > self.asked else ()
+        if approved and not to_ask:
             payout.submit(current_account=self.current_account(facts), at=facts.now)
         began = approved and payout.status is PayoutStatus.SUBMITTED
-        return decided(payout, began=began, instruction=_instruction(payout))
+        return decided(
+            payout,
+            began=began,
+            instruction=_instruction(payout),
+            to_ask=[{"reference": reference, "rail": rail} for reference, rail in to_ask],
+        )
 
 
 def _instruction(payout: Payout) -> dict[str, Any] | None:
@@ -65,6 +79,11 @@ def instruction_in(answer: Mapping[str, Any]) -> PayoutInstruction | None:
         details=told["details"],
         account=SealedAccount(**told["account"]),
     )
+
+
+def to_ask_in(answer: Mapping[str, Any]) -> list[tuple[str, Rail]]:
+    """The attempts to ask about in the recorded answer of SubmitPayout, the last one first: reference and rail."""
+    return [(told["reference"], Rail(told["rail"])) for told in answer["to_ask"]]
 
 
 def payout_of(reference: str) -> str:

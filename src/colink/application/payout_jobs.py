@@ -2,7 +2,8 @@
 
 Every step may be run by several workers at once, killed anywhere and run again: each is a command that decides anew,
 and the provider knows an attempt by one key. What the provider did not answer is not guessed: it is looked up by our
-reference, and handed in again, under the same key, only where it never arrived.
+reference, and handed in again, under the same key, only where it never arrived. Nor is a failure believed for good:
+before another attempt begins the provider is asked once more about those before it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from colink.application.payout_attempts import RecordPayoutResult, SubmitPayout, instruction_in, payout_of
+from colink.application.payout_attempts import (
+    RecordPayoutResult,
+    SubmitPayout,
+    instruction_in,
+    payout_of,
+    to_ask_in,
+)
 from colink.application.payout_rails import PayoutInstruction, PayoutRail
 from colink.application.payouts import ApprovePayout, RequestPayout
 from colink.application.ports import Caller, Clock, CommandBus, IdFactory, Recorded
@@ -231,12 +238,16 @@ class PayoutDesk:
     async def _advance(self, payout: PayoutRef) -> bool:
         """One conversation with the provider, and what it said recorded. Whether anything changed."""
         caller = self._caller(payout.payout_id)
-        recorded = await self._bus.submit(
-            SubmitPayout(
-                caller=caller, payout_id=payout.payout_id, payee_id=payout.payee_id, currency=payout.currency
-            )
+        command = SubmitPayout(
+            caller=caller, payout_id=payout.payout_id, payee_id=payout.payee_id, currency=payout.currency
         )
-        changed = recorded.position is not None
+        recorded = await self._bus.submit(command)
+        if to_ask := to_ask_in(recorded.answer):
+            if not await self._none_goes_on(to_ask, caller=caller):
+                return False
+            recorded = await self._bus.submit(replace(command, asked=len(to_ask)))
+        was_paid = bool(to_ask) and recorded.answer["status"] == PayoutStatus.PAID
+        changed = recorded.position is not None or was_paid
         instruction = instruction_in(recorded.answer)
         if instruction is None:
             self._unsettled.pop(payout.payout_id, None)
@@ -250,6 +261,23 @@ class PayoutDesk:
             self._unsettled[payout.payout_id] = payout
         answer = await record_report(self._bus, report, caller=caller)
         return changed or answer.position is not None
+
+    async def _none_goes_on(self, attempts: Sequence[tuple[str, Rail]], *, caller: Caller) -> bool:
+        """Ask about attempts that were called failed, and record what is said of them now. False while one of them
+        may still be paid. Raises ProviderDisagrees where one was that is not the last."""
+        for reference, name in attempts:
+            rail = self._rails.get(name)
+            if rail is None:
+                _log.error("no such rail here", reference=reference, rail=name)
+                return False
+            found = await rail.find(reference)
+            if found is None:
+                continue  # it certainly never accepted it
+            await record_report(self._bus, found, caller=caller)
+            if found.outcome in {ProviderOutcome.PENDING, ProviderOutcome.UNKNOWN}:
+                _log.warning("a failed attempt goes on", reference=reference, outcome=found.outcome)
+                return False
+        return True
 
     async def _ask(self, instruction: PayoutInstruction, *, began: bool, status: str) -> ProviderReport | None:
         rail = self._rails.get(instruction.rail)

@@ -46,13 +46,15 @@ class SandboxFault(StrEnum):
     """How the sandbox misbehaves, once, on the way to its outcome.
 
     timeout: accepted, never answered; error_before: 503 and nothing accepted; error_after: accepted, answered 503;
-    channel_down: the first attempt fails for a passing reason; refuse: 422, nothing accepted, every time.
+    channel_down: the first attempt fails for a passing reason; paid_after_all: that is said of it for `delay_ms`, and
+    then it is paid; refuse: 422, nothing accepted, every time.
     """
 
     TIMEOUT = "timeout"
     ERROR_BEFORE = "error_before"
     ERROR_AFTER = "error_after"
     CHANNEL_DOWN = "channel_down"
+    PAID_AFTER_ALL = "paid_after_all"
     REFUSE = "refuse"
 
 

@@ -286,11 +286,14 @@ class PayoutSubmitted(PayoutChanged):
     def apply(self, aggregate: Payout) -> None:
         super().apply(aggregate)
         aggregate.attempt = self.attempt
+        if aggregate.account is not None:
+            aggregate.rails = (*aggregate.rails, aggregate.account.rail)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PayoutAttemptFailed(PayoutChanged):
-    """The provider definitely did not pay, for a passing reason: the next submission is a new attempt."""
+    """The provider says that it did not pay, for a passing reason: the next submission is a new attempt. Where it
+    corrects itself before that one begins, the payout is paid."""
 
     TOPIC: ClassVar[str] = "payout.attempt_failed"
     status: ClassVar[PayoutStatus] = PayoutStatus.APPROVED
@@ -335,7 +338,8 @@ class PayoutReturned(PayoutChanged):
 
 
 class Payout(Aggregate):
-    """One payout of one payee in one currency, from the reservation to the bank and, sometimes, back."""
+    """One payout of one payee in one currency, from the reservation to the bank and, sometimes, back. `rails`: what
+    each attempt was handed to, whatever the account is by now."""
 
     TOPIC: ClassVar[str] = "payout"
     payee_id: str
@@ -349,6 +353,7 @@ class Payout(Aggregate):
     approved_by: str | None = None
     attempt: int = 0
     tax: WithheldTax | None = None
+    rails: tuple[Rail, ...] = ()
 
     @classmethod
     def request(
@@ -372,6 +377,11 @@ class Payout(Aggregate):
     def reference(self) -> str:
         """Of the current attempt: our reference and idempotency key at the provider."""
         return f"{self.id}.{self.attempt}"
+
+    @property
+    def begun(self) -> tuple[tuple[str, Rail], ...]:
+        """The reference of each attempt that began, and the rail it was handed to, the last one first."""
+        return tuple((f"{self.id}.{number}", rail) for number, rail in enumerate(self.rails, start=1))[::-1]
 
     @property
     def net(self) -> int:
@@ -418,11 +428,16 @@ class Payout(Aggregate):
 
     def record(self, report: ProviderReport, *, at: datetime) -> None:
         """Take over what the provider says. Reports that are late, repeated, out of order or of an earlier attempt
-        change nothing. Raises ProviderDisagrees where it pays another amount than ours, or paid what we released."""
+        change nothing. A provider that called the last attempt failed and paid it after all is believed while the
+        money is still reserved and no other attempt began.
+
+        Raises ProviderDisagrees where it pays another amount than ours, or paid what we released or tried again."""
         if report.outcome is ProviderOutcome.UNKNOWN:
             return
         self._check_report_is_about_this_money(report)
-        if report.reference == self.reference and self.status in AT_PROVIDER | {PayoutStatus.PAID}:
+        if report.reference != self.reference:
+            return
+        if self.status in AT_PROVIDER | {PayoutStatus.PAID} or self._paid_after_all(report):
             self._follow(report, at)
 
     def _follow(self, report: ProviderReport, at: datetime) -> None:
@@ -444,16 +459,21 @@ class Payout(Aggregate):
                 failed = PayoutAttemptFailed if again else PayoutFailed
                 self._change(failed, at, attempt=self.attempt, failure_code=report.failure_code)
 
+    def _paid_after_all(self, report: ProviderReport) -> bool:
+        paid = report.outcome in {ProviderOutcome.PAID, ProviderOutcome.RETURNED}
+        return paid and self.attempt > 0 and self.status in UNSUBMITTED
+
     def _reach_paid(self, report: ProviderReport, at: datetime) -> None:
-        if self.status in AT_PROVIDER:
+        if self.status is not PayoutStatus.PAID:
             self._change(PayoutPaid, at, rail=self._rail, provider_id=report.provider_id, fee=report.fee)
 
     @property
     def _rail(self) -> Rail:
-        if self.account is None:
-            msg = f"{self.id} was never approved"
+        """What the current attempt was handed to."""
+        if not self.rails:
+            msg = f"{self.id} was never submitted"
             raise PayoutStateError(msg)
-        return self.account.rail
+        return self.rails[-1]
 
     def _change(self, event_class: type[PayoutChanged], at: datetime, **what: Any) -> None:
         self.trigger_event(
@@ -484,7 +504,8 @@ class Payout(Aggregate):
             theirs = f"{report.amount} {report.currency}"
             msg = f"{report.reference} is {theirs} at the provider, {self.net} {self.currency} here"
             raise ProviderDisagrees(msg)
-        given_up = self.status in RELEASED - {PayoutStatus.RETURNED} or report.reference != self.reference
-        if report.outcome is ProviderOutcome.PAID and given_up:
+        current = self.attempt > 0 and report.reference == self.reference
+        given_up = self.status in RELEASED - {PayoutStatus.RETURNED}
+        if report.outcome is ProviderOutcome.PAID and (given_up or not current):
             msg = f"{report.reference} is paid at the provider, {self.id} is {self.status} at attempt {self.attempt}"
             raise ProviderDisagrees(msg)

@@ -220,6 +220,27 @@ def test_a_channel_that_is_down_fails_the_first_attempt_and_lets_the_second_thro
     assert rail.submit(retried(wish)).outcome is ProviderOutcome.PAID
 
 
+def test_an_attempt_that_is_called_failed_for_good_and_paid_after_all(
+    rail: Conversation, provider: SandboxProcess
+) -> None:
+    wish = instruction(fault="paid_after_all", delay_ms=150)
+    first = rail.submit(wish)
+    assert (first.outcome, first.failure_code, first.passing, first.settled, first.fee) == (
+        ProviderOutcome.FAILED,
+        "channel_unavailable",
+        True,
+        True,
+        0,
+    )
+    time.sleep(0.2)
+    found = rail.find(wish.reference)
+    assert found is not None
+    assert (found.outcome, found.failure_code, found.settled, found.fee) == (ProviderOutcome.PAID, None, True, 15)
+    assert rail.submit(wish) == first, "what a key answered once it answers again"
+    assert count_at(provider, wish.reference) == 1
+    assert rail.submit(retried(wish)).outcome is not ProviderOutcome.FAILED, "who hands it in again pays twice"
+
+
 @pytest.mark.parametrize(
     "wish",
     [

@@ -1,8 +1,9 @@
 """What the sandbox provider remembers: payouts, idempotency keys, callbacks to deliver. One SQLite file.
 
 A payout's status is a function of time: pending for `delay_ms`, then its outcome; a returned one is paid first, for
-as long again. So a restart forgets nothing and nothing has to run for a status to move. Times are milliseconds since
-1970, of the provider's own clock.
+as long again. One that is paid with a failure code is paid after all: it is called failed for good, for `delay_ms`.
+So a restart forgets nothing and nothing has to run for a status to move. Times are milliseconds since 1970, of the
+provider's own clock.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ create table if not exists callbacks (
 create index if not exists callbacks_due on callbacks (due_ms) where delivered = 0;
 """
 Encode = Callable[[Any], bytes]
+_DOWN = {SandboxFault.CHANNEL_DOWN: SandboxOutcome.FAILED, SandboxFault.PAID_AFTER_ALL: SandboxOutcome.PAID}
+"""How a first attempt ends that is called failed as a channel is down."""
 _LEASE_MS = 60_000
 _MOST_TRIES = 10
 
@@ -105,8 +108,8 @@ class Book:
             if known is not None:
                 return known, True
             failure_code, outcome = None, wish.outcome
-            if wish.fault is SandboxFault.CHANNEL_DOWN and self._is_first_attempt(wish):
-                failure_code, outcome = "channel_unavailable", SandboxOutcome.FAILED
+            if wish.fault in _DOWN and self._is_first_attempt(wish):
+                failure_code, outcome = "channel_unavailable", _DOWN[wish.fault]
             elif outcome is SandboxOutcome.FAILED:
                 failure_code = "account_invalid"
             elif outcome is SandboxOutcome.RETURNED:
@@ -128,6 +131,8 @@ class Book:
                     now_ms,
                 ),
             )
+            if outcome is SandboxOutcome.PAID and failure_code:
+                self._schedule_callback(payout_id, SandboxOutcome.FAILED, now_ms)
             self._schedule_callbacks(payout_id, outcome, now_ms, wish.delay_ms)
             answer = encode(self.payout(payout_id, now_ms=now_ms))
             self._db.execute("insert or replace into keys values (?, ?, ?, ?)", (key, digest, answer, now_ms))
@@ -140,10 +145,13 @@ class Book:
     def _schedule_callbacks(self, payout_id: str, outcome: SandboxOutcome, now_ms: int, delay_ms: int) -> None:
         steps = {SandboxOutcome.RETURNED: ("paid", "returned")}.get(outcome, (outcome.value,))
         for number, status in enumerate(steps, start=1):
-            self._db.execute(
-                "insert into callbacks (id, payout_id, status, due_ms) values (?, ?, ?, ?)",
-                (f"msg_{uuid4().hex}", payout_id, status, now_ms + number * delay_ms),
-            )
+            self._schedule_callback(payout_id, status, now_ms + number * delay_ms)
+
+    def _schedule_callback(self, payout_id: str, status: str, due_ms: int) -> None:
+        self._db.execute(
+            "insert into callbacks (id, payout_id, status, due_ms) values (?, ?, ?, ?)",
+            (f"msg_{uuid4().hex}", payout_id, status, due_ms),
+        )
 
     def payout(self, payout_id: str, *, now_ms: int) -> dict[str, Any] | None:
         row = self._db.execute("select * from payouts where id = ?", (payout_id,)).fetchone()
@@ -197,8 +205,9 @@ class Book:
 def _shown(row: sqlite3.Row, now_ms: int) -> dict[str, Any]:
     steps = (now_ms - row["created_ms"]) // row["delay_ms"] if row["delay_ms"] else 2
     final = row["outcome"] if row["outcome"] != SandboxOutcome.RETURNED or steps >= 2 else SandboxOutcome.PAID.value
-    status = "pending" if steps < 1 else final
-    moved_ms = row["created_ms"] + row["delay_ms"] * {"pending": 0, "returned": 2}.get(status, 1)
+    early = "failed" if row["outcome"] == SandboxOutcome.PAID and row["failure_code"] else "pending"
+    status = early if steps < 1 else final
+    moved_ms = row["created_ms"] + row["delay_ms"] * {early: 0, "returned": 2}.get(status, 1)
     return {
         "id": row["id"],
         "object": "payout",
@@ -206,7 +215,7 @@ def _shown(row: sqlite3.Row, now_ms: int) -> dict[str, Any]:
         "amount": row["amount"],
         "currency": row["currency"],
         "status": status,
-        "settled": status == row["outcome"],
+        "settled": status in {row["outcome"], "failed"},
         "failure_code": row["failure_code"] if status in {"failed", "returned"} else None,
         "fee": row["fee"] if status in {"paid", "returned"} else 0,
         "created_at": _time(row["created_ms"]),

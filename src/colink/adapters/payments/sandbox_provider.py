@@ -50,6 +50,7 @@ API_KEY = "COLINK_SANDBOX_API_KEY"
 CALLBACK_SECRET = "COLINK_SANDBOX_CALLBACK_SECRET"  # noqa: S105 - the name of a variable
 _SILENCE = 60.0  # seconds a payout with the fault `timeout` is left without an answer
 _LONGEST_BODY = 64 * 1024
+_SHOWN_IN_ANSWERS = frozenset({SandboxFault.TIMEOUT, SandboxFault.ERROR_BEFORE, SandboxFault.ERROR_AFTER})
 
 
 _AccountText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ACCOUNT_TEXT)]
@@ -111,7 +112,7 @@ class SandboxProvider:
         fault, now_ms = body.destination.fault, _now_ms()
         if fault is SandboxFault.REFUSE:
             return _error(422, "destination_refused", "the destination cannot be paid", param="destination")
-        shows = fault not in {None, SandboxFault.CHANNEL_DOWN} and self._book.show_fault(key)
+        shows = fault in _SHOWN_IN_ANSWERS and self._book.show_fault(key)
         if shows and fault is SandboxFault.ERROR_BEFORE:
             return _error(503, "try_again", "nothing was accepted")
         try:
