@@ -12,13 +12,17 @@ from tests.api.sale import (
     another_order,
     entries_of_pending,
     finish_payout,
+    make_sale,
     myr,
     pay_by,
     pay_out,
     refund_all,
     request_payout,
 )
+from tests.api.shop import open_shop
+from tests.conftest import TestDatabase
 
+from colink.adapters.postgres.provision import Database
 from colink.cli.shopify_traffic import RefundedItem
 from colink.domain.payouts import ProviderOutcome
 
@@ -234,6 +238,35 @@ async def test_a_held_payout_is_not_submitted_until_it_is_released_and_approved_
     assert await sale.balances(payee_id=creator["id"]) == {}
     (event,) = [item for item in (await shop.get("/v1/events"))["items"] if item["type"] == "payout.held"]
     assert event["payload"]["reason"] == "the bank asks who this is"
+
+
+@pytest.mark.parametrize("approval", ["manual", "auto"])
+async def test_a_payee_does_not_end_the_hold_of_finance(
+    anyio_backend: str, database: TestDatabase, approval: str
+) -> None:
+    databases = Database(owner_dsn=database.owner_dsn, app_dsn=database.app_dsn)
+    async with open_shop(databases, payout_approval=approval) as shop:
+        sale = await make_sale(shop)
+        await pay_by(shop, ProviderOutcome.PAID)
+        await shop.hold_ends(sale.order_id)
+        for payee, role in ((sale.creator, "creator"), (sale.organization, "seller")):
+            bound = {"organization_id": payee["id"]} if role == "seller" else {"payee_id": payee["id"]}
+            mine, finance = await shop.key(role, **bound), await shop.key("finance")
+            path = f"/v1/payouts/{(await request_payout(sale, payee))['id']}"
+            held = await shop.post(f"{path}/hold", {"reason": "stolen account?"}, key=finance, status=200)
+            problem = await shop.refused("POST", f"{path}/cancel", status=409, key=mine)
+            assert problem["type"] == "urn:colink:problem:payout-held"
+            assert problem["detail"].startswith("finance holds pyt_")
+            ask = {"payee_id": payee["id"], "currency": "MYR"}
+            problem = await shop.refused("POST", "/v1/payouts", ask, status=409, key=mine)
+            assert problem["type"] == "urn:colink:problem:insufficient-funds"
+            assert await shop.colink.payout_desk().run() == 0
+            assert await shop.get(path) == held
+            cancelled = await shop.post(f"{path}/cancel", key=finance, status=200)
+            assert cancelled["status"] == "cancelled"
+            # What nobody holds its payee may call off.
+            again = await shop.post("/v1/payouts", ask, key=mine)
+            await shop.post(f"/v1/payouts/{again['id']}/cancel", key=mine, status=200)
 
 
 async def test_only_finance_holds_and_only_what_was_not_sent(sale: Sale) -> None:

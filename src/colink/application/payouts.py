@@ -296,11 +296,14 @@ class RejectPayout(PayoutCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class CancelPayout(PayoutCommand):
-    """Call off a payout that was not submitted; its money is available again."""
+    """Call off a payout that was not submitted; its money is available again. Raises PayoutStateError, HeldByFinance
+    where the payee calls off what finance holds."""
 
     reason: str = ""
 
     def decide(self, facts: Facts) -> Decision:
         payout = self.payout(facts)
+        if self.within_payee is not None:
+            payout.check_payee_may_cancel()
         payout.cancel(by=self.caller.actor, reason=self.reason, at=facts.now)
         return decided(payout)

@@ -38,6 +38,10 @@ class SelfApproval(Forbidden):
     slug, title = "self-approval", "Who requested a payout may not approve it"
 
 
+class HeldByFinance(Conflict):
+    slug, title = "payout-held", "Finance holds the payout"
+
+
 class ProviderDisagrees(Conflict):
     slug, title = "provider-disagrees", "What the provider says does not fit the payout"
 
@@ -409,6 +413,12 @@ class Payout(Aggregate):
     def reject(self, *, by: str, reason: str, at: datetime) -> None:
         self._check_status_is_one_of({PayoutStatus.REQUESTED, PayoutStatus.HELD}, to="be rejected")
         self._change(PayoutRejected, at, rejected_by=by, reason=reason)
+
+    def check_payee_may_cancel(self) -> None:
+        """A hold would stop nothing if its payee could cancel the payout and ask for the money again."""
+        if self.status is PayoutStatus.HELD:
+            msg = f"finance holds {self.id}: only finance can release, reject or cancel it"
+            raise HeldByFinance(msg)
 
     def cancel(self, *, by: str, reason: str, at: datetime) -> None:
         self._check_status_is_one_of(UNSUBMITTED, to="be cancelled")

@@ -257,7 +257,8 @@ async def approve_payout(payout_id: str, session: Deciding) -> Response:
 
 @router.post("/payouts/{payout_id}/cancel")
 async def cancel_payout(payout_id: str, session: Requesting, body: ReasonBody | None = None) -> Response:
-    """Call off a payout that was not submitted; its money is available again."""
+    """Call off a payout that was not submitted; its money is available again. What finance holds its payee does not
+    call off."""
     await _own_payout(session, payout_id)
     reason = (body.reason if body else None) or ""
     return await session.submit(
