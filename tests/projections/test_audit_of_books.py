@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from tests.projections.test_audit import found, position_of, verified
 from tests.projections.test_audit_of_facts import change
 from tests.projections.world import AINA, CALLER, MONDAY, ORGANIZATION, STORE, World
 
+from colink.application import book as application_book
 from colink.application.book import (
     ApproveBooking,
     ProposeBooking,
     ProposeConversion,
     ProposeJournal,
+    ProposeRemittance,
     ProposeReversal,
+    ProposeWriteOff,
     RejectBooking,
 )
 from colink.application.clear_order import ClearOrder
 from colink.application.close_period import ClosePeriod
 from colink.application.payout_attempts import SubmitPayout
 from colink.application.payouts import ApprovePayout, RegisterPayoutAccount, RequestPayout
-from colink.application.ports import Caller
+from colink.application.ports import Caller, Decision, Facts, Recorded
 from colink.application.withholding import SetWithholding
 from colink.domain.audit.report import Kind, Pass
-from colink.domain.bookings import BookedPosting
+from colink.domain.bookings import BookedPosting, BookingKind
+from colink.domain.errors import InsufficientFunds
 from colink.domain.ledger import Journal, JournalKind, Posting, Purpose
 from colink.domain.money import Money
 from colink.domain.payout_accounts import Rail
@@ -133,6 +140,103 @@ async def test_a_range_may_begin_between_an_approval_and_its_journal(world: Worl
         (Pass.DERIVATION, Kind.EXTRA, journal)
     }
     assert (Pass.DERIVATION, Kind.MISSING, approved) in found(await verified(world))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paid(ProposeBooking):
+    """A journal by hand that brings an account to a balance."""
+
+    account: str
+    amount: int
+
+    def decide(self, facts: Facts) -> Decision:
+        legs = ((self.account, self.amount), ("processor:bank:cash", -self.amount))
+        postings = tuple(BookedPosting(account=account, amount=each, currency="MYR") for account, each in legs)
+        return self.proposed(facts, BookingKind.MANUAL, postings=postings)
+
+
+AVAILABLE, WITHHELD = f"payee:{AINA}:available", "tax:lhdn:withheld"
+RATE = {"rate": "0.3", "source": "BNM", "rated_at": MONDAY}
+
+
+def drawing(kind: BookingKind, amount: int) -> ProposeBooking:
+    booked: dict[str, Any] = {"caller": CALLER, "booking_id": "bkg_drawn", "reason": "r"}
+    money = Money(amount, "MYR")
+    match kind:
+        case BookingKind.FX:
+            return ProposeConversion(**booked, payee_id=AINA, amount=money, into="SGD", **RATE)
+        case BookingKind.WRITE_OFF:
+            return ProposeWriteOff(**booked, account=AVAILABLE, amount=money)
+        case _:
+            return ProposeRemittance(**booked, authority="lhdn", processor="bank", amount=money)
+
+
+@pytest.mark.parametrize(
+    ("kind", "account", "there_is"),
+    [
+        (BookingKind.FX, AVAILABLE, 1_423),
+        (BookingKind.WRITE_OFF, AVAILABLE, -1_423),
+        (BookingKind.TAX_REMITTED, WITHHELD, 1_423),
+    ],
+)
+@pytest.mark.parametrize("more", [0, 1, 500_000])
+async def test_a_booking_of_more_than_there_is(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: BookingKind, account: str, there_is: int, more: int
+) -> None:
+    """By a program that forgot to ask. What comes to the account later is of no use."""
+    monkeypatch.setattr(application_book, "takes_too_much", lambda *_: False)
+    before = Paid(caller=CALLER, booking_id="bkg_before", reason="r", account=account, amount=there_is)
+    await book(world, before)
+    await book(world, drawing(kind, abs(there_is) + more))
+    position = await position_of(world, "booking.approved", nth=2) + 1
+    await book(world, replace(before, booking_id="bkg_after", amount=there_is * 1_000))
+    expected = {(Pass.ACCOUNTS, Kind.OVERDRAWN, position)} if more else set()
+    assert found(await verified(world)) == expected
+    assert found(await verified(world, only=[Pass.ACCOUNTS])) == expected
+    assert found(await verified(world, from_position=position)) == expected
+    assert found(await verified(world, from_position=position + 1)) == set()
+
+
+async def test_a_conversion_taken_back_beyond_what_is_left_of_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await book(world, goodwill())
+    await book(world, drawing(BookingKind.FX, 1_000))
+    spent = ProposeConversion(
+        caller=CALLER,
+        booking_id="bkg_spent",
+        reason="r",
+        payee_id=AINA,
+        amount=Money(1, "SGD"),
+        into="MYR",
+        rate="3.3",
+        source="BNM",
+        rated_at=MONDAY,
+    )
+    await book(world, spent)
+    assert (await verified(world)).findings == []
+    monkeypatch.setattr(application_book, "takes_too_much", lambda *_: False)
+    await book(world, ProposeReversal(caller=CALLER, booking_id="bkg_back", reason="r", reverses="bkg_drawn"))
+    position = await position_of(world, "booking.approved", nth=4) + 1
+    assert found(await verified(world)) == {(Pass.ACCOUNTS, Kind.OVERDRAWN, position)}
+
+
+async def test_bookings_at_once_are_each_held_against_what_the_others_left(world: World) -> None:
+    """In one batch or in several, in whatever order: what is guarded stands where what it saw still stood."""
+    await book(world, Paid(caller=CALLER, booking_id="bkg_1", reason="r", account=AVAILABLE, amount=1_000))
+    known = []
+    for number in range(6):
+        one = replace(drawing(BookingKind.FX, 300), booking_id=f"bkg_fx_{number}")
+        more = Paid(caller=CALLER, booking_id=f"bkg_paid_{number}", reason="r", account=AVAILABLE, amount=-50)
+        for proposed in (one, more):
+            await world.commerce.submit(proposed)
+            async with world.pool.connection() as connection:
+                known.append(await booking_by_id(connection, proposed.booking_id))
+    approvals = [ApproveBooking(caller=CHECKER, known=each) for each in known if each is not None]
+    answers = await asyncio.gather(*map(world.commerce.submit, approvals), return_exceptions=True)
+    assert any(isinstance(each, InsufficientFunds) for each in answers)
+    assert sum(isinstance(each, Recorded) for each in answers) >= 8
+    assert (await verified(world)).findings == []
 
 
 @pytest.mark.parametrize("kind", [JournalKind.MANUAL, JournalKind.SALE])

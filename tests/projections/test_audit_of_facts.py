@@ -11,6 +11,7 @@ from tests.projections.test_audit import found, position_of, verified
 from tests.projections.world import AINA, CALLER, MONDAY, STORE, World
 
 from colink.adapters.postgres import migrations
+from colink.application import settlements
 from colink.application.clear_order import ClearOrder
 from colink.application.record_order import RecordOrder, StandaloneFacts
 from colink.application.settlements import RecordSettlement
@@ -176,3 +177,53 @@ async def test_a_settlements_journal_that_follows_from_none(world: World) -> Non
     findings = found(await verified(world))
     assert (Pass.DERIVATION, Kind.EXTRA, journal) in findings
     assert (Pass.DERIVATION, Kind.MISSING, journal - 1) in findings
+
+
+def back(amount: int, *, kind: FeeKind = FeeKind.DISPUTE, dispute_id: str | None = None) -> SettledFee:
+    return SettledFee(order_external_id="1", kind=kind, amount=-amount, dispute_id=dispute_id)
+
+
+def believe_statements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a program that forgot to ask what was taken before."""
+    monkeypatch.setattr(settlements, "check_gives_back_no_more_than_was_taken", lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("fee", "too_much"),
+    [
+        (back(1_600), False),
+        (back(1_601), True),
+        (back(333, kind=FeeKind.PAYMENT), False),
+        (back(334, kind=FeeKind.PAYMENT), True),
+        (back(1_600, dispute_id="d1"), False),
+        (back(1_601, dispute_id="d1"), True),
+    ],
+)
+async def test_a_settlement_that_gives_back_a_fee_that_nobody_took(
+    world: World, monkeypatch: pytest.MonkeyPatch, fee: SettledFee, too_much: bool
+) -> None:
+    await a_disputed_business(world)
+    believe_statements(monkeypatch)
+    await settle(world, fee, reference="po_2")
+    position = await position_of(world, "settlement.recorded", nth=2)
+    expected = {(Pass.DERIVATION, Kind.OVERDRAWN, position)} if too_much else set()
+    assert found(await verified(world)) == expected
+    assert found(await verified(world, from_position=position)) == expected
+    # What was taken only later is not there to be given back.
+    await settle(world, SettledFee(order_external_id="1", kind=fee.kind, amount=2_000), reference="po_3")
+    assert found(await verified(world)) == expected
+
+
+async def test_a_settlement_of_a_program_that_did_not_ask_what_was_taken_is_not_accused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Version 1 of the event was recorded before anybody asked."""
+    await a_disputed_business(world)
+    believe_statements(monkeypatch)
+    await settle(world, back(100_000), reference="po_2")
+    position = await position_of(world, "settlement.recorded", nth=2)
+    assert found(await verified(world)) == {(Pass.DERIVATION, Kind.OVERDRAWN, position)}
+    for old, new in ((',"dispute_id":null', ""), (',"class_version":2', "")):
+        await change(world, position, old, new)
+    world.tamper_with_log(f"UPDATE colink.events SET schema_version = 1 WHERE position = {position}")
+    assert (await verified(world)).findings == []

@@ -15,8 +15,8 @@ from colink.application.configure.checks import check_text
 from colink.application.ports import AccountBalance, BalanceUnchanged, Decision, Facts, Needs, Request
 from colink.application.representations import shown
 from colink.application.seller_accounts import SellerAccounts, needs_of_accounts
-from colink.domain.accounts import account_kind
 from colink.domain.aggregates import Event
+from colink.domain.booking_funds import accounts_asked, takes_too_much
 from colink.domain.booking_journals import booking_journal_id, booking_journals, reversal_journal_id
 from colink.domain.bookings import (
     AlreadyReversed,
@@ -34,7 +34,7 @@ from colink.domain.bookings import (
 )
 from colink.domain.creators import CreatorDetails
 from colink.domain.errors import InsufficientFunds, InvalidInput, NotFound
-from colink.domain.ledger import Journal, payee_available, payee_of, seller_of, store_of, tax_withheld
+from colink.domain.ledger import Journal, payee_of, seller_of, store_of
 from colink.domain.money import Money
 from colink.domain.organizations import OrganizationDetails, StoreDetails
 from colink.domain.periods import check_is_open
@@ -46,16 +46,7 @@ Accounts = tuple[tuple[str, str], ...]
 
 def _accounts_checked(details: BookingDetails) -> Accounts:
     """Those whose balance decides whether a booking may be posted."""
-    if details.write_off is not None:
-        return ((details.write_off.account, details.write_off.currency),)
-    if details.remittance is not None:
-        return ((tax_withheld(details.remittance.authority), details.remittance.currency),)
-    if details.conversion is not None:
-        conversion = details.conversion
-        given = conversion.into if conversion.reverses else conversion.currency
-        return ((payee_available(conversion.payee_id), given),)
-    touched = dict.fromkeys((posting.account, posting.currency) for posting in details.postings)
-    return tuple(pair for pair in touched if not account_kind(pair[0]).may_go_negative)
+    return accounts_asked(details.kind, booked_postings(details))
 
 
 def _checked(details: BookingDetails, facts: Facts) -> tuple[BalanceUnchanged, ...]:
@@ -76,12 +67,7 @@ def _check_balance(details: BookingDetails, account: str, currency: str, balance
         for posting in booked_postings(details)
         if (posting.account, posting.currency) == (account, currency)
     )
-    after = balance.amount + added
-    # A write-off gives up a debt, no more; the others take what is there, no more.
-    refused = after > 0 if details.write_off is not None else after < 0
-    if not details.write_off and not details.conversion and not details.remittance:
-        refused = account_kind(account).refuses(after)
-    if refused:
+    if takes_too_much(details.kind, account, balance.amount + added):
         msg = f"{account} has {balance.amount} {currency} (minor units, credit above zero): {added} is too much"
         raise InsufficientFunds(msg, field="amount")
 

@@ -12,7 +12,7 @@ from colink.application.record_order import StandaloneFacts, order_events, recei
 from colink.application.representations import shown
 from colink.domain.aggregates import Event
 from colink.domain.errors import Conflict, InvalidInput
-from colink.domain.facts import FeeKind, OrderFacts, stated_by_dispute
+from colink.domain.facts import FeeKind, OrderFacts, StatedFee
 from colink.domain.ids import order_id
 from colink.domain.money import MAX_AMOUNT, currency_exponent
 from colink.domain.orders import Order
@@ -22,6 +22,7 @@ from colink.domain.settlements import (
     SettlementDetails,
     SettlementRecorded,
     StoreSettlement,
+    check_gives_back_no_more_than_was_taken,
     facts_of,
     journal_of,
     settlement_id,
@@ -75,7 +76,7 @@ class RecordSettlement(Request):
                 for event in journal_of(each).new_events()
             ]
             self._check_fees_are_of_the_whole()
-            self._check_gives_back_no_more_than_was_taken(facts)
+            check_gives_back_no_more_than_was_taken(details, self._stated_before(facts))
             for external_id, stated in facts_of(details).items():
                 events += self._tell(external_id, stated, facts)
         return Decision(answer=shown(details), events=events, organization_id=self.store.organization_id)
@@ -134,34 +135,13 @@ class RecordSettlement(Request):
             )
             raise InvalidInput(msg, field="fees")
 
-    def _check_gives_back_no_more_than_was_taken(self, facts: Facts) -> None:
-        """A fee below zero gives back what statements before it took of that order; where it names a dispute, what
-        they took for it or named none for. More would be money from nowhere, in the seller's hands without a second
-        person (a dispute's at once)."""
-        shown: dict[tuple[str, FeeKind], dict[str | None, int]] = {}
-        for number, fee in enumerate(self.fees):
-            if fee.amount >= 0:
-                continue
-            of_order = (fee.order_external_id, fee.kind)
-            if of_order not in shown:
-                order = facts.aggregate(Order, order_id(self.store.id, fee.order_external_id))
-                known = order.merged.facts.fees if order else ()
-                shown[of_order] = stated_by_dispute(known, fee.kind, self.currency)
-            taken = shown[of_order]
-            left = sum(taken.values())
-            if fee.dispute_id is not None:
-                # What more was given back of other disputes than was taken for them came from what named none.
-                unnamed = sum(amount for id_, amount in taken.items() if id_ is None or amount < 0)
-                left = min(left, max(taken.get(fee.dispute_id, 0), 0) + unnamed)
-            if left + fee.amount < 0:
-                of_what = "" if fee.dispute_id is None else f" and dispute {fee.dispute_id}"
-                msg = (
-                    f"statements show {max(left, 0)} {self.currency} (minor units) of {fee.kind} fees of order "
-                    f"{fee.order_external_id}{of_what}: {-fee.amount} of it cannot be given back. Record the "
-                    "settlement that took it first; of a fee that no statement showed, state what is left of it"
-                )
-                raise InvalidInput(msg, field=f"fees.{number}.amount")
-            taken[fee.dispute_id] = taken.get(fee.dispute_id, 0) + fee.amount
+    def _stated_before(self, facts: Facts) -> dict[str, tuple[StatedFee, ...]]:
+        """What statements showed until now of each order that is named."""
+        orders = {
+            fee.order_external_id: facts.aggregate(Order, order_id(self.store.id, fee.order_external_id))
+            for fee in self.fees
+        }
+        return {external_id: order.merged.facts.fees for external_id, order in orders.items() if order is not None}
 
     def _checked_fees(self) -> tuple[SettledFee, ...]:
         if len(self.fees) > MOST_FEES:

@@ -14,6 +14,8 @@ _KINDS = {
     BookingKind.FX: JournalKind.FX,
     BookingKind.TAX_REMITTED: JournalKind.TAX_REMITTED,
 }
+BOOKED_AS = {journal: booking for booking, journal in _KINDS.items()}
+"""Journals of these kinds are bookings."""
 
 
 def booking_journal_id(details: BookingDetails) -> str:

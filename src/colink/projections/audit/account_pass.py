@@ -1,5 +1,6 @@
 """The pass `accounts`: every posting goes to an account of the chart (`domain/accounts.py`), in a currency it may
-have, and no account is ever on the side where it may not be, after any journal of the log.
+have, no account is ever on the side where it may not be, after any journal of the log, and no booking took more than
+there was to take (`domain/booking_funds.py`).
 
 What a part of the log adds to guarded accounts, and how low they came in it, is carried out and joined in order; so
 the parts need not wait for each other. Where one went too low, the journals of that account alone are read again to
@@ -11,6 +12,8 @@ from __future__ import annotations
 from colink.domain.accounts import AccountKind, account_kind
 from colink.domain.audit.balances import BalanceKey, Course
 from colink.domain.audit.report import Kind, Pass, PassResult
+from colink.domain.booking_funds import takes_too_much
+from colink.domain.bookings import BookingKind
 from colink.domain.errors import ColinkError
 from colink.domain.ledger import JournalPosted
 from colink.projections.audit.journals import JournalRead, read_journal
@@ -70,6 +73,23 @@ async def find_overdrawn(conn: Connection, part: Part, *, last: int) -> None:
             recorded=amount,
             derived="not below 0",
         )
+
+
+def find_drawn_too_much(part: Part, *, first: int) -> None:
+    """Bookings from position `first` on that took more than there was. The command that posts one is guarded and is
+    the first of its batch to touch the account, so it saw the balance that stood right before its journal. (What
+    journals by hand leave behind is looked at by `find_overdrawn`.)"""
+    result = part.results[Pass.ACCOUNTS]
+    for each in part.drawn:
+        if each.position >= first and takes_too_much(each.kind, each.account, each.after):
+            result.find(
+                Kind.OVERDRAWN,
+                each.position,
+                f"{each.account} {each.currency}",
+                f"the {each.kind} at {each.position} takes more {each.currency} of {each.account} than there was",
+                recorded=each.after,
+                derived="not above 0" if each.kind is BookingKind.WRITE_OFF else "not below 0",
+            )
 
 
 async def _first_below(

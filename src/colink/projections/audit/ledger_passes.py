@@ -17,10 +17,12 @@ from typing import LiteralString, NamedTuple
 from colink.domain.audit.balances import Balance, BalanceBook, BalanceKey, sums
 from colink.domain.audit.periods import PeriodBook
 from colink.domain.audit.report import Kind, Pass, PassResult
-from colink.domain.ledger import payee_of
+from colink.domain.booking_funds import accounts_asked
+from colink.domain.booking_journals import BOOKED_AS
+from colink.domain.ledger import JournalKind, payee_of
 from colink.domain.sealing.encoding import epoch_microseconds
 from colink.projections.audit.journals import JournalRead
-from colink.projections.audit.part import Part
+from colink.projections.audit.part import Drawn, Part
 from colink.projections.audit.reading import Window
 from colink.projections.audit.rows import each_row
 from colink.projections.engine import Connection
@@ -50,12 +52,13 @@ class Entry(NamedTuple):
 
 _MICROSECONDS: LiteralString = "(extract(epoch from {}) * 1000000)::bigint"
 _ENTRY = ", ".join(_MICROSECONDS.format(name) if name.endswith("_at") else name for name in Entry._fields)
+_DRAWING = BOOKED_AS.keys() - {JournalKind.MANUAL}  # what decides about those is looked at after every journal
 _LENGTH = Entry._fields.index("credited_after")
 
 
 class JournalCheck:
     """The pass `journals`: each sums to zero, and none took effect in a period that was closed. And what balances are
-    made of."""
+    made of, and what bookings drew of them."""
 
     def __init__(self, part: Part, periods: PeriodBook) -> None:
         self._part = part
@@ -68,9 +71,18 @@ class JournalCheck:
                 _check_zero_sum(self._result, position, journal_id, journal)
                 _check_period(self._result, position, journal_id, journal, self._periods.open_at(position))
             self._part.balances.add(position, journal.postings, of_payout=journal.payout_id is not None)
+            if journal.kind in _DRAWING:
+                self._note_drawn(position, journal)
         if self._result is not None:
             for row in window.unreadable_journals:
                 window.event(row, self._result)
+
+    def _note_drawn(self, position: int, journal: JournalRead) -> None:
+        kind = BOOKED_AS[journal.kind]
+        for account, currency in accounts_asked(kind, journal.postings):
+            after = self._part.balances.balances[account, currency].amount
+            drawn = Drawn(position=position, kind=kind, account=account, currency=currency, after=after)
+            self._part.drawn.append(drawn)
 
 
 def _check_zero_sum(result: PassResult, position: int, journal_id: str, journal: JournalRead) -> None:

@@ -4,11 +4,12 @@ be compared with. Parts are joined in the order of the log."""
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
-from colink.domain.audit.balances import BalanceBook, BalanceKey, Course
+from colink.domain.audit.balances import Balance, BalanceBook, BalanceKey, Course
 from colink.domain.audit.report import Pass, PassResult
+from colink.domain.bookings import BookingKind
 from colink.domain.payouts import Stretch
 from colink.projections.credited_orders import Credit
 from colink.projections.leaderboard import Score
@@ -28,12 +29,25 @@ class Held:
     position: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """An account that a booking may draw no more of than there is, and its balance right after the booking's journal
+    at `position`: in minor units, signed (credit > 0), counted from the beginning of the part."""
+
+    position: int
+    kind: BookingKind
+    account: str
+    currency: str
+    after: int
+
+
 @dataclass(kw_only=True)
 class Part:
     """`results`: of the passes that were asked for.
 
     balances: what the part posted
     courses: of the accounts that may not be below zero
+    drawn: by bookings, in the order of the log
     assumed_lines: by account and currency, the length of a payee's line of cleared credits before the part, as its
         first entry says; the journals before it must say the same
     unexplained: journals, with their positions, that no event of the part led to
@@ -56,6 +70,7 @@ class Part:
     results: dict[Pass, PassResult]
     balances: BalanceBook = field(default_factory=BalanceBook)
     courses: dict[BalanceKey, Course] = field(default_factory=dict)
+    drawn: list[Drawn] = field(default_factory=list)
     assumed_lines: dict[BalanceKey, int] = field(default_factory=dict)
     unexplained: dict[str, int] = field(default_factory=dict)
     explained: set[str] = field(default_factory=set)
@@ -76,6 +91,9 @@ class Part:
         """Add what a later part says."""
         for audit_pass, result in later.results.items():
             self.results[audit_pass].add(result)
+        for drawn in later.drawn:
+            before = self.balances.balances.get((drawn.account, drawn.currency), Balance()).amount
+            self.drawn.append(replace(drawn, after=before + drawn.after))
         self.balances.join(later.balances.balances)
         for key, course in later.courses.items():
             self.courses[key] = self.courses.get(key, Course()).then(course)

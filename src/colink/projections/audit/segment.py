@@ -109,7 +109,7 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
     """In the order in which they look at a window, numbered."""
     asked = segment.passes
     derivation = DerivationCheck(part, setting.periods) if Pass.DERIVATION in asked else None
-    money = frozenset({Pass.JOURNALS, Pass.ENTRIES, Pass.BALANCES, Pass.PAYOUTS})
+    money = frozenset({Pass.JOURNALS, Pass.ACCOUNTS, Pass.ENTRIES, Pass.BALANCES, Pass.PAYOUTS})
     offered: list[tuple[frozenset[Pass], Callable[[], WindowCheck]]] = [
         (frozenset({Pass.ORDER}), lambda: PositionCheck(part, first=segment.first, end=segment.last)),
         (frozenset({Pass.CHAIN}), lambda: ChainCheck(part, sealed=setting.sealed, origin=setting.origin)),

@@ -23,7 +23,7 @@ from colink.domain.audit.terms import TermsBook
 from colink.domain.errors import InvalidInput
 from colink.domain.periods import BOOKS_ID, PeriodClosed
 from colink.domain.sealing.encoding import origin_of
-from colink.projections.audit.account_pass import find_overdrawn
+from colink.projections.audit.account_pass import find_drawn_too_much, find_overdrawn
 from colink.projections.audit.chain_pass import check_seals_outside, last_seal
 from colink.projections.audit.commission_pass import check_counts
 from colink.projections.audit.derivation import find_unexplained, first_leading_event
@@ -328,7 +328,7 @@ class _Run:
         await self._check(
             Pass.ENTRIES, lambda: check_entries_outside(conn, result(Pass.ENTRIES), head=log.head, whole_log=whole)
         )
-        await self._check(Pass.ACCOUNTS, lambda: find_overdrawn(conn, total, last=log.last))
+        await self._check(Pass.ACCOUNTS, self._check_accounts)
         await self._check(Pass.BALANCES, lambda: check_balances(conn, result(Pass.BALANCES), total.balances))
         await self._check(Pass.RECEIVABLES, self._check_receivables)
         await self._check(Pass.PAYOUTS, self._check_payouts)
@@ -377,6 +377,10 @@ class _Run:
         await check_silent_bodies(conn, result, personal)
         pepper = await check_installation(conn, result, personal)
         await PrivateValuesCheck(conn, result, personal, pepper=self._outside.pepper or pepper).check(self._decode)
+
+    async def _check_accounts(self) -> None:
+        await find_overdrawn(self._conn, self._total, last=self._log.last)
+        find_drawn_too_much(self._total, first=self._log.first)
 
     async def _check_receivables(self) -> None:
         find_unmatched(self._total, self._total.results[Pass.RECEIVABLES], whole_log=self._whole_log)
