@@ -132,6 +132,13 @@ async def test_each_part_of_a_count_that_was_changed_is_found_where_it_lies(
     assert position in {at for audit_pass, _, at in found(report) if audit_pass is Pass.COMMISSION}
 
 
+async def test_a_true_up_that_cleared_by_a_time_after_its_record_is_found(
+    audited: Fair, shared_database: TestDatabase
+) -> None:
+    with changed(shared_database, "true_up.cleared", put("timestamp", "2027-01-01T00:00:00Z")) as position:
+        assert (Pass.CLEARING, Kind.DERIVED_DIFFERENTLY, position) in found(await verified(audited.shop))
+
+
 async def test_a_split_that_rests_on_another_revenue_is_found(audited: Fair, shared_database: TestDatabase) -> None:
     less = add("split", "revenues", 0, "revenue", amount=-1)
     with changed(shared_database, "order.split", less, nth=3) as position:

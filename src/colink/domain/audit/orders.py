@@ -125,6 +125,15 @@ class OrderReplay:
         result = self._results[Pass.ATTRIBUTION]
         result.checked += 1
         recorded, first = event.attribution, order.attribution
+        if not order.needs_attribution():
+            result.find(
+                Kind.DERIVED_DIFFERENTLY,
+                position,
+                order.id,
+                f"{order.id} was attributed at {position}, though {_why_it_stands(order)}",
+                recorded=recorded.creator_id,
+                derived=None if first is None else first.creator_id,
+            )
         terms = self._book.of(order.organization_id)
         # However often it is made again, a decision knows what the first one knew.
         knowing = replace(
@@ -199,6 +208,13 @@ class OrderReplay:
                 **_differing(event, derived),
             )
         self._expect(position, event, [clearing.draft])
+
+
+def _why_it_stands(order: Order) -> str:
+    """Why whom the order is credited to is not decided again."""
+    if order.set_by_hand is not None:
+        return "it was credited by hand"
+    return "something of it had cleared" if order.has_cleared else "nothing new was told of it"
 
 
 def _as_said_then(derived: Split, recorded: Split, *, before: Split | None) -> Split:

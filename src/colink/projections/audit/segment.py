@@ -21,6 +21,7 @@ from colink.projections.audit.approval_pass import ApprovalCheck
 from colink.projections.audit.author_pass import AuthorCheck
 from colink.projections.audit.booking_pass import BookingCheck
 from colink.projections.audit.chain_pass import ChainCheck
+from colink.projections.audit.clock_pass import ClockCheck
 from colink.projections.audit.commission_pass import TrueUpCheck
 from colink.projections.audit.derivation import DerivationCheck
 from colink.projections.audit.document_pass import DocumentCheck
@@ -118,6 +119,7 @@ def _checks(setting: Setting, segment: Segment, part: Part) -> dict[int, tuple[W
         (frozenset({Pass.ENTRIES}), lambda: EntryCheck(part, lines=segment.lines)),
         (DECISIONS, lambda: OrderCheck(part, setting.book, derivation)),
         (frozenset({Pass.ATTRIBUTION}), lambda: TouchCheck(part, setting.tracked)),
+        (frozenset({Pass.CLEARING}), lambda: ClockCheck(part)),
         (frozenset({Pass.ORDER_ROWS}), lambda: OrderRowCheck(part)),
         (frozenset({Pass.DOCUMENTS, Pass.TERMS_HEADS}), lambda: DocumentCheck(part)),
         (frozenset({Pass.INBOX}), lambda: InboxCheck(part, setting.personal)),
