@@ -13,7 +13,7 @@ from tests.projections.world import AINA, BUDI, CALLER, MONDAY, ORGANIZATION, ST
 from tests.scenarios.stories import renamed, shuffled, story
 
 from colink.application.clear_order import ClearOrder
-from colink.application.record_order import RecordOrder, StandaloneFacts
+from colink.application.record_order import StandaloneFacts
 from colink.domain.audit.report import Kind, Pass, Report, Status
 from colink.domain.commission import RuleDetails, RuleRevised, Scope
 from colink.domain.errors import InvalidInput
@@ -96,7 +96,7 @@ async def test_random_stories_verify(world: World) -> None:
     for news in deliveries:
         if isinstance(news, StandaloneFacts) and news.facts.fees:
             continue  # nobody but a settlement tells of these
-        await world.commerce.submit(RecordOrder(caller=CALLER, store=world.store, news=news))
+        await world.tell(news)
     world.clock.time = MONDAY + timedelta(days=60)
     for (order_id,) in await world.rows("SELECT order_id FROM colink.orders WHERE clears_at IS NOT NULL"):
         await world.commerce.submit(ClearOrder(caller=CALLER, order_id=order_id))

@@ -13,7 +13,7 @@ from tests.projections.world import AINA, CALLER, MONDAY, STORE, World
 from colink.adapters.postgres import migrations
 from colink.application import settlements
 from colink.application.clear_order import ClearOrder
-from colink.application.record_order import RecordOrder, StandaloneFacts
+from colink.application.record_order import StandaloneFacts
 from colink.application.settlements import RecordSettlement
 from colink.domain.audit.report import Kind, Pass
 from colink.domain.facts import Dispute, DisputeKind, DisputeStatus, FeeKind, OrderFacts, Tender
@@ -28,8 +28,7 @@ OPENED = MONDAY + timedelta(hours=1)
 
 
 async def tell(world: World, facts: OrderFacts, *, number: int = 1) -> None:
-    news = StandaloneFacts(order_external_id=str(number), facts=facts)
-    await world.commerce.submit(RecordOrder(caller=CALLER, store=world.store, news=news))
+    await world.tell(StandaloneFacts(order_external_id=str(number), facts=facts))
 
 
 def dispute(status: DisputeStatus, *, fee: Decimal | None = None) -> OrderFacts:

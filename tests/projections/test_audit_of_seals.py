@@ -41,7 +41,7 @@ TABLES = (
 )
 
 
-BESIDE_THE_LOG = {Pass.TRACKING, Pass.IDEMPOTENCY, Pass.PERSONAL}
+BESIDE_THE_LOG = {Pass.TRACKING, Pass.INBOX, Pass.IDEMPOTENCY, Pass.PERSONAL}
 """Passes over tables that are not transplanted."""
 
 

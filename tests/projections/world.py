@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, LiteralString
@@ -16,8 +17,19 @@ from colink.adapters.postgres.append import TRACKING
 from colink.adapters.postgres.committer import Committer
 from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.pool import AsyncPool, create_pool
-from colink.application.ports import Caller, Decision, Facts, Needs, PrivateValue, Recorded, Request
-from colink.application.record_order import RecordOrder, StandaloneRefund
+from colink.application.deliveries import inbox_id
+from colink.application.ports import (
+    Caller,
+    Decision,
+    Delivery,
+    DeliveryStatus,
+    Facts,
+    Needs,
+    PrivateValue,
+    Recorded,
+    Request,
+)
+from colink.application.record_order import News, RecordOrder, StandaloneRefund, order_of
 from colink.domain.aggregates import Event
 from colink.domain.attribution import CouponUse, OrderKeys
 from colink.domain.campaigns import Campaign, CampaignDetails
@@ -96,6 +108,7 @@ class World:
     clock: SetClock
     mapper: EventMapper = field(default_factory=EventMapper)
     touches: int = 0
+    deliveries: int = 0
 
     @property
     def store(self) -> StoreDetails:
@@ -193,8 +206,27 @@ class World:
             detail=1,
             digest=f"r{number}{line}{amount}",
         )
-        news = StandaloneRefund(order_external_id=str(number), refund=refund)
-        await self.commerce.submit(RecordOrder(caller=CALLER, store=self.store, news=news))
+        await self.tell(StandaloneRefund(order_external_id=str(number), refund=refund))
+
+    async def tell(self, news: News) -> Recorded:
+        """Snapshots as in bulk, of which no body is kept; the rest as a delivery of its own."""
+        if isinstance(news, OrderSnapshot):
+            return await self.commerce.submit(RecordOrder(caller=CALLER, store=self.store, news=news))
+        self.deliveries += 1
+        body, delivery_id = repr(news).encode(), f"told{self.deliveries}"
+        news = replace(news, body_digest=hashlib.sha256(body).hexdigest())
+        delivery = Delivery(
+            source=STORE,
+            delivery_id=delivery_id,
+            topic="told",
+            headers={},
+            body=body,
+            received_at=self.clock.now(),
+            status=DeliveryStatus.ACCEPTED,
+            order_id=order_of(self.store, news),
+        )
+        caller = Caller(actor=f"webhook:{STORE}", correlation_id=inbox_id(STORE, delivery_id))
+        return await self.commerce.submit(RecordOrder(caller=caller, store=self.store, news=news, delivery=delivery))
 
     async def touch(self, creator: str = AINA, **details: Any) -> None:
         """A click of the campaign's link unless told otherwise."""

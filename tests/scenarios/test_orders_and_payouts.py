@@ -23,7 +23,7 @@ from colink.application.clear_order import ClearOrder
 from colink.application.payout_attempts import RecordPayoutResult, SubmitPayout
 from colink.application.payouts import ApprovePayout, RegisterPayoutAccount, RequestPayout
 from colink.application.ports import Caller
-from colink.application.record_order import News, RecordOrder, StandaloneFacts
+from colink.application.record_order import News, StandaloneFacts
 from colink.domain.errors import ConcurrentUpdate, InsufficientFunds
 from colink.domain.ledger import payee_accounts
 from colink.domain.money import Money
@@ -74,7 +74,7 @@ def deliveries_of(seed: int, external_id: str, random: Random) -> list[News]:
 
 async def deliver(world: World, deliveries: Sequence[News], random: Random) -> None:
     for news in deliveries:
-        recorded = await world.commerce.submit(RecordOrder(caller=CALLER, store=world.store, news=news))
+        recorded = await world.tell(news)
         if random.random() < 0.6:
             await world.commerce.submit(ClearOrder(caller=CALLER, order_id=str(recorded.answer["order_id"])))
 
