@@ -1119,7 +1119,7 @@ INVARIANTS: tuple[Invariant, ...] = (
                 old="if row.position < position",
                 new="if row.position",
                 test="projections/test_audit_of_facts.py::test_a_settlement_that_gives_back_a_fee_that_nobody_took",
-                seen="a fee that is taken later is given back",
+                seen="a right settlement is accused by what it gives back itself",
             ),
             Break(
                 name="verification-takes-a-decision-made-again",
