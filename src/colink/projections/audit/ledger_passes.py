@@ -22,7 +22,7 @@ from colink.domain.booking_journals import BOOKED_AS
 from colink.domain.ledger import JournalKind, payee_of
 from colink.domain.sealing.encoding import epoch_microseconds
 from colink.projections.audit.journals import JournalRead
-from colink.projections.audit.part import Drawn, Part
+from colink.projections.audit.part import Drawn, Part, Reserved
 from colink.projections.audit.reading import Window
 from colink.projections.audit.rows import each_row
 from colink.projections.engine import Connection
@@ -58,7 +58,7 @@ _LENGTH = Entry._fields.index("credited_after")
 
 class JournalCheck:
     """The pass `journals`: each sums to zero, and none took effect in a period that was closed. And what balances are
-    made of, and what bookings drew of them."""
+    made of, what bookings drew of them, and what they leave after a payout was reserved."""
 
     def __init__(self, part: Part, periods: PeriodBook) -> None:
         self._part = part
@@ -73,6 +73,8 @@ class JournalCheck:
             self._part.balances.add(position, journal.postings, of_payout=journal.payout_id is not None)
             if journal.kind in _DRAWING:
                 self._note_drawn(position, journal)
+            if journal.kind is JournalKind.PAYOUT_RESERVED and Pass.PAYOUTS in self._part.results:
+                self._part.reserved += self._reserved(position, journal_id, journal)
         if self._result is not None:
             for row in window.unreadable_journals:
                 window.event(row, self._result)
@@ -83,6 +85,15 @@ class JournalCheck:
             after = self._part.balances.balances[account, currency].amount
             drawn = Drawn(position=position, kind=kind, account=account, currency=currency, after=after)
             self._part.drawn.append(drawn)
+
+    def _reserved(self, position: int, journal_id: str, journal: JournalRead) -> list[Reserved]:
+        balances = self._part.balances.balances
+        keys = {(posting.account, posting.currency) for posting in journal.postings if posting.amount < 0}
+        return [
+            Reserved(key, journal.payout_id or journal_id, position, balances[key].amount)
+            for key in sorted(keys)
+            if balances[key].has_line
+        ]
 
 
 def _check_zero_sum(result: PassResult, position: int, journal_id: str, journal: JournalRead) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import NamedTuple
 
 from colink.domain.audit.balances import Balance, BalanceBook, BalanceKey, Course
 from colink.domain.audit.report import Pass, PassResult
@@ -41,6 +42,16 @@ class Drawn:
     after: int
 
 
+class Reserved(NamedTuple):
+    """A payout whose money was reserved by the journal at `position`. `left`: what its payee had available right
+    after it; in a part of the log, counted from 0 before that."""
+
+    available: BalanceKey
+    payout_id: str
+    position: int
+    left: int
+
+
 @dataclass(kw_only=True)
 class Part:
     """`results`: of the passes that were asked for.
@@ -55,6 +66,7 @@ class Part:
     irregular_streams: those whose versions do not follow each other
     terms_heads: where each organisation's terms last moved
     held: what payouts hold in the end
+    reserved: what was left after each reservation of the positions that are verified
     unmatched: of what sellers paid, settled and were billed, which two events say each: the difference between them
         and the position of the first
     up_to_date: accounts of sellers that have what was charged beside orders
@@ -77,6 +89,7 @@ class Part:
     irregular_streams: set[str] = field(default_factory=set)
     terms_heads: dict[str, int] = field(default_factory=dict)
     held: list[Held] = field(default_factory=list)
+    reserved: list[Reserved] = field(default_factory=list)
     unmatched: dict[tuple[str, ...], list[int]] = field(default_factory=dict)
     up_to_date: set[str] = field(default_factory=set)
     sales: dict[Credit, list[int]] = field(default_factory=dict)
@@ -94,6 +107,13 @@ class Part:
         for drawn in later.drawn:
             before = self.balances.balances.get((drawn.account, drawn.currency), Balance()).amount
             self.drawn.append(replace(drawn, after=before + drawn.after))
+        known_before = self.balances.balances
+        self.reserved += [
+            each._replace(left=each.left + known_before[each.available].amount)
+            if each.available in known_before
+            else each
+            for each in later.reserved
+        ]
         self.balances.join(later.balances.balances)
         for key, course in later.courses.items():
             self.courses[key] = self.courses.get(key, Course()).then(course)

@@ -1,4 +1,5 @@
-"""The pass over payouts: their rows are what their events say; no two hold the same money, none more than there was.
+"""The pass over payouts: their rows are what their events say; no two hold the same money, none more than there was,
+nor more than was available when it was reserved: debts that were not netted yet stand against it.
 
 Their journals are compared by the pass `derivation`. Memory holds the stretches of the payouts that hold any.
 """
@@ -19,7 +20,7 @@ from colink.domain.payouts import RELEASED, PayoutChanged, PayoutRequested, Payo
 from colink.domain.postings import Draft
 from colink.projections import payouts  # noqa: F401 - it registers the projectors used below
 from colink.projections.audit.derivation import DerivationCheck
-from colink.projections.audit.part import Held, Part
+from colink.projections.audit.part import Held, Part, Reserved
 from colink.projections.audit.reading import Window
 from colink.projections.audit.rows import compare_rows, find_extra_rows
 from colink.projections.engine import Connection
@@ -147,6 +148,21 @@ def check_held(result: PassResult, held: Sequence[Held], balances: BalanceBook) 
                     recorded=stretch.end,
                     derived=credited,
                 )
+
+
+def check_reserved(result: PassResult, reserved: Sequence[Reserved]) -> None:
+    """No reservation leaves its payee below zero. What was reserved is decided on the balance just before it, and
+    commits only while that is the last one (`BalanceUnchanged`), whatever commits beside it."""
+    for (account, currency), payout_id, position, left in reserved:
+        if left < 0:
+            result.find(
+                Kind.OVERDRAWN,
+                position,
+                payout_id,
+                f"{payout_id} reserves more than was available on {account} in {currency}",
+                recorded=left,
+                derived="not below 0",
+            )
 
 
 async def check_extra_payouts(conn: Connection, result: PassResult) -> None:
