@@ -31,6 +31,7 @@ from colink.adapters.payments.sandbox_process import SandboxProcess
 from colink.adapters.postgres.committer import Committer
 from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.pool import create_pool
+from colink.application import payout_jobs
 from colink.application.payout_attempts import RecordPayoutResult
 from colink.application.payout_jobs import confirm_callback
 from colink.application.payouts import (
@@ -435,7 +436,7 @@ def test_an_attempt_called_failed_that_goes_on_is_waited_for(told: Callable[[Sto
             [{"reference": f"{payout_id}.1", "rail": "sandbox"}],
         ), "whoever has not asked begins nothing"
         rail.outcome = ProviderOutcome.FAILED
-        rail.of_attempt[2] = ProviderOutcome.PAID
+        rail.of[f"{payout_id}.2"] = ProviderOutcome.PAID
         assert await desk.run() == 1
         assert await treasury.statuses() == ["paid"]
         assert rail.submitted == [f"{payout_id}.1", f"{payout_id}.2"]
@@ -453,7 +454,7 @@ def test_an_attempt_before_the_last_that_was_paid_stops_the_next(told: Callable[
         rail.outcome = ProviderOutcome.FAILED
         await desk.submit_approved()
         await desk.submit_approved()
-        rail.of_attempt[1] = ProviderOutcome.PAID
+        rail.of[f"{payout_id}.1"] = ProviderOutcome.PAID
         assert await desk.run() == 0
         assert await treasury.statuses() == ["approved"]
         assert rail.submitted == [f"{payout_id}.1", f"{payout_id}.2"]
@@ -553,6 +554,42 @@ def test_a_return_whose_callback_got_lost_is_found_within_the_hour(told: Callabl
         assert await desk.run() == 1
         assert await treasury.statuses() == ["returned"]
         assert await treasury.balances() == {"payee:cre_1:available": 500}
+
+    told(story)
+
+
+def test_all_that_may_come_back_is_asked_about_by_whatever_worker_is_there(
+    told: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(treasury: Treasury) -> None:
+        await treasury.account()
+        rail, paid = ToldRail(), []
+        for _ in range(5):
+            await treasury.move(500)
+            paid.append(f"{await treasury.request(automatic_approval=True)}.1")
+            await treasury.desk(rail=rail).submit_approved()
+        rail.of[paid[0]] = ProviderOutcome.RETURNED  # and its callback got lost
+        monkeypatch.setattr(payout_jobs, "_PAGE", 2)
+        desk = treasury.desk(automatic=False, rail=rail)  # just started: it was not there when they were paid
+
+        async def asked(*, changed: int = 0) -> list[str]:
+            rail.asked.clear()
+            assert await desk.advance() == changed
+            return sorted(rail.asked, key=paid.index)
+
+        assert await asked(changed=1) == paid[:2], "the oldest first, a page at a time"
+        assert await treasury.statuses() == ["returned"] + 4 * ["paid"]
+        assert await asked() == paid[2:4]
+        assert await desk.under_way()
+        assert await asked() == paid[4:]
+        assert not await desk.under_way()
+        treasury.clock.time += timedelta(minutes=59)
+        assert await asked() == []
+        treasury.clock.time += timedelta(minutes=1)
+        rail.of[paid[4]] = ProviderOutcome.RETURNED
+        assert [await asked(), await asked(changed=1), await asked()] == [paid[1:3], paid[3:], []]
+        treasury.clock.time += timedelta(days=91)
+        assert await asked() == [], "nothing comes back that late"
 
     told(story)
 

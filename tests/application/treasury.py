@@ -226,13 +226,13 @@ class Treasury:
 
 
 class ToldRail:
-    """A provider that says what it is told to, of all attempts or `of_attempt`, and calls nobody back. Its failures
-    are passing. `submitted` and `asked` are references, in order."""
+    """A provider that says what it is told to, of all attempts or `of` a reference, and calls nobody back. Its
+    failures are passing. `submitted` and `asked` are references, in order."""
 
     outcome = ProviderOutcome.PAID
 
     def __init__(self) -> None:
-        self.of_attempt: dict[int, ProviderOutcome] = {}
+        self.of: dict[str, ProviderOutcome] = {}
         self.submitted: list[str] = []
         self.asked: list[str] = []
 
@@ -245,7 +245,7 @@ class ToldRail:
         return self._said(reference, 500)
 
     def _said(self, reference: str, amount: int) -> ProviderReport:
-        outcome = self.of_attempt.get(int(reference.rpartition(".")[2]), self.outcome)
+        outcome = self.of.get(reference, self.outcome)
         return ProviderReport(
             reference=reference,
             outcome=outcome,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 import structlog
@@ -44,9 +44,8 @@ _log = structlog.get_logger(__name__)
 
 _PAGE = 200
 _AT_ONCE = 16  # conversations with a provider
-_RECHECKED = 200  # how many of the newest paid payouts are asked about again
 _RECHECK_AFTER = timedelta(hours=1)
-_NEVER = datetime.min.replace(tzinfo=UTC)
+_RETURNS_WITHIN = timedelta(days=90)  # what was paid may come back; ACH and SEPA know returns after two months
 _ON_THE_WAY = frozenset({PayoutStatus.APPROVED}) | AT_PROVIDER
 
 
@@ -83,7 +82,8 @@ class PayoutQueue(Protocol):
     ) -> Sequence[PayoutRef]:
         """Payouts in one of the statuses, by position, those after a position."""
 
-    async def newest_paid(self, *, limit: int) -> Sequence[PayoutRef]: ...
+    async def paid_since(self, moment: datetime, *, after: int | None, limit: int) -> Sequence[PayoutRef]:
+        """Payouts that were paid since, and not returned, by position, those after a position."""
 
 
 class AccountDetails(Protocol):
@@ -91,6 +91,15 @@ class AccountDetails(Protocol):
 
     async def __call__(self, payee_id: str, *, account_id: str, text: str) -> Mapping[str, str | int] | None:
         """None where the payee was erased."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Round:
+    """One time asking about all that is paid: when it began, the position it has come to, whether it is over."""
+
+    began: datetime
+    after: int | None = None
+    over: bool = False
 
 
 class PayoutDesk:
@@ -117,7 +126,7 @@ class PayoutDesk:
         self._automatic_approval = automatic_approval
         self._account_details = account_details
         self._actor = actor
-        self._asked: dict[str, datetime] = {}
+        self._round: _Round | None = None
         self._unsettled: dict[str, PayoutRef] = {}
         self._slots = asyncio.Semaphore(at_once)
 
@@ -146,8 +155,10 @@ class PayoutDesk:
         return changed
 
     async def under_way(self) -> bool:
-        """Whether a payout is on its way, or paid without the provider being through with it."""
-        return bool(self._unsettled) or bool(await self._queue.in_status(_ON_THE_WAY, after=None, limit=1))
+        """Whether a payout is on its way, or paid without the provider being through with it, or not every paid one
+        was asked about again."""
+        asking = self._round is not None and not self._round.over
+        return asking or bool(self._unsettled) or bool(await self._queue.in_status(_ON_THE_WAY, after=None, limit=1))
 
     async def request_due(self) -> int:
         """Request a payout for everybody whom the schedule pays; with automatic approval, approve it."""
@@ -173,13 +184,19 @@ class PayoutDesk:
         return await self._each_in_status(AT_PROVIDER, self._advance) + await self._each(unsettled, self._advance)
 
     async def recheck_paid(self) -> int:
-        """Ask again about the newest paid payouts, each once an hour: `paid` is not final and callbacks get lost."""
+        """Ask again about what was paid, as long as it may come back: `paid` is not final and callbacks get lost. All
+        of it in one round, the oldest first and a page at a time, so that other steps need not wait; a round begins
+        with the worker, which remembers nothing of the one before, and an hour after the last."""
         now = self._clock.now()
-        newest = await self._queue.newest_paid(limit=_RECHECKED)
-        due = [payout for payout in newest if now - self._asked.get(payout.payout_id, _NEVER) >= _RECHECK_AFTER]
-        self._asked = {payout.payout_id: self._asked.get(payout.payout_id, now) for payout in newest}
-        self._asked.update((payout.payout_id, now) for payout in due)
-        return await self._each(due, self._advance)
+        asking = self._round
+        if asking is None or (asking.over and now - asking.began >= _RECHECK_AFTER):
+            asking = _Round(began=now)
+        if asking.over:
+            return 0
+        page = await self._queue.paid_since(now - _RETURNS_WITHIN, after=asking.after, limit=_PAGE)
+        after = page[-1].position if page else asking.after
+        self._round = replace(asking, after=after, over=len(page) < _PAGE)
+        return await self._each(page, self._advance)
 
     async def _each_in_status(
         self, statuses: Collection[PayoutStatus], step: Callable[[PayoutRef], Awaitable[bool]]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from colink.application.payout_jobs import PayoutDue, PayoutRef
 from colink.domain.payout_accounts import PayoutAccountDetails
@@ -32,10 +33,23 @@ select account.payee_id, account.currency
  order by account.payee_id, account.currency
  limit %(limit)s
 """
-_NEWEST_PAID = """
+_PAID_SINCE = """
+with recursive search (low, high) as (
+    select 1::bigint, position + 1 from colink.log_head
+    union all
+    select case when e.recorded_at < %(since)s then e.position + 1 else s.low end,
+           case when e.recorded_at < %(since)s then s.high else e.position end
+      from search s join colink.events e on e.position = (s.low + s.high) / 2
+     where s.low < s.high
+)
 select payout_id, payee_id, currency, status, created_position
-  from colink.payouts where status = %(paid)s order by created_position desc limit %(limit)s
+  from colink.payouts
+ where status = %(paid)s and created_position > %(after)s
+   and position >= (select low from search where low >= high)
+ order by created_position
+ limit %(limit)s
 """
+"""`search` finds the first position recorded since: positions have no gaps and their times never go back."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +90,10 @@ class PayoutTables:
             for payout in filed
         ]
 
-    async def newest_paid(self, *, limit: int) -> Sequence[PayoutRef]:
-        values = {"paid": PayoutStatus.PAID.value, "limit": limit}
+    async def paid_since(self, moment: datetime, *, after: int | None, limit: int) -> Sequence[PayoutRef]:
+        values = {"since": moment, "paid": PayoutStatus.PAID.value, "after": after or 0, "limit": limit}
         async with self.pool.connection() as connection:
-            cursor = await connection.execute(_NEWEST_PAID, values)
+            cursor = await connection.execute(_PAID_SINCE, values)
             return [
                 PayoutRef(
                     payout_id=payout_id,
