@@ -44,14 +44,8 @@ from colink.application.payouts import (
 from colink.application.ports import Recorded
 from colink.domain.errors import InsufficientFunds, InvalidInput, NotFound, PayoutStateError
 from colink.domain.money import Money
-from colink.domain.payouts import (
-    BelowMinimum,
-    NoPayoutAccount,
-    ProviderDisagrees,
-    ProviderOutcome,
-    ProviderReport,
-    SelfApproval,
-)
+from colink.domain.payout_funds import BelowMinimum
+from colink.domain.payouts import NoPayoutAccount, ProviderDisagrees, ProviderOutcome, ProviderReport, SelfApproval
 from colink.projections.audit import verify
 
 

@@ -17,18 +17,17 @@ from tests.scenarios.stories import PLACED_AT, shuffled, story
 from colink.domain.audit.balances import BalanceBook
 from colink.domain.errors import InsufficientFunds
 from colink.domain.ledger import JournalPosted, Posting, payee_accounts, payee_available
+from colink.domain.payout_funds import Funds, Stretch
 from colink.domain.payout_journals import journals_of
 from colink.domain.payouts import (
     AT_PROVIDER,
     RELEASED,
     UNSUBMITTED,
-    Funds,
     Payout,
     PayoutChanged,
     PayoutRequested,
     PayoutStatus,
     ProviderOutcome,
-    Stretch,
 )
 from colink.domain.value import replace
 

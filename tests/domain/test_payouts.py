@@ -19,13 +19,12 @@ from colink.domain.payout_accounts import (
     detail_pairs,
     payout_account_id,
 )
+from colink.domain.payout_funds import BelowMinimum, Funds, Stretch, plan_payout
 from colink.domain.payout_journals import journals_of
 from colink.domain.payouts import (
     AUTOMATIC,
     MAX_ATTEMPTS,
     RELEASED,
-    BelowMinimum,
-    Funds,
     Payout,
     PayoutChanged,
     PayoutRequested,
@@ -35,8 +34,6 @@ from colink.domain.payouts import (
     ProviderOutcome,
     ProviderReport,
     SelfApproval,
-    Stretch,
-    plan_payout,
 )
 
 NOW = datetime(2026, 3, 1, 9, tzinfo=UTC)

@@ -14,7 +14,7 @@ from colink.domain import payouts
 from colink.domain.audit.report import Kind, Pass
 from colink.domain.money import Money
 from colink.domain.payout_accounts import Rail
-from colink.domain.payouts import Funds, Stretch
+from colink.domain.payout_funds import Funds, Stretch
 
 pytestmark = pytest.mark.anyio
 

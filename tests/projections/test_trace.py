@@ -17,8 +17,9 @@ from colink.application.ports import Caller, Delivery, DeliveryStatus
 from colink.domain.aggregates import Event
 from colink.domain.errors import NotFound
 from colink.domain.payout_accounts import PayoutAccountDetails, Rail
+from colink.domain.payout_funds import Funds
 from colink.domain.payout_journals import journals_of
-from colink.domain.payouts import Funds, Payout, PayoutChanged, PayoutRequested
+from colink.domain.payouts import Payout, PayoutChanged, PayoutRequested
 from colink.domain.snapshots import OrderSnapshot
 from colink.projections.audit import Trace, trace, verify
 from colink.projections.audit.trace import TraceKind

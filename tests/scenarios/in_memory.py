@@ -15,7 +15,8 @@ from colink.application.ports import Decision, MoreNeeded, Needs, Request
 from colink.domain.aggregates import Event
 from colink.domain.audit.balances import BalanceBook
 from colink.domain.ledger import JournalPosted, payee_available
-from colink.domain.payouts import RELEASED, Funds, PayoutChanged, PayoutRequested, Stretch
+from colink.domain.payout_funds import Funds, Stretch
+from colink.domain.payouts import RELEASED, PayoutChanged, PayoutRequested
 from colink.domain.terms import Terms
 
 A = TypeVar("A")

@@ -28,15 +28,8 @@ from colink.application.payouts import ApprovePayout, RequestPayout
 from colink.application.ports import Caller, Clock, CommandBus, IdFactory, Recorded
 from colink.domain.errors import ColinkError, ConcurrentUpdate, InsufficientFunds, Unavailable
 from colink.domain.payout_accounts import Rail
-from colink.domain.payouts import (
-    AT_PROVIDER,
-    AUTOMATIC,
-    PAYOUT_ID,
-    BelowMinimum,
-    PayoutStatus,
-    ProviderOutcome,
-    ProviderReport,
-)
+from colink.domain.payout_funds import BelowMinimum
+from colink.domain.payouts import AT_PROVIDER, AUTOMATIC, PAYOUT_ID, PayoutStatus, ProviderOutcome, ProviderReport
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from colink.domain.aggregates import Aggregate, Event
 from colink.domain.attribution import OrderKeys
-from colink.domain.payouts import Funds
+from colink.domain.payout_funds import Funds
 from colink.domain.terms import Terms
 from colink.domain.tiers import RevenueKey
 from colink.domain.tracking import SeenTouch

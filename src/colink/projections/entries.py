@@ -40,7 +40,7 @@ def journal_posted(event: JournalPosted) -> Sequence[JournalRow]:
 class Entry:
     """A ledger entry as recorded. `occurred_at`: its own time, where a closed period moved it.
     `credited_after`: length of the payee's line of cleared credits after it, for
-    entries that lengthen it (domain.payouts)."""
+    entries that lengthen it (domain.payout_funds)."""
 
     position: int
     ordinal: int

@@ -10,6 +10,7 @@ import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
+from colink.domain.payout_funds import Stretch
 from colink.domain.payouts import (
     RELEASED,
     PayoutApproved,
@@ -26,7 +27,6 @@ from colink.domain.payouts import (
     PayoutReturned,
     PayoutStatus,
     PayoutSubmitted,
-    Stretch,
 )
 from colink.projections.conditions import Where
 from colink.projections.inline import PayoutRow, projects

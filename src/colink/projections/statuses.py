@@ -4,9 +4,9 @@ Derived when read from three things that are written inline: the order's claims,
 the payee's line of credits, and the stretches of that line which payouts hold. Nothing here is stored.
 
 A payout also takes credits that were reversed before it: with them it nets the debits of the reversals, and nobody is
-paid (domain.payouts). So of a claim that came to nothing something was paid only by payouts that were requested while
-it had money: a credit carries the log position of the entry that left its claim with nothing, a payout's stretch that
-of the request.
+paid (domain.payout_funds). So of a claim that came to nothing something was paid only by payouts that were requested
+while it had money: a credit carries the log position of the entry that left its claim with nothing, a payout's
+stretch that of the request.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import Any
 import msgspec
 
 from colink.domain import ledger
-from colink.domain.payouts import RELEASED, PayoutStatus, Stretch
+from colink.domain.payout_funds import Stretch
+from colink.domain.payouts import RELEASED, PayoutStatus
 from colink.domain.split import Claim
 from colink.projections.engine import Connection
 from colink.projections.entries import IN_ORDERS

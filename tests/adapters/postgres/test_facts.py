@@ -21,7 +21,8 @@ from colink.domain.commission import CommissionRule, RuleDetails, Scope
 from colink.domain.errors import NotFound
 from colink.domain.organizations import Organization, OrganizationDetails, Platform, Settlement, StoreDetails
 from colink.domain.organizations import Store as Shop
-from colink.domain.payouts import Payout, PayoutRequested, Stretch
+from colink.domain.payout_funds import Stretch
+from colink.domain.payouts import Payout, PayoutRequested
 from colink.domain.tracking import Coupon, CouponDetails, Link, LinkDetails, Touch, TouchDetails, TouchKind
 
 HOUR = timedelta(hours=1)

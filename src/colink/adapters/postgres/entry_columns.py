@@ -34,8 +34,8 @@ ENTRY_COLUMNS: Final = (
 
 
 class _Change:
-    """What a batch adds to one balance. `credited`: to its payee's line of cleared credits (domain.payouts), which
-    only an available account has."""
+    """What a batch adds to one balance. `credited`: to its payee's line of cleared credits (domain.payout_funds),
+    which only an available account has."""
 
     __slots__ = ("available", "credited", "credits", "debits", "entries", "last_event", "payee_id")
 

@@ -39,7 +39,7 @@ from colink.domain.errors import NotFound
 from colink.domain.ledger import payee_available
 from colink.domain.orders import OrderSplit
 from colink.domain.organizations import OrganizationDetails, StoreDetails
-from colink.domain.payouts import Funds, Stretch
+from colink.domain.payout_funds import Funds, Stretch
 from colink.domain.terms import KnownCampaign, KnownCoupon, Terms
 from colink.domain.tracking import CouponDetails, SeenTouch
 from colink.domain.true_up_counts import PlacedSplit

@@ -28,7 +28,8 @@ from colink.domain.errors import NotFound
 from colink.domain.ledger import payee_available
 from colink.domain.money import Money
 from colink.domain.payout_accounts import PayoutAccountDetails, Rail, payout_account_id
-from colink.domain.payouts import PAYOUT_ID, PayoutStatus, Stretch
+from colink.domain.payout_funds import Stretch
+from colink.domain.payouts import PAYOUT_ID, PayoutStatus
 from colink.projections.belongings import payout_accounts
 from colink.projections.debts import list_debts
 from colink.projections.documents import document_by_id

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from colink.domain.ledger import payee_available, payee_of
-from colink.domain.payouts import Stretch
+from colink.domain.payout_funds import Stretch
 
 
 class _Posting(Protocol):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from colink.domain.aggregates import Event
 from colink.domain.errors import ColinkError
 from colink.domain.payout_accounts import PayoutAccountDetails
+from colink.domain.payout_funds import Stretch
 from colink.domain.payouts import (
     AUTOMATIC,
     Payout,
@@ -32,7 +33,6 @@ from colink.domain.payouts import (
     PayoutSubmitted,
     ProviderOutcome,
     ProviderReport,
-    Stretch,
 )
 
 _Repeated = tuple[str, str | None, str, int, tuple[Stretch, ...]]

@@ -13,6 +13,7 @@ from colink.domain.accounts import AccountKind, account_kind
 from colink.domain.audit.balances import BalanceKey, Course
 from colink.domain.audit.report import Kind, Pass, PassResult
 from colink.domain.booking_funds import takes_too_much
+from colink.domain.booking_journals import BOOKED_AS
 from colink.domain.bookings import BookingKind
 from colink.domain.errors import ColinkError
 from colink.domain.ledger import JournalPosted
@@ -81,14 +82,15 @@ def find_drawn_too_much(part: Part, *, first: int) -> None:
     journals by hand leave behind is looked at by `find_overdrawn`.)"""
     result = part.results[Pass.ACCOUNTS]
     for each in part.drawn:
-        if each.position >= first and takes_too_much(each.kind, each.account, each.after):
+        booking = BOOKED_AS.get(each.kind)
+        if booking and each.position >= first and takes_too_much(booking, each.account, each.after):
             result.find(
                 Kind.OVERDRAWN,
                 each.position,
                 f"{each.account} {each.currency}",
-                f"the {each.kind} at {each.position} takes more {each.currency} of {each.account} than there was",
+                f"the {booking} at {each.position} takes more {each.currency} of {each.account} than there was",
                 recorded=each.after,
-                derived="not above 0" if each.kind is BookingKind.WRITE_OFF else "not below 0",
+                derived="not above 0" if booking is BookingKind.WRITE_OFF else "not below 0",
             )
 
 

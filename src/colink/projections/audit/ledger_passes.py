@@ -10,7 +10,7 @@ say the same, else it is verified again with what they say (`verify.py`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import LiteralString, NamedTuple
 
@@ -22,7 +22,7 @@ from colink.domain.booking_journals import BOOKED_AS
 from colink.domain.ledger import JournalKind, payee_of
 from colink.domain.sealing.encoding import epoch_microseconds
 from colink.projections.audit.journals import JournalRead
-from colink.projections.audit.part import Drawn, Part, Reserved
+from colink.projections.audit.part import Drawn, Part
 from colink.projections.audit.reading import Window
 from colink.projections.audit.rows import each_row
 from colink.projections.engine import Connection
@@ -52,13 +52,14 @@ class Entry(NamedTuple):
 
 _MICROSECONDS: LiteralString = "(extract(epoch from {}) * 1000000)::bigint"
 _ENTRY = ", ".join(_MICROSECONDS.format(name) if name.endswith("_at") else name for name in Entry._fields)
-_DRAWING = BOOKED_AS.keys() - {JournalKind.MANUAL}  # what decides about those is looked at after every journal
+_DRAWING = (BOOKED_AS.keys() - {JournalKind.MANUAL}) | {JournalKind.PAYOUT_RESERVED}
+"""Beside journals by hand: what decides about those is looked at after every journal."""
 _LENGTH = Entry._fields.index("credited_after")
 
 
 class JournalCheck:
     """The pass `journals`: each sums to zero, and none took effect in a period that was closed. And what balances are
-    made of, what bookings drew of them, and what they leave after a payout was reserved."""
+    made of, and what bookings and payouts drew of them."""
 
     def __init__(self, part: Part, periods: PeriodBook) -> None:
         self._part = part
@@ -72,28 +73,22 @@ class JournalCheck:
                 _check_period(self._result, position, journal_id, journal, self._periods.open_at(position))
             self._part.balances.add(position, journal.postings, of_payout=journal.payout_id is not None)
             if journal.kind in _DRAWING:
-                self._note_drawn(position, journal)
-            if journal.kind is JournalKind.PAYOUT_RESERVED and Pass.PAYOUTS in self._part.results:
-                self._part.reserved += self._reserved(position, journal_id, journal)
+                self._note_drawn(position, journal_id, journal)
         if self._result is not None:
             for row in window.unreadable_journals:
                 window.event(row, self._result)
 
-    def _note_drawn(self, position: int, journal: JournalRead) -> None:
-        kind = BOOKED_AS[journal.kind]
-        for account, currency in accounts_asked(kind, journal.postings):
-            after = self._part.balances.balances[account, currency].amount
-            drawn = Drawn(position=position, kind=kind, account=account, currency=currency, after=after)
-            self._part.drawn.append(drawn)
-
-    def _reserved(self, position: int, journal_id: str, journal: JournalRead) -> list[Reserved]:
-        balances = self._part.balances.balances
-        keys = {(posting.account, posting.currency) for posting in journal.postings if posting.amount < 0}
-        return [
-            Reserved(key, journal.payout_id or journal_id, position, balances[key].amount)
-            for key in sorted(keys)
-            if balances[key].has_line
-        ]
+    def _note_drawn(self, position: int, journal_id: str, journal: JournalRead) -> None:
+        balances, name = self._part.balances.balances, journal.payout_id or journal_id
+        keys: Iterable[BalanceKey]
+        if journal.kind is JournalKind.PAYOUT_RESERVED:
+            taken = dict.fromkeys((each.account, each.currency) for each in journal.postings if each.amount < 0)
+            keys = [key for key in taken if balances[key].has_line]
+        else:
+            keys = accounts_asked(BOOKED_AS[journal.kind], journal.postings)
+        for account, currency in keys:
+            after = balances[account, currency].amount
+            self._part.drawn.append(Drawn(position, journal.kind, name, account, currency, after))
 
 
 def _check_zero_sum(result: PassResult, position: int, journal_id: str, journal: JournalRead) -> None:

@@ -4,14 +4,14 @@ be compared with. Parts are joined in the order of the log."""
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
 from colink.domain.audit.balances import Balance, BalanceBook, BalanceKey, Course
 from colink.domain.audit.report import Pass, PassResult
-from colink.domain.bookings import BookingKind
-from colink.domain.payouts import Stretch
+from colink.domain.ledger import JournalKind
+from colink.domain.payout_funds import Stretch
 from colink.projections.credited_orders import Credit
 from colink.projections.leaderboard import Score
 
@@ -30,26 +30,17 @@ class Held:
     position: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
-    """An account that a booking may draw no more of than there is, and its balance right after the booking's journal
-    at `position`: in minor units, signed (credit > 0), counted from the beginning of the part."""
+class Drawn(NamedTuple):
+    """An account that a booking or a payout draws no more of than there is, and its balance right after the journal
+    at `position` that draws on it: minor units, signed (credit > 0), counted from the beginning of the part. `name`:
+    of the payout, else of the journal."""
 
     position: int
-    kind: BookingKind
+    kind: JournalKind
+    name: str
     account: str
     currency: str
     after: int
-
-
-class Reserved(NamedTuple):
-    """A payout whose money was reserved by the journal at `position`. `left`: what its payee had available right
-    after it; in a part of the log, counted from 0 before that."""
-
-    available: BalanceKey
-    payout_id: str
-    position: int
-    left: int
 
 
 @dataclass(kw_only=True)
@@ -58,7 +49,7 @@ class Part:
 
     balances: what the part posted
     courses: of the accounts that may not be below zero
-    drawn: by bookings, in the order of the log
+    drawn: by bookings and payouts, in the order of the log
     assumed_lines: by account and currency, the length of a payee's line of cleared credits before the part, as its
         first entry says; the journals before it must say the same
     unexplained: journals, with their positions, that no event of the part led to
@@ -66,7 +57,6 @@ class Part:
     irregular_streams: those whose versions do not follow each other
     terms_heads: where each organisation's terms last moved
     held: what payouts hold in the end
-    reserved: what was left after each reservation of the positions that are verified
     unmatched: of what sellers paid, settled and were billed, which two events say each: the difference between them
         and the position of the first
     up_to_date: accounts of sellers that have what was charged beside orders
@@ -89,7 +79,6 @@ class Part:
     irregular_streams: set[str] = field(default_factory=set)
     terms_heads: dict[str, int] = field(default_factory=dict)
     held: list[Held] = field(default_factory=list)
-    reserved: list[Reserved] = field(default_factory=list)
     unmatched: dict[tuple[str, ...], list[int]] = field(default_factory=dict)
     up_to_date: set[str] = field(default_factory=set)
     sales: dict[Credit, list[int]] = field(default_factory=dict)
@@ -106,14 +95,7 @@ class Part:
             self.results[audit_pass].add(result)
         for drawn in later.drawn:
             before = self.balances.balances.get((drawn.account, drawn.currency), Balance()).amount
-            self.drawn.append(replace(drawn, after=before + drawn.after))
-        known_before = self.balances.balances
-        self.reserved += [
-            each._replace(left=each.left + known_before[each.available].amount)
-            if each.available in known_before
-            else each
-            for each in later.reserved
-        ]
+            self.drawn.append(drawn._replace(after=before + drawn.after))
         self.balances.join(later.balances.balances)
         for key, course in later.courses.items():
             self.courses[key] = self.courses.get(key, Course()).then(course)

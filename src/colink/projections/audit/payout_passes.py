@@ -14,13 +14,14 @@ from colink.domain.aggregates import Event
 from colink.domain.audit.balances import BalanceBook, overlaps
 from colink.domain.audit.orders import ExpectedJournal
 from colink.domain.audit.report import Kind, Pass, PassResult
-from colink.domain.ledger import JournalPosted, payee_available
+from colink.domain.ledger import JournalKind, JournalPosted, payee_available
+from colink.domain.payout_funds import Stretch
 from colink.domain.payout_journals import journals_of
-from colink.domain.payouts import RELEASED, PayoutChanged, PayoutRequested, PayoutStatus, Stretch
+from colink.domain.payouts import RELEASED, PayoutChanged, PayoutRequested, PayoutStatus
 from colink.domain.postings import Draft
 from colink.projections import payouts  # noqa: F401 - it registers the projectors used below
 from colink.projections.audit.derivation import DerivationCheck
-from colink.projections.audit.part import Held, Part, Reserved
+from colink.projections.audit.part import Held, Part
 from colink.projections.audit.reading import Window
 from colink.projections.audit.rows import compare_rows, find_extra_rows
 from colink.projections.engine import Connection
@@ -150,17 +151,18 @@ def check_held(result: PassResult, held: Sequence[Held], balances: BalanceBook) 
                 )
 
 
-def check_reserved(result: PassResult, reserved: Sequence[Reserved]) -> None:
-    """No reservation leaves its payee below zero. What was reserved is decided on the balance just before it, and
-    commits only while that is the last one (`BalanceUnchanged`), whatever commits beside it."""
-    for (account, currency), payout_id, position, left in reserved:
-        if left < 0:
+def find_reserved_too_much(part: Part, *, first: int) -> None:
+    """No reservation from position `first` on leaves its payee below zero. What is reserved is decided on the balance
+    just before it, and commits only while that is the last one (`BalanceUnchanged`), whatever commits beside it."""
+    result = part.results[Pass.PAYOUTS]
+    for each in part.drawn:
+        if each.kind is JournalKind.PAYOUT_RESERVED and each.position >= first and each.after < 0:
             result.find(
                 Kind.OVERDRAWN,
-                position,
-                payout_id,
-                f"{payout_id} reserves more than was available on {account} in {currency}",
-                recorded=left,
+                each.position,
+                each.name,
+                f"{each.name} reserves more than was available on {each.account} in {each.currency}",
+                recorded=each.after,
                 derived="not below 0",
             )
 

@@ -15,7 +15,7 @@ from colink.application.representations import told_payload
 from colink.domain.errors import NotFound
 from colink.domain.ids import natural_id, natural_parts, order_id
 from colink.domain.ledger import JournalPosted, payee_available, payee_of
-from colink.domain.payouts import Stretch
+from colink.domain.payout_funds import Stretch
 from colink.domain.settlements import SettlementRecorded
 from colink.projections.engine import Connection
 from colink.projections.entries import IN_ORDERS, Entry, list_credits

@@ -34,7 +34,7 @@ from colink.projections.audit.log_passes import LogRange, check_references, find
 from colink.projections.audit.moment_pass import FollowedSums, check_moments, followed_sums
 from colink.projections.audit.order_passes import check_extra_orders
 from colink.projections.audit.part import Part, new_part, says_the_same
-from colink.projections.audit.payout_passes import check_extra_payouts, check_held, check_reserved
+from colink.projections.audit.payout_passes import check_extra_payouts, check_held, find_reserved_too_much
 from colink.projections.audit.personal_pass import Personal, check_silent_bodies, erasures
 from colink.projections.audit.private_pass import PrivateValuesCheck, check_installation
 from colink.projections.audit.processes import usable_processes, verify_segments
@@ -392,7 +392,7 @@ class _Run:
     async def _check_payouts(self) -> None:
         result = self._total.results[Pass.PAYOUTS]
         check_held(result, self._total.held, self._total.balances)
-        check_reserved(result, self._total.reserved)
+        find_reserved_too_much(self._total, first=self._log.first)
         if self._whole_log:
             await check_extra_payouts(self._conn, result)
 
