@@ -8,31 +8,19 @@ asks the same of the balance right after the journal.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from colink.domain.accounts import account_kind
 from colink.domain.bookings import BookingKind
-from colink.domain.ledger import payee_of
+from colink.domain.ledger import Posted, payee_of
 
 
-class _Posting(Protocol):
-    @property
-    def account(self) -> str: ...
-
-    @property
-    def amount(self) -> int: ...
-
-    @property
-    def currency(self) -> str: ...
-
-
-def accounts_asked(kind: BookingKind, postings: Iterable[_Posting]) -> tuple[tuple[str, str], ...]:
+def accounts_asked(kind: BookingKind, postings: Iterable[Posted]) -> tuple[tuple[str, str], ...]:
     """(account, currency) of those whose balance decides whether a booking may be posted. Raises InvalidInput for an
     account that is not in the chart."""
     return tuple(dict.fromkeys((each.account, each.currency) for each in postings if _is_asked(kind, each)))
 
 
-def _is_asked(kind: BookingKind, posting: _Posting) -> bool:
+def _is_asked(kind: BookingKind, posting: Posted) -> bool:
     match kind:
         case BookingKind.WRITE_OFF:
             return posting.amount > 0  # who owed it

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from colink.domain.accounts import account_kind
 from colink.domain.aggregates import Aggregate, Created
@@ -132,6 +132,17 @@ def seller_of(account: str) -> str | None:
     """The seller whose receivable this is, if any."""
     owner, _, rest = account.partition(":")
     return rest.rpartition(":")[0] if owner == "seller" else None
+
+
+class Posted(Protocol):
+    """A posting, as it is recorded or as an auditor reads it."""
+
+    @property
+    def account(self) -> str: ...
+    @property
+    def amount(self) -> int: ...
+    @property
+    def currency(self) -> str: ...
 
 
 @value

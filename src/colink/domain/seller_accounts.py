@@ -35,7 +35,7 @@ from typing import ClassVar, Protocol
 from colink.domain.aggregates import Aggregate
 from colink.domain.errors import Conflict
 from colink.domain.ids import natural_id
-from colink.domain.ledger import Purpose, seller_of
+from colink.domain.ledger import Posted, Purpose, seller_of
 from colink.domain.orders import Order
 from colink.domain.seller_account_events import (
     Allocation,
@@ -90,20 +90,12 @@ def seller_invoice_id(organization_id: str, currency: str, period: str) -> str:
     return natural_id("inv", organization_id, currency, period)
 
 
-class _Posted(Protocol):
-    """A posting, as it is recorded or as an auditor reads it."""
-
-    @property
-    def account(self) -> str: ...
-    @property
-    def amount(self) -> int: ...
-    @property
-    def currency(self) -> str: ...
+class _Purposeful(Posted, Protocol):
     @property
     def purpose(self) -> Purpose: ...
 
 
-def beside_orders(postings: Iterable[_Posted]) -> dict[tuple[str, str], int]:
+def beside_orders(postings: Iterable[_Purposeful]) -> dict[tuple[str, str], int]:
     """What postings that are no order's own add to accounts of sellers: by organisation and currency, in minor units,
     above zero where the seller owes less."""
     sums: dict[tuple[str, str], int] = defaultdict(int)

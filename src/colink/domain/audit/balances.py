@@ -4,22 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from colink.domain.ledger import payee_available, payee_of
+from colink.domain.ledger import Posted, payee_available, payee_of
 from colink.domain.payout_funds import Stretch
-
-
-class _Posting(Protocol):
-    @property
-    def account(self) -> str: ...
-
-    @property
-    def amount(self) -> int: ...
-
-    @property
-    def currency(self) -> str: ...
-
 
 BalanceKey = tuple[str, str]
 """Account and currency."""
@@ -46,7 +34,7 @@ class BalanceBook:
     def __init__(self) -> None:
         self.balances: dict[BalanceKey, Balance] = {}
 
-    def add(self, position: int, postings: Iterable[_Posting], *, of_payout: bool) -> list[int | None]:
+    def add(self, position: int, postings: Iterable[Posted], *, of_payout: bool) -> list[int | None]:
         """For each posting of a journal the length of the payee's line after it, None where it lengthens none. What a
         payout moves lengthens no line."""
         balances = self.balances
@@ -100,7 +88,7 @@ def _has_line(account: str) -> bool:
     return payee is not None and account == payee_available(payee)
 
 
-def sums(postings: Iterable[_Posting]) -> dict[str, int]:
+def sums(postings: Iterable[Posted]) -> dict[str, int]:
     """What the postings of a journal sum to, per currency."""
     totals: dict[str, int] = {}
     for posting in postings:
