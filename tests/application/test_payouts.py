@@ -33,7 +33,7 @@ from colink.adapters.postgres.mapper import EventMapper
 from colink.adapters.postgres.pool import create_pool
 from colink.application import payout_jobs
 from colink.application.payout_attempts import RecordPayoutResult
-from colink.application.payout_jobs import confirm_callback
+from colink.application.payout_jobs import PayoutDesk, confirm_callback
 from colink.application.payouts import (
     CancelPayout,
     HoldPayout,
@@ -410,15 +410,21 @@ def test_nothing_is_tried_again_or_given_back_before_the_provider_was_asked_once
     told(story)
 
 
+async def called_failed(treasury: Treasury) -> tuple[str, ToldRail, PayoutDesk]:
+    """A payout of 500 whose first attempt its provider called failed, for a passing reason."""
+    await treasury.account()
+    await treasury.move(500)
+    payout_id = await treasury.request(automatic_approval=True)
+    rail = ToldRail()
+    desk = treasury.desk(rail=rail)
+    rail.outcome = ProviderOutcome.FAILED
+    await desk.submit_approved()
+    return payout_id, rail, desk
+
+
 def test_an_attempt_called_failed_that_goes_on_is_waited_for(told: Callable[[Story], None]) -> None:
     async def story(treasury: Treasury) -> None:
-        await treasury.account()
-        await treasury.move(500)
-        payout_id = await treasury.request(automatic_approval=True)
-        rail = ToldRail()
-        desk = treasury.desk(rail=rail)
-        rail.outcome = ProviderOutcome.FAILED
-        await desk.submit_approved()
+        payout_id, rail, desk = await called_failed(treasury)
         for outcome in (ProviderOutcome.PENDING, ProviderOutcome.UNKNOWN):
             rail.outcome = outcome
             assert await desk.run() == 0
@@ -440,13 +446,7 @@ def test_an_attempt_called_failed_that_goes_on_is_waited_for(told: Callable[[Sto
 
 def test_an_attempt_before_the_last_that_was_paid_stops_the_next(told: Callable[[Story], None]) -> None:
     async def story(treasury: Treasury) -> None:
-        await treasury.account()
-        await treasury.move(500)
-        payout_id = await treasury.request(automatic_approval=True)
-        rail = ToldRail()
-        desk = treasury.desk(rail=rail)
-        rail.outcome = ProviderOutcome.FAILED
-        await desk.submit_approved()
+        payout_id, rail, desk = await called_failed(treasury)
         await desk.submit_approved()
         rail.of[f"{payout_id}.1"] = ProviderOutcome.PAID
         assert await desk.run() == 0
